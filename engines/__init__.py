@@ -1,0 +1,98 @@
+"""Compiled models behind one protocol. A backend is one class; the artefact's suffix chooses it.
+
+    Engine (protocol) <- OpenVinoEngine  .onnx .xml   CPU
+                      <- TorchEngine     .pt2         CPU, CUDA (TensorRT where it can be built)
+                      <- FakeEngine      -            tests
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.manifest import ZOO, verify
+from engines.spec import Crop, EngineSpec, Task
+
+__all__ = ["BACKENDS", "ZOO", "Crop", "Engine", "EngineSpec", "Outputs", "Task", "load_engine"]
+
+log = logging.getLogger(__name__)
+
+Outputs = dict[str, NDArray[np.float32]]
+
+BACKENDS = {
+    ".onnx": "engines.openvino:OpenVinoEngine",
+    ".xml": "engines.openvino:OpenVinoEngine",
+    ".pt2": "engines.torch:TorchEngine",
+}
+
+
+class Engine(Protocol):
+    """Run one network. An engine belongs to one thread."""
+
+    spec: EngineSpec
+
+    def infer(self, batch: NDArray[np.uint8]) -> Outputs:
+        """Map (N, H, W, C) uint8 pictures, N >= 0, to float32 outputs with N first; the arrays are the caller's.
+
+        Raises ValueError where the batch does not fit the spec.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds; it cannot be used afterwards."""
+        ...
+
+
+def load_engine(
+    path: Path,
+    task: Task,
+    *,
+    spec: EngineSpec | None = None,
+    sha256: str | None = None,
+    precision: str = "auto",
+    threads: int = 1,
+) -> Engine:
+    """Open a model file: check sha256 and spec, compile, run one warm-up batch.
+
+    spec: only for files from elsewhere, which carry none. sha256: expected checksum; files beside a `manifest.json`
+    are always checked against it. precision: 'auto' takes the fastest that keeps parity on this processor.
+    Raises FileNotFoundError or ValueError with one line that says what was expected and found.
+    """
+    if path.suffix not in BACKENDS:
+        raise ValueError(f"{path}: unknown model suffix '{path.suffix}': expected one of {', '.join(BACKENDS)}")
+    verify(path, sha256)
+    module, name = BACKENDS[path.suffix].split(":")
+    started = time.monotonic()
+    engine: Engine = getattr(import_module(module), name)(path, spec=spec, precision=precision, threads=threads)
+    try:
+        engine.spec.require(task, str(path))
+        _warm_up(engine)
+    except BaseException:
+        engine.close()
+        raise
+    log.info("loaded %s: %s in %.2f s", path.name, engine.spec.name, time.monotonic() - started)
+    return engine
+
+
+def _warm_up(engine: Engine) -> None:
+    height, width = engine.spec.height, engine.spec.width
+    if height and width:
+        outputs = engine.infer(np.zeros((1, height, width, engine.spec.channels), np.uint8))
+        missing = set(engine.spec.outputs) - set(outputs)
+        if missing:
+            raise ValueError(f"{engine.spec.name}: the spec promises the output {sorted(missing)}, the graph has {sorted(outputs)}")
+
+
+def check_batch(batch: NDArray[np.uint8], spec: EngineSpec) -> None:
+    """Raise ValueError where a batch does not fit a spec, with expected and found shapes."""
+    expected = (spec.height, spec.width, spec.channels)
+    fits = batch.ndim == 4 and all(want in (None, have) for want, have in zip(expected, batch.shape[1:], strict=True))
+    if not fits or batch.dtype != np.uint8:
+        wanted = ", ".join("any" if size is None else str(size) for size in expected)
+        raise ValueError(f"{spec.name}: expected (N, {wanted}) uint8, found {batch.shape} {batch.dtype}")

@@ -1,0 +1,44 @@
+"""Checksums of the shipped models: `zoo/manifest.json` maps file names to sha256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+ZOO = Path(__file__).parent / "zoo"
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hexadecimal sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def listed_sha256(path: Path) -> str | None:
+    """Return what the manifest beside `path` says of it, or None where there is no manifest or no entry."""
+    manifest = path.parent / "manifest.json"
+    if not manifest.is_file():
+        return None
+    entries: dict[str, str] = json.loads(manifest.read_text(encoding="utf-8"))
+    return entries.get(path.name)
+
+
+def verify(path: Path, expected: str | None) -> None:
+    """Compare a file with a sha256 (None: the manifest's entry, if there is one).
+
+    Raises ValueError on a mismatch, FileNotFoundError where the file is missing.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a model file, found none")
+    expected = expected or listed_sha256(path)
+    if expected and (found := sha256_of(path)) != expected.lower():
+        raise ValueError(f"{path}: expected sha256 {expected}, found {found}; the file is damaged or another version")
+
+
+def write_entry(path: Path) -> None:
+    """Enter `path` into the manifest beside it."""
+    manifest = path.parent / "manifest.json"
+    entries = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
+    entries[path.name] = sha256_of(path)
+    manifest.write_text(json.dumps(dict(sorted(entries.items())), indent=2) + "\n", encoding="utf-8")

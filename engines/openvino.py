@@ -1,0 +1,89 @@
+"""OpenVINO on CPUs: ONNX or IR files, in bf16 where the processor has it, one inference thread an engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino.preprocess import PrePostProcessor
+
+from engines import EngineSpec, Outputs, check_batch
+
+PRECISIONS = {"f32": "f32", "bf16": "bf16", "int8": "f32"}  # an int8 file keeps its quantised layers, the rest runs in f32
+LARGEST_BATCH = 32
+
+
+class OpenVinoEngine:
+    """Run an ONNX or IR file; the spec is read from its metadata unless it is given."""
+
+    def __init__(self, path: Path, *, spec: EngineSpec | None, precision: str, threads: int) -> None:
+        core = ov.Core()
+        try:
+            model = core.read_model(path)
+        except RuntimeError as error:
+            raise ValueError(f"{path}: not a readable model: {str(error).strip().splitlines()[-1]}") from error
+        self.spec = spec or EngineSpec.parse(_spec_text(model, path), str(path))
+        model = _take_uint8_pictures(model, self.spec)
+        settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": choose_precision(core, precision),
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._compiled: Any = core.compile_model(model, "CPU", settings)
+        self._request: Any = self._compiled.create_infer_request()
+        self._names = [_name(output, position, self.spec) for position, output in enumerate(self._compiled.outputs)]
+
+    def infer(self, batch: NDArray[np.uint8]) -> Outputs:
+        """Run the batch in pieces of at most 32 pictures."""
+        check_batch(batch, self.spec)
+        pieces = [self._run(batch[start : start + LARGEST_BATCH]) for start in range(0, max(len(batch), 1), LARGEST_BATCH)]
+        return pieces[0] if len(pieces) == 1 else {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+    def _run(self, batch: NDArray[np.uint8]) -> Outputs:
+        if not len(batch):
+            one = self._run(np.zeros((1, *batch.shape[1:]), np.uint8))
+            return {name: value[:0] for name, value in one.items()}
+        self._request.infer({0: np.ascontiguousarray(batch)})
+        return {name: self._request.get_output_tensor(i).data.copy() for i, name in enumerate(self._names)}
+
+    def close(self) -> None:
+        """Release the compiled network."""
+        self._request = self._compiled = None
+
+
+def choose_precision(core: Any, precision: str) -> str:
+    """Turn 'auto' into the fastest precision of this processor. f16 is never taken: CPUs run it on slow kernels."""
+    if precision == "auto":
+        return "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision '{precision}': expected auto, {', '.join(PRECISIONS)}")
+    return PRECISIONS[precision]
+
+
+def _spec_text(model: Any, path: Path) -> str:
+    """Read the JSON spec from ONNX metadata_props (kept under framework/) or from an IR's runtime info."""
+    for place in (["framework", "spec"], ["spec"]):
+        if model.has_rt_info(place):
+            return str(model.get_rt_info(place).astype(str))
+    raise ValueError(f"{path}: carries no spec; a model from elsewhere needs one, ours are written by `python -m train export`")
+
+
+def _take_uint8_pictures(model: Any, spec: EngineSpec) -> Any:
+    """Put cast and layout of a float NCHW network into the graph, and free the batch (and, without a size, the picture)."""
+    if model.input(0).get_element_type() != ov.Type.u8:
+        steps = PrePostProcessor(model)
+        steps.input(0).tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+        steps.input(0).model().set_layout(ov.Layout("NCHW"))
+        model.reshape([-1, spec.channels, spec.height or -1, spec.width or -1])
+        return steps.build()
+    model.reshape([-1, spec.height or -1, spec.width or -1, spec.channels])
+    return model
+
+
+def _name(output: Any, position: int, spec: EngineSpec) -> str:
+    named = [name for name in spec.outputs if name in output.get_names()]
+    return named[0] if named else spec.outputs[position] if position < len(spec.outputs) else str(position)

@@ -1,0 +1,67 @@
+"""What an artefact says about itself: `EngineSpec` travels inside the file, nothing is guessed from names or shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+Task = Literal["expression", "detection", "landmarks"]
+
+
+class Strict(BaseModel):
+    """Be immutable and refuse unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Crop(Strict):
+    """Say how the network's picture is cut out of a frame.
+
+    region: name of the face region. margin: added on every side, as a share of the region's longer side. shift_y: moves
+    the crop down by this share of its side. padding: grey level of the constant outside the region.
+    """
+
+    region: str = "face"
+    margin: float = Field(0.0, ge=-0.5, le=1.0)
+    shift_y: float = Field(0.0, ge=-0.5, le=0.5)
+    padding: int = Field(0, ge=0, le=255)
+
+
+class EngineSpec(Strict):
+    """Describe a network: its input, its outputs, how it was made and how far it can be trusted.
+
+    height, width: input size in pixels, or None where any size fits. channels: 1 grey, 3 BGR. outputs: names in the
+    order of the graph. temperature: the logits were divided by it before the softmax. reliability: measured precision
+    of each label as this network answers it, 0-1.
+    """
+
+    name: str
+    task: Task
+    version: str = "1"
+    height: PositiveInt | None
+    width: PositiveInt | None
+    channels: Literal[1, 3]
+    crop: Crop = Crop()
+    labels: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = Field(min_length=1)
+    temperature: PositiveFloat = 1.0
+    reliability: Mapping[str, float] = {}
+    metrics: Mapping[str, float] = {}
+    training: Mapping[str, Any] = {}
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> EngineSpec:
+        """Read a spec from JSON. Raises ValueError that names the artefact and the wrong key."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise ValueError(f"{source}: its spec is not valid at '{key}': {first['msg']}") from error
+
+    def require(self, task: Task, source: str) -> None:
+        """Raise ValueError where the network was made for something else than `task`."""
+        if self.task != task:
+            raise ValueError(f"{source}: expected a network for {task}, found one for {self.task}")

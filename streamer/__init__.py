@@ -1,0 +1,1 @@
+"""Real-time facial expression analysis of cameras, streams, files and photos."""

@@ -1,0 +1,110 @@
+"""The data that flows from camera to log: frozen, shared by all threads, never written to after creation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Hold one picture of a stream.
+
+    image: (H, W, 3) uint8 BGR. index: counts the frames that the source read, from 0. time: seconds since the
+    stream's first frame, media time for a file and monotonic time for a live source. captured_at: `time.monotonic()`
+    when the picture was read. live: whether time budgets and shedding apply.
+    """
+
+    image: NDArray[np.uint8]
+    stream: str
+    index: int
+    time: float
+    captured_at: float
+    live: bool = False
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            found = f"{self.image.shape} {self.image.dtype}"
+            raise ValueError(f"Frame.image: expected (H, W, 3) uint8, found {found}")
+        self.image.flags.writeable = False
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Hold the N faces found in one picture as a struct of arrays; index with a mask or row numbers.
+
+    boxes: (N, 4) float32 xyxy in pixels, may reach outside the picture. scores: (N,) float32, higher is surer, in
+    the detector's own scale mapped to 0-1. landmarks: (N, 5, 2) float32 (eyes, nose, mouth corners, the person's
+    right first) or None where the detector gives none.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    landmarks: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes)
+        expected = {"boxes": (n, 4), "scores": (n,), "landmarks": (n, 5, 2)}
+        for name, shape in expected.items():
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise ValueError(f"Detections.{name}: expected {shape}, found {value.shape}")
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Detections:
+        landmarks = None if self.landmarks is None else self.landmarks[rows]
+        return Detections(self.boxes[rows], self.scores[rows], landmarks)
+
+    @classmethod
+    def empty(cls) -> Detections:
+        """Return detections of no face."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Expression:
+    """Say what a face expresses.
+
+    label: one of the engine's labels, or 'uncertain' where confidence is below the threshold. confidence: calibrated
+    probability of the leading label, 0-1. probabilities: smoothed, by label, sum to 1. region: the face region that was
+    looked at. reliability: measured precision of (label, region), 0-1, or None where it was not measured. stable: the
+    label has not changed for the settling time. time: stream time of the newest picture that was classified.
+    """
+
+    label: str
+    confidence: float
+    probabilities: Mapping[str, float]
+    region: str
+    reliability: float | None
+    stable: bool
+    time: float
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """Hold one tracked face.
+
+    box: (4,) float32 xyxy in pixels. score: of the last detection. detected_time: stream time of that detection.
+    landmarks: (68, 2) float32 in the iBUG order, or None. visibility: (68,) float32 in 0-1, or None.
+    """
+
+    track_id: int
+    box: NDArray[np.float32]
+    score: float
+    detected_time: float
+    landmarks: NDArray[np.float32] | None = None
+    visibility: NDArray[np.float32] | None = None
+    expression: Expression | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Hold a frame and the faces in it, ordered by track id."""
+
+    frame: Frame
+    faces: tuple[Face, ...]
