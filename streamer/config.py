@@ -1,19 +1,93 @@
-"""Configuration: YAML files checked by frozen models, with one rule for overrides (`--set a.b=value`)."""
+"""Configuration: YAML files checked by frozen models, with one rule for overrides (`--set a.b=value`).
+
+Configuration stops at `streamer.build`: classes take plain values.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator, with_config
+
+from streamer.emotion import ExpressionSettings
+from streamer.faces.track import TrackerSettings
+from streamer.perception import DetectionSettings
 
 
 class Section(BaseModel):
     """Be the base of every configuration section: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+for settings in (DetectionSettings, ExpressionSettings, TrackerSettings):
+    with_config(ConfigDict(extra="forbid"))(settings)
+
+Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
+
+
+class DetectorConfig(Section):
+    """Choose the face detector; `model` is the ONNX file of kind 'yunet', `sha256` what it must be."""
+
+    kind: Literal["hog", "yunet"] = "hog"
+    model: Path | None = None
+    sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$")
+    min_face: PositiveInt = 80
+    threshold: float | None = None
+    precision: Precision = "auto"
+
+    @model_validator(mode="after")
+    def _has_model(self) -> Self:
+        if self.kind == "yunet" and self.model is None:
+            raise ValueError("kind 'yunet' needs 'model', the path of its ONNX file")
+        return self
+
+
+class ClassifierConfig(Section):
+    """Choose the expression network: a file, or `zoo/NAME` for a shipped one."""
+
+    model: Path = Path("zoo/face.onnx")
+    sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$")
+    precision: Precision = "auto"
+
+
+class LandmarksConfig(Section):
+    """Choose the 68 landmarks: none, or dlib's predictor (extra `dlib-landmarks`, or a file of yours)."""
+
+    kind: Literal["none", "dlib"] = "none"
+    model: Path | None = None
+
+
+class SourceConfig(Section):
+    """Set deadlines of live sources and the pace of picture folders, in seconds; retries: null means for ever."""
+
+    timeout: PositiveFloat = 3.0
+    retries: int | None = Field(None, ge=0)
+    period: PositiveFloat = 1.0
+
+
+class MetricsConfig(Section):
+    """Serve Prometheus metrics where a port is given."""
+
+    port: int | None = Field(None, ge=1, le=65535)
+    address: str = "127.0.0.1"
+
+
+class Config(Section):
+    """Describe how the analyzer runs; `configs/default.yaml` explains every key."""
+
+    source: SourceConfig = SourceConfig()
+    detector: DetectorConfig = DetectorConfig()
+    detection: DetectionSettings = DetectionSettings()
+    tracker: TrackerSettings = TrackerSettings()
+    landmarks: LandmarksConfig = LandmarksConfig()
+    classifier: ClassifierConfig = ClassifierConfig()
+    expression: ExpressionSettings = ExpressionSettings()
+    metrics: MetricsConfig = MetricsConfig()
+    bars: bool = True
 
 
 Model = TypeVar("Model", bound=Section)
@@ -24,14 +98,21 @@ def load_config(model: type[Model], path: Path | None, overrides: Sequence[str] 
 
     Raises ValueError with one line that names each wrong key, and OSError where the file cannot be read.
     """
-    values = _read(path) if path else {}
+    return check_config(model, _read(path) if path else {}, overrides, str(path or "configuration"))
+
+
+def check_config(model: type[Model], values: dict[str, Any], overrides: Sequence[str], source: str) -> Model:
+    """Apply `a.b=value` overrides to `values` and check the result; `source` names them in a message.
+
+    Raises ValueError with one line that names each wrong key.
+    """
     for override in overrides:
         _apply(values, override)
     try:
         return model.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(_describe(problem) for problem in error.errors())
-        raise ValueError(f"{path or 'configuration'}: {problems}") from error
+        raise ValueError(f"{source}: {problems}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

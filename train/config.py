@@ -22,12 +22,18 @@ class Data(Section):
 
 
 class Input(Section):
-    """Say what the network sees: a region of the face, padded to a square and resized."""
+    """Say what the network sees: a region of the face, padded to a square and resized.
+
+    margin, shift_y, padding: the crop recipe of `engines.Crop`. Where the pictures of a data set come already cut, it
+    is the recipe that cuts a frame as they were cut.
+    """
 
     region: str = "face"
     size: PositiveInt = 48
     channels: Literal[1, 3] = 1
-    margin: float = Field(0.0, ge=0, le=1)
+    margin: float = Field(0.0, ge=-0.5, le=1)
+    shift_y: float = Field(0.0, ge=-0.5, le=0.5)
+    padding: int = Field(0, ge=0, le=255)
 
 
 class Network(Section):
@@ -68,6 +74,12 @@ class Optimizer(Section):
     average: float = Field(0.998, ge=0, lt=1)
 
 
+class Serve(Section):
+    """Say how the exported network answers: `flip` averages a picture with its mirror image, at twice the time."""
+
+    flip: bool = False
+
+
 class TrainConfig(Section):
     """Describe a run from data to artefact."""
 
@@ -80,6 +92,7 @@ class TrainConfig(Section):
     augment: Augment = Augment()
     optimizer: Optimizer = Optimizer()
     phases: tuple[Phase, ...] = Field(min_length=1)
+    serve: Serve = Serve()
     runs: Path = Path("runs")
 
     @property

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import math
 import os
+import pickle
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from torch.nn import functional as F
 
 from train import models
 from train.config import Optimizer, TrainConfig
-from train.data import FaceSet, load
+from train.data import EMOTIONS, FaceSet
+from train.rows import judged_rows, training_rows
 from train.transforms import augment
 
 
@@ -31,8 +33,10 @@ def fit(config: TrainConfig) -> Path:
     """
     run = config.runs / config.name
     run.mkdir(parents=True, exist_ok=True)
-    train, validation = training_rows(config), load(config.data.set, config.data.path, config.data.validation, config.data.labels)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    train, counts = training_rows(config)
+    print("training rows: {read} read, {unlabelled} without label, {twins} twins dropped, {used} used".format(**counts))
+    validation = judged_rows(config.data, config.input, config.data.validation)
+    device = device_of()
     torch.manual_seed(config.seed)
     model = models.build(config.model.name, len(train.classes), config.input.channels, config.model.args)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -43,7 +47,7 @@ def fit(config: TrainConfig) -> Path:
         started = time.monotonic()
         loss = train_epoch(config, epoch, train, model, average, optimizer, device)
         accuracy = _accuracy(average, validation, device)
-        save(run / "checkpoint.pt", config, model, average, optimizer, epoch + 1)
+        save(run / "checkpoint.pt", config, train.classes, model, average, optimizer, epoch + 1)
         line = {
             "epoch": epoch + 1,
             "size": config.size_at(epoch),
@@ -55,20 +59,6 @@ def fit(config: TrainConfig) -> Path:
             log.write(json.dumps(line) + "\n")
         print(json.dumps(line), flush=True)
     return run / "checkpoint.pt"
-
-
-def training_rows(config: TrainConfig) -> FaceSet:
-    """Load the rows to train on: those with a label distribution and without a twin among the rows judged on."""
-    rows = load(config.data.set, config.data.path, config.data.train, config.data.labels)
-    judged = {
-        digest
-        for split in (config.data.validation, config.data.test)
-        for digest in _digests(load(config.data.set, config.data.path, split, config.data.labels).images)
-    }
-    twin = np.array([digest in judged for digest in _digests(rows.images)])
-    usable = rows.distribution.sum(axis=1) > 0 if config.loss == "distribution" else rows.labels >= 0
-    print(f"training rows: {len(rows)} read, {int((~usable).sum())} without label, {int((twin & usable).sum())} twins dropped")
-    return rows[usable & ~twin]
 
 
 def train_epoch(
@@ -152,10 +142,11 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
             kept.copy_(new)
 
 
-def save(path: Path, config: TrainConfig, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, epoch: int) -> None:
+def save(path: Path, config: TrainConfig, classes: Sequence[str], model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, epoch: int) -> None:
     """Write everything a run needs to go on as one dict, under a temporary name first."""
     checkpoint = {
         "config": config.model_dump(mode="json"),
+        "classes": list(classes),
         "epoch": epoch,
         "model": model.state_dict(),
         "average": average.state_dict(),
@@ -186,12 +177,38 @@ def resume(path: Path, config: TrainConfig, model: nn.Module, average: nn.Module
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint without running any code from it. Raises ValueError where it is none."""
+    """Read a checkpoint without running any code from it.
+
+    Raises FileNotFoundError where there is none, ValueError where the file is something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a checkpoint, found none; `python -m train fit` writes it")
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, KeyError) as error:
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path}: not a readable checkpoint ({error})") from error
     return checkpoint
+
+
+def restore(path: Path, checkpoint: dict[str, Any], config: TrainConfig) -> nn.Module:
+    """Build the averaged network of a checkpoint, in evaluation mode. Raises ValueError where the weights do not fit."""
+    network = models.build(config.model.name, len(classes_of(checkpoint)), config.input.channels, config.model.args)
+    try:
+        network.load_state_dict(checkpoint["average"])
+    except RuntimeError as error:
+        wrong = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(f"{path}: its weights do not fit the model {config.model}: {wrong}") from error
+    return network.eval()
+
+
+def classes_of(checkpoint: dict[str, Any]) -> tuple[str, ...]:
+    """Return the labels in the order of the logits."""
+    return tuple(checkpoint.get("classes", EMOTIONS))
+
+
+def device_of() -> torch.device:
+    """Take the first CUDA device, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _accuracy(model: nn.Module, rows: FaceSet, device: torch.device) -> float:
@@ -203,7 +220,3 @@ def _targets(rows: FaceSet, loss: str) -> Tensor:
     if loss == "hard":
         return torch.from_numpy(rows.labels)
     return torch.from_numpy(rows.distribution)
-
-
-def _digests(images: NDArray[np.uint8]) -> list[bytes]:
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]

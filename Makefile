@@ -1,0 +1,52 @@
+# Two commands do all set-up: `make run` and `make test`. Needs Python >= 3.11 and make, nothing else.
+PYTHON ?= python3
+SOURCE ?= docs/sample/sample.mp4
+OUT ?= out
+VENV := .venv
+BIN := $(VENV)/bin
+# The CPU build of torch goes first: a plain `torch` would bring several GB of CUDA with it.
+TORCH ?= torch==2.13.0
+
+.PHONY: run test lint types check soak sample wheel clean
+
+run: $(VENV)/.core  ## analyse the sample, or SOURCE=0, SOURCE=rtsp://..., SOURCE=clip.mp4
+	mkdir -p $(OUT)
+	$(BIN)/streamer run "$(SOURCE)" --video $(OUT)/annotated.mp4 --log $(OUT)/log.jsonl --summary $(OUT)/summary.json
+	@echo "annotated video: $(OUT)/annotated.mp4   log: $(OUT)/log.jsonl   summary: $(OUT)/summary.json"
+
+test: $(VENV)/.dev lint types  ## everything: lint, types, tests
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+soak: $(VENV)/.dev  ## the slow tests: long runs, end to end, installed wheel
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+sample: $(VENV)/.dev  ## make the sample clip again
+	$(BIN)/python docs/sample/make_sample.py
+
+wheel: $(VENV)/.dev
+	$(BIN)/python -m build --wheel
+
+$(VENV)/.venv:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; say make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	touch $@
+
+$(VENV)/.core: $(VENV)/.venv pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,train,window]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .coverage*

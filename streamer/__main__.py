@@ -1,0 +1,85 @@
+"""The command line: `streamer run SOURCE...`. Every error that a user can cause ends here, as one line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# FFmpeg inside OpenCV writes to stderr past any logger; this must be set before it is first used.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Find faces in cameras, streams, videos and photos, follow them and tell what they express.",
+)
+
+
+@app.callback()
+def _options(
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Log more; twice for everything.")] = 0,
+) -> None:
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+@app.command()
+def run(
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            help="Webcam number (0), stream (rtsp://user:password@camera/path, http://...), video file, picture, "
+            "folder of pictures, or a quoted pattern ('photos/*.jpg'). Several are analysed together.",
+            show_default=False,
+        ),
+    ],
+    config: Annotated[str | None, typer.Option(help="YAML file, or the name of a preset.", show_default=False)] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key: `--set detector.min_face=60`.")
+    ] = None,
+    video: Annotated[Path | None, typer.Option(help="Write the annotated video: out.mp4.", show_default=False)] = None,
+    log: Annotated[Path | None, typer.Option(help="Write one JSON line a frame: out.jsonl.", show_default=False)] = None,
+    summary: Annotated[Path | None, typer.Option(help="Write the totals: summary.json.", show_default=False)] = None,
+    window: Annotated[bool, typer.Option("--window", help="Show the result; needs the extra `window`.")] = False,
+) -> None:
+    """Analyse one or several sources until they end, or until Ctrl-C.
+
+    **Examples**
+
+    `streamer run 0 --window` shows your webcam.
+
+    `streamer run clip.mp4 --video out.mp4 --log out.jsonl` analyses every frame of a file.
+
+    `streamer run rtsp://camera/1 rtsp://camera/2 --log out.jsonl` follows two cameras for as long as you like.
+
+    Exit codes: 0 done, 1 something failed on the way, 2 wrong input or configuration, 130 and 143 ended by a signal.
+    """
+    from streamer.build import preset
+    from streamer.config import Config, load_config
+    from streamer.run import Outputs
+    from streamer.run import run as run_all
+
+    settings = load_config(Config, preset(config) if config else None, overrides or [])
+    raise typer.Exit(run_all(settings, source, Outputs(video=video, log=log, summary=summary, window=window)))
+
+
+def main() -> None:
+    """Run the command line; turn errors into one line and exit code 2."""
+    try:
+        app()
+    except (ValueError, OSError, ImportError) as error:
+        if logging.getLogger().isEnabledFor(logging.DEBUG):
+            raise
+        print(f"streamer: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

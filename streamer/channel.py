@@ -1,0 +1,85 @@
+"""The only way items pass between threads: a channel with one slot per sender, so that nothing can pile up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Cancelled(Exception):
+    """Tell a thread that waits on a channel that the run ends now."""
+
+
+class Channel(Generic[T]):
+    """Hold at most one put (a list of items) of every sender; one condition guards slots and flags.
+
+    Closing drains: what was put is still taken. Cancelling ends now: every call raises `Cancelled`.
+    """
+
+    def __init__(self, senders: Iterable[str] = ()) -> None:
+        self._condition = threading.Condition()
+        self._slots: dict[str, list[T]] = {}
+        self._senders = set(senders)
+        self._cancelled = False
+
+    def open(self, sender: str) -> None:
+        """Let one more sender put items."""
+        with self._condition:
+            self._senders.add(sender)
+
+    def close(self, sender: str) -> None:
+        """End a sender; the channel ends with its last one."""
+        with self._condition:
+            self._senders.discard(sender)
+            self._condition.notify_all()
+
+    def cancel(self) -> None:
+        """Wake everybody with `Cancelled` and forget what was put."""
+        with self._condition:
+            self._cancelled = True
+            self._slots.clear()
+            self._condition.notify_all()
+
+    def put(self, sender: str, items: list[T]) -> None:
+        """Wait for the sender's slot to be free, then fill it."""
+        with self._condition:
+            self._wait(lambda: sender not in self._slots)
+            self._fill(sender, items)
+
+    def replace(self, sender: str, items: list[T]) -> int:
+        """Fill the sender's slot at once; return how many items it held that nobody took."""
+        with self._condition:
+            self._wait(lambda: True)
+            lost = len(self._slots.get(sender, ()))
+            self._fill(sender, items)
+            return lost
+
+    def wait_for_room(self, sender: str) -> None:
+        """Wait until a put of the sender would not wait."""
+        with self._condition:
+            self._wait(lambda: sender not in self._slots)
+
+    def take(self, timeout: float | None = None) -> list[T] | None:
+        """Empty all slots at once, at most one put a sender; [] after `timeout` seconds, None when all senders closed."""
+        with self._condition:
+            self._wait(lambda: bool(self._slots) or not self._senders, timeout)
+            if not self._slots:
+                return [] if self._senders else None
+            items = [item for put in self._slots.values() for item in put]
+            self._slots.clear()
+            self._condition.notify_all()
+            return items
+
+    def _fill(self, sender: str, items: list[T]) -> None:
+        # Re-inserted at the end: whoever has waited longest is taken first.
+        self._slots.pop(sender, None)
+        self._slots[sender] = items
+        self._condition.notify_all()
+
+    def _wait(self, ready: Callable[[], bool], timeout: float | None = None) -> None:
+        self._condition.wait_for(lambda: self._cancelled or ready(), timeout)
+        if self._cancelled:
+            raise Cancelled

@@ -1,0 +1,143 @@
+"""The express stage: pick the region, crop, classify the faces of a tick as one batch, smooth per track.
+
+Called by one thread, which owns the engine and all smoothers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines import Engine
+from streamer.faces.regions import crops
+from streamer.types import Expression, Face, Frame, Result
+
+UNCERTAIN = "uncertain"
+FORGET_AFTER = 2.0  # seconds of stream time without the track
+
+
+@dataclass(frozen=True)
+class ExpressionSettings:
+    """Set cadence, smoothing and thresholds; all times in seconds of stream time.
+
+    interval: a face is classified again when its last answer is so old. most: faces classified a tick on live streams,
+    those with the oldest answers first. smoothing: time constant of the moving average of probabilities. hold: how long
+    another label must lead before it is shown. settle: how long a label must have been shown to be called stable.
+    threshold: confidence below which a face is 'uncertain'.
+    """
+
+    interval: float = 0.05
+    most: int = 16
+    smoothing: float = 0.25
+    hold: float = 0.2
+    settle: float = 0.5
+    threshold: float = 0.4
+
+
+class Smoother:
+    """Turn the answers for one track into a label that does not flicker."""
+
+    def __init__(self, settings: ExpressionSettings) -> None:
+        self.settings = settings
+        self.classified_at = -math.inf
+        self.seen_at = -math.inf
+        self.probabilities: NDArray[np.float64] | None = None
+        self.shown = -1
+        self._shown_since = 0.0
+        self._rival = -1
+        self._rival_since = 0.0
+
+    def update(self, probabilities: NDArray[np.float32], time: float) -> None:
+        """Take in an answer (C,) given for the picture at `time`, which must not lie before the last one."""
+        fresh = probabilities.astype(np.float64)
+        if self.probabilities is None:
+            self.probabilities = fresh
+            self.shown, self._shown_since = int(fresh.argmax()), time
+        else:
+            kept = math.exp(-(time - self.classified_at) / self.settings.smoothing)
+            self.probabilities = kept * self.probabilities + (1 - kept) * fresh
+            self._follow(int(self.probabilities.argmax()), time)
+        self.classified_at = time
+
+    def stable(self, time: float) -> bool:
+        """Tell whether the shown label has settled."""
+        return time - self._shown_since >= self.settings.settle
+
+    def _follow(self, leader: int, time: float) -> None:
+        """Show another label only after it has led for the holding time (hysteresis)."""
+        if leader == self.shown:
+            self._rival = -1
+            return
+        if leader != self._rival:
+            # It may have led since the last answer: pictures far apart must not wait for a second one.
+            self._rival, self._rival_since = leader, self.classified_at
+        if time - self._rival_since >= self.settings.hold:
+            self.shown, self._shown_since, self._rival = leader, time, -1
+
+
+class Expresser:
+    """Complete results with what the faces express."""
+
+    def __init__(self, engine: Engine, settings: ExpressionSettings) -> None:
+        self.engine = engine
+        self.settings = settings
+        self._smoothers: dict[str, dict[int, Smoother]] = {}
+
+    def __call__(self, results: list[Result]) -> list[Result]:
+        """Classify the faces that are due in one batch, then attach every face's smoothed expression."""
+        due = self._due(results)
+        if due:
+            cut = [crops(frame.image, np.stack([face.box for face in faces]), self.engine.spec) for frame, faces in due]
+            answers = self.engine.infer(np.concatenate(cut))["probabilities"]
+            asked = [(frame, face) for frame, faces in due for face in faces]
+            for (frame, face), probabilities in zip(asked, answers, strict=True):
+                self._smoothers[frame.stream][face.track_id].update(probabilities, frame.time)
+        return [self._attach(result) for result in results]
+
+    def _due(self, results: Sequence[Result]) -> list[tuple[Frame, list[Face]]]:
+        """Pick the faces whose answer is too old, by frame; on live streams only as many as a tick can bear."""
+        found: list[tuple[float, Frame, Face]] = []
+        for result in results:
+            frame = result.frame
+            smoothers = self._smoothers.setdefault(frame.stream, {})
+            for face in result.faces:
+                smoother = smoothers.setdefault(face.track_id, Smoother(self.settings))
+                smoother.seen_at = frame.time
+                age = frame.time - smoother.classified_at
+                if age >= self.settings.interval - 1e-6:
+                    found.append((age, frame, face))
+            for track_id in [i for i, one in smoothers.items() if frame.time - one.seen_at > FORGET_AFTER]:
+                del smoothers[track_id]
+        live = sorted((one for one in found if one[1].live), key=lambda one: -one[0])[: self.settings.most]
+        chosen = live + [one for one in found if not one[1].live]
+        return [
+            (result.frame, faces)
+            for result in results
+            if (faces := [face for _, frame, face in chosen if frame is result.frame])
+        ]
+
+    def _attach(self, result: Result) -> Result:
+        smoothers = self._smoothers[result.frame.stream]
+        faces = tuple(replace(face, expression=self._express(smoothers[face.track_id])) for face in result.faces)
+        return Result(result.frame, faces)
+
+    def _express(self, smoother: Smoother) -> Expression | None:
+        if smoother.probabilities is None:
+            return None
+        spec = self.engine.spec
+        values = smoother.probabilities / smoother.probabilities.sum()
+        confidence = float(values[smoother.shown])
+        label = spec.labels[smoother.shown]
+        return Expression(
+            label=label if confidence >= self.settings.threshold else UNCERTAIN,
+            confidence=confidence,
+            probabilities={name: float(value) for name, value in zip(spec.labels, values, strict=True)},
+            region=spec.crop.region,
+            reliability=spec.reliability.get(label),
+            stable=smoother.stable(smoother.classified_at),
+            time=smoother.classified_at,
+        )

@@ -1,0 +1,165 @@
+"""Face detectors. A detector takes several streams' pictures at once and belongs to one thread.
+
+All boxes are canonical face boxes: forehead to chin, about ear to ear, as YuNet draws them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines import Engine, EngineSpec
+from streamer.types import Detections
+
+OVERLAP = 0.3  # of two boxes with a larger IoU only the better one is kept
+LARGEST_BATCH = 8  # pictures a call of a network
+STRIDE = 32  # of YuNet's coarsest level: its input is padded to a multiple
+CLEAR_FACE = 2.0  # HOG margin beyond which a face is as clear as it gets
+
+
+class Detector(Protocol):
+    """Find faces."""
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """Return the faces of each (H, W, 3) uint8 BGR picture, best score first."""
+        ...
+
+    def close(self) -> None:
+        """Free what the detector holds."""
+        ...
+
+
+class HogDetector:
+    """Run dlib's frontal face detector (Dalal & Triggs 2005 features, King 2015 training) on a scaled grey picture.
+
+    min_face: smallest face wanted, pixels; its 80-pixel window sets the scale, so larger values are faster.
+    threshold: margin of the classifier; below 0 finds more faces and more mistakes.
+    """
+
+    WINDOW = 80
+    # From dlib's box (brows to chin, tight) to the canonical one, in shares of the side: centre shift, width, height.
+    TO_FACE = (0.0, -0.06, 0.88, 1.14)
+
+    def __init__(self, min_face: int = 80, threshold: float = 0.0) -> None:
+        import dlib
+
+        self._detector: Any = dlib.get_frontal_face_detector()
+        self._scale = self.WINDOW / min_face
+        self._threshold = threshold
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """Search each picture on its own; scores are margins mapped to 0.5-1."""
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: NDArray[np.uint8]) -> Detections:
+        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+        if self._scale < 1:
+            grey = cv2.resize(grey, None, fx=self._scale, fy=self._scale, interpolation=cv2.INTER_AREA)
+        elif self._scale > 1:
+            grey = cv2.resize(grey, None, fx=self._scale, fy=self._scale, interpolation=cv2.INTER_LINEAR)
+        found, margins, _ = self._detector.run(grey, 0, self._threshold)
+        if not len(found):
+            return Detections.empty()
+        corners = np.array([(box.left(), box.top(), box.right() + 1, box.bottom() + 1) for box in found], np.float64)
+        centre, side = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
+        centre = centre + side * self.TO_FACE[:2]
+        side = side * self.TO_FACE[2:]
+        boxes = np.concatenate([centre - side / 2, centre + side / 2], axis=1) / self._scale
+        scores = 0.5 + 0.5 * np.clip(np.array(margins) / CLEAR_FACE, 0, 1)
+        return Detections(boxes.astype(np.float32), scores.astype(np.float32))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+YUNET = EngineSpec(
+    name="yunet",
+    task="detection",
+    height=None,
+    width=None,
+    channels=3,
+    outputs=tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32)),
+)
+
+
+class YuNetDetector:
+    """Run YuNet (Wu et al. 2023) on an engine, with the decoding here.
+
+    min_face: smallest face wanted, pixels; the network finds faces from about 16 pixels on, which sets the scale.
+    threshold: lowest score, 0-1.
+    """
+
+    SMALLEST = 16
+
+    def __init__(self, engine: Engine, min_face: int = 40, threshold: float = 0.6) -> None:
+        self.engine = engine
+        self._scale = min(1.0, self.SMALLEST / min_face)
+        self._threshold = threshold
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """Search pictures of one size together."""
+        prepared = [_fit(image, self._scale) for image in images]
+        found: list[Detections] = [Detections.empty()] * len(images)
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for position, (picture, _) in enumerate(prepared):
+            by_shape.setdefault(picture.shape, []).append(position)
+        for positions in by_shape.values():
+            for start in range(0, len(positions), LARGEST_BATCH):
+                chunk = positions[start : start + LARGEST_BATCH]
+                batch = np.stack([prepared[position][0] for position in chunk])
+                for position, faces in zip(chunk, self._decode(batch), strict=True):
+                    width, height = prepared[position][1]
+                    scale = np.array([width, height], np.float32)
+                    landmarks = None if faces.landmarks is None else faces.landmarks * scale
+                    found[position] = Detections(faces.boxes * np.tile(scale, 2), faces.scores, landmarks)
+        return found
+
+    def _decode(self, batch: NDArray[np.uint8]) -> list[Detections]:
+        """Turn the network's maps into faces: boxes and points are offsets from the cell, in strides (sizes as logs)."""
+        outputs = self.engine.infer(batch)
+        count, height, width = batch.shape[:3]
+        scores, boxes, points = [], [], []
+        for stride in (8, 16, 32):
+            cells = np.stack(np.meshgrid(np.arange(width // stride), np.arange(height // stride)), axis=-1).reshape(-1, 2)
+            maps = {kind: outputs[f"{kind}_{stride}"].reshape(count, len(cells), -1) for kind in ("cls", "obj", "bbox", "kps")}
+            scores.append(np.sqrt(np.clip(maps["cls"], 0, 1) * np.clip(maps["obj"], 0, 1))[..., 0])
+            centre = (cells + maps["bbox"][..., :2]) * stride
+            half = np.exp(np.minimum(maps["bbox"][..., 2:], 8)) * stride / 2
+            boxes.append(np.concatenate([centre - half, centre + half], axis=-1))
+            points.append((maps["kps"].reshape(count, len(cells), 5, 2) + cells[:, None]) * stride)
+        return [
+            keep_best(Detections(*(np.asarray(part, np.float32) for part in parts)), self._threshold)
+            for parts in zip(
+                np.concatenate(boxes, axis=1), np.concatenate(scores, axis=1), np.concatenate(points, axis=1), strict=True
+            )
+        ]
+
+    def close(self) -> None:
+        """Close the engine."""
+        self.engine.close()
+
+
+def keep_best(faces: Detections, threshold: float) -> Detections:
+    """Drop faces below the threshold and those that a better one overlaps (non-maximum suppression)."""
+    faces = faces[faces.scores >= threshold]
+    if not len(faces):
+        return faces
+    corners = faces.boxes.astype(np.float64)
+    sides = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    kept = cv2.dnn.NMSBoxes(sides.tolist(), faces.scores.tolist(), threshold, OVERLAP)
+    return faces[np.asarray(kept, np.int64).reshape(-1)]
+
+
+def _fit(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+    """Scale a picture and pad it below and to the right; also return frame pixels per input pixel (x, y)."""
+    height, width = image.shape[:2]
+    small_h, small_w = max(1, round(height * scale)), max(1, round(width * scale))
+    if (small_h, small_w) != (height, width):
+        image = np.asarray(cv2.resize(image, (small_w, small_h), interpolation=cv2.INTER_AREA), np.uint8)
+    below, right = -small_h % STRIDE, -small_w % STRIDE
+    padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
+    return np.asarray(padded, np.uint8), (width / small_w, height / small_h)

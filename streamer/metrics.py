@@ -1,0 +1,137 @@
+"""All Prometheus metrics, in base units. Recorded around each stage call and in the caller's loop, nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from streamer.sources import State
+from streamer.types import Result
+
+log = logging.getLogger(__name__)
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.35, 0.5, 1.0, 2.0, 5.0)
+DETECTED_WITHIN = 0.2  # seconds; a result counts as fresh if every face in it was detected and classified so recently
+CLASSIFIED_WITHIN = 0.1
+
+
+class Metrics:
+    """Own the metrics of one run, in a registry of its own so that runs do not meet. Belongs to the caller's thread."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        stream = ["stream"]
+        self.frames = self._counter("streamer_frames", "Frames captured")
+        self.dropped = self._counter("streamer_frames_dropped", "Live frames replaced by newer ones")
+        self.results = self._counter("streamer_results", "Frames analysed")
+        self.fresh = self._counter("streamer_results_fresh", "Results whose faces were detected and classified just now")
+        self.tracks = self._counter("streamer_tracks", "Faces followed so far")
+        self.detections = self._counter("streamer_detections", "Results with a detection of their own")
+        self.classifications = self._counter("streamer_classifications", "Faces classified")
+        self.retries = self._counter("streamer_source_retries", "Times a source was lost and tried again")
+        self.faces = Gauge("streamer_faces", "Faces in the newest result", stream, registry=self.registry)
+        self.state = Gauge("streamer_source_state", "1 for the state a source is in", ["stream", "state"], registry=self.registry)
+        self.latency = Histogram(
+            "streamer_latency_seconds", "From capture to result", stream, buckets=SECONDS, registry=self.registry
+        )
+        self.stages = Histogram("streamer_stage_seconds", "One call of a stage", ["stage"], buckets=SECONDS, registry=self.registry)
+        self.states: dict[str, State] = {}
+        self.quantiles: dict[str, Quantiles] = {}
+        self._known: dict[str, set[int]] = {}
+        self._server: Any = None
+
+    def _counter(self, name: str, text: str) -> Counter:
+        return Counter(name, text, ["stream"], registry=self.registry)
+
+    def serve(self, port: int, address: str) -> None:
+        """Answer `GET /metrics` on a daemon thread until `close`. Raises OSError where the port cannot be had."""
+        try:
+            self._server = start_http_server(port, address, self.registry)
+        except OSError as error:
+            raise OSError(f"metrics.port: {address}:{port} cannot be opened ({error.strerror}); choose another port") from error
+        log.info("metrics on http://%s:%d/metrics", address, port)
+
+    def close(self) -> None:
+        """Stop serving."""
+        if self._server:
+            server, thread = self._server
+            server.shutdown()
+            server.server_close()
+            thread.join()
+            self._server = None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one call of a stage."""
+        started = time.perf_counter()
+        yield
+        self.stages.labels(name).observe(time.perf_counter() - started)
+
+    def record(self, result: Result, *, captured: int, dropped: int) -> None:
+        """Count one result; captured and dropped are the stream's totals so far."""
+        stream, now = result.frame.stream, result.frame.time
+        latency = time.monotonic() - result.frame.captured_at
+        self.latency.labels(stream).observe(latency)
+        self.quantiles.setdefault(stream, Quantiles()).add(latency)
+        self.results.labels(stream).inc()
+        self.record_totals(stream, captured=captured, dropped=dropped)
+        self.faces.labels(stream).set(len(result.faces))
+        ids, known = {face.track_id for face in result.faces}, self._known.setdefault(stream, set())
+        self.tracks.labels(stream).inc(len(ids - known))
+        known |= ids
+        read = [face.expression.time for face in result.faces if face.expression]
+        self.classifications.labels(stream).inc(sum(at == now for at in read))
+        self.detections.labels(stream).inc(any(face.detected_time == now for face in result.faces))
+        fresh = len(read) == len(result.faces) and all(now - at <= CLASSIFIED_WITHIN for at in read)
+        self.fresh.labels(stream).inc(fresh and all(now - face.detected_time <= DETECTED_WITHIN for face in result.faces))
+
+    def record_totals(self, stream: str, *, captured: int, dropped: int) -> None:
+        """Raise the counters that a capture thread keeps to their newest values."""
+        self.frames.labels(stream).inc(captured - self.value("streamer_frames_total", stream=stream))
+        self.dropped.labels(stream).inc(dropped - self.value("streamer_frames_dropped_total", stream=stream))
+
+    def record_state(self, stream: str, state: State) -> None:
+        """Remember the state of a source."""
+        self.states[stream] = state
+        for one in State:
+            self.state.labels(stream, one.value).set(one is state)
+        self.retries.labels(stream).inc(state is State.RETRYING)
+
+    def value(self, name: str, **labels: str) -> float:
+        """Return one sample, 0 where nothing was recorded yet."""
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+
+class Quantiles:
+    """Estimate quantiles of seconds in constant memory: bins 2 % apart from 0.1 ms to 100 s."""
+
+    LOWEST, RATIO = 1e-4, 1.02
+
+    def __init__(self) -> None:
+        self._counts: NDArray[np.int64] = np.zeros(round(math.log(1e6) / math.log(self.RATIO)) + 1, np.int64)
+
+    def add(self, seconds: float) -> None:
+        """Count one value."""
+        position = math.log(max(seconds, self.LOWEST) / self.LOWEST) / math.log(self.RATIO)
+        self._counts[min(round(position), len(self._counts) - 1)] += 1
+
+    def at(self, share: float) -> float:
+        """Return the value below which `share` of all lie, within 2 %; 0.0 where there is none."""
+        total = self._counts.sum()
+        if not total:
+            return 0.0
+        position = int(np.searchsorted(self._counts.cumsum(), share * total))
+        return float(self.LOWEST * self.RATIO**position)
+
+    def __add__(self, other: Quantiles) -> Quantiles:
+        both = Quantiles()
+        both._counts = self._counts + other._counts
+        return both

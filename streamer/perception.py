@@ -1,0 +1,90 @@
+"""The perceive stage: detect where it is time, track every stream, locate landmarks.
+
+Called by one thread, which owns the detector, the landmarker and all trackers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from streamer.faces.detect import Detector
+from streamer.faces.landmarks import Landmarker
+from streamer.faces.track import Tracker
+from streamer.types import Detections, Face, Frame, Result
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """Set the cadence of detection.
+
+    interval: seconds of stream time between detections of a stream. share: on live streams, the largest share of the
+    thread's time that detection may take. budget: on live streams, seconds of detection a tick, one picture at least.
+    """
+
+    interval: float = 0.1
+    share: float = 0.5
+    budget: float = 0.04
+
+
+class Perceiver:
+    """Turn frames, at most one a stream, into results with tracked faces."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        new_tracker: Callable[[], Tracker],
+        settings: DetectionSettings,
+        landmarker: Landmarker | None = None,
+    ) -> None:
+        self.detector = detector
+        self.landmarker = landmarker
+        self.settings = settings
+        self._new_tracker = new_tracker
+        self._trackers: dict[str, Tracker] = {}
+        self._detected_at: dict[str, float] = {}
+        self._cost = 0.0  # seconds of detection a picture, smoothed
+        self._rest_until = 0.0  # monotonic time before which no live picture is searched
+
+    def __call__(self, frames: list[Frame]) -> list[Result]:
+        """Detect on the frames that are due, as one batch, and update every stream's tracker."""
+        due = self._due(frames)
+        found: dict[int, Detections] = {}
+        if due:
+            started = time.monotonic()
+            found = dict(zip(map(id, due), self.detector.detect([frame.image for frame in due]), strict=True))
+            self._pace(time.monotonic() - started, len(due))
+            self._detected_at.update((frame.stream, frame.time) for frame in due)
+        return [self._track(frame, found.get(id(frame))) for frame in frames]
+
+    def _due(self, frames: Sequence[Frame]) -> list[Frame]:
+        """Pick the frames whose stream was searched too long ago; live ones only as the time budget allows."""
+        waited = {id(frame): frame.time - self._detected_at.get(frame.stream, -np.inf) for frame in frames}
+        due = [frame for frame in frames if waited[id(frame)] >= self.settings.interval - 1e-6]
+        offline = [frame for frame in due if not frame.live]
+        if time.monotonic() < self._rest_until:
+            return offline
+        most = max(1, int(self.settings.budget / self._cost)) if self._cost else len(due)
+        live = sorted((frame for frame in due if frame.live), key=lambda frame: -waited[id(frame)])
+        return live[:most] + offline
+
+    def _pace(self, seconds: float, pictures: int) -> None:
+        cost = seconds / pictures
+        self._cost = cost if not self._cost else 0.8 * self._cost + 0.2 * cost
+        self._rest_until = time.monotonic() + seconds * (1 / self.settings.share - 1)
+
+    def _track(self, frame: Frame, detections: Detections | None) -> Result:
+        if frame.stream not in self._trackers:
+            self._trackers[frame.stream] = self._new_tracker()
+        tracker = self._trackers[frame.stream]
+        faces = tracker.update(frame, detections)
+        if self.landmarker and faces:
+            faces = self._locate(self.landmarker, frame, faces)
+        return Result(frame, faces)
+
+    def _locate(self, landmarker: Landmarker, frame: Frame, faces: tuple[Face, ...]) -> tuple[Face, ...]:
+        points = landmarker.locate(frame.image, np.stack([face.box for face in faces]))
+        return tuple(replace(face, landmarks=one) for face, one in zip(faces, points, strict=True))

@@ -1,0 +1,246 @@
+"""Threads from camera to result: one capture thread a source, one for `perceive`, one for `express`, and the caller's.
+
+    capture (one a source) -> slot a source -> perceive -> express -> caller
+
+A full slot makes an offline source wait and a live one drop its older frame, before any work was spent on it. A stage
+takes input only when its output has room, so nothing ages inside. The first exception of any thread is raised to the
+caller; sources may fail on their own (see `Capture`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Self, TypeVar
+
+from streamer.channel import Cancelled, Channel
+from streamer.metrics import Metrics
+from streamer.sources import Source, SourceError, State
+from streamer.types import Frame, Result
+
+log = logging.getLogger(__name__)
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+Stage = Callable[[list[In]], list[Out]]
+OnState = Callable[[str, State, str], None]
+
+STALLED_AFTER = 2.0  # seconds without a frame of a live source
+JOIN_TIMEOUT = 10.0  # seconds; a read of a dead camera has a deadline below this
+POLL = 0.25  # seconds between looks at the states of the sources while no result comes
+
+
+class Capture:
+    """Read one source on a thread of its own into its slot; remember how that went.
+
+    Written by the capture thread, read by the caller's.
+    """
+
+    def __init__(self, source: Source, frames: Channel[Frame], events: SimpleQueue[tuple[str, State, str]]) -> None:
+        self.source = source
+        self.captured = 0
+        self.dropped = 0
+        self.failure: SourceError | None = None
+        self.last_frame_at: float | None = None
+        self.stop = threading.Event()
+        self._frames = frames
+        self._events = events
+
+    def read(self) -> None:
+        """Put the source's frames until it ends, fails or is stopped."""
+        name = self.source.name
+        try:
+            for frame in self.source.frames(self.stop, lambda state, reason: self._events.put((name, state, reason))):
+                self.captured += 1
+                self.last_frame_at = frame.captured_at
+                if self.source.live:
+                    self.dropped += self._frames.replace(name, [frame])
+                else:
+                    self._frames.put(name, [frame])
+                if self.stop.is_set():
+                    break
+        except SourceError as error:
+            self.failure = error
+            self._events.put((name, State.FAILED, str(error)))
+        except Cancelled:
+            pass
+        finally:
+            self._frames.close(name)
+
+
+class Pipeline:
+    """Run sources through two stages: `with Pipeline(...) as results: for result in results: ...`.
+
+    perceive: maps frames, at most one a stream, to results without expressions; express: completes results. Each is
+    called by one thread only. on_state: called in the caller's thread for every change of a source's state.
+    keep_open: go on without sources until `stop` (sources are then added while running).
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        perceive: Stage[Frame, Result],
+        express: Stage[Result, Result],
+        *,
+        metrics: Metrics | None = None,
+        on_state: OnState = lambda stream, state, reason: None,
+        keep_open: bool = False,
+    ) -> None:
+        self.metrics = metrics or Metrics()
+        self.captures: dict[str, Capture] = {}
+        self._on_state = on_state
+        self._keep_open = keep_open
+        self._events: SimpleQueue[tuple[str, State, str]] = SimpleQueue()
+        self._stalled: set[str] = set()
+        self._error: BaseException | None = None
+        self._frames: Channel[Frame] = Channel(["pipeline"])  # closed when no source can be added any more
+        self._perceived: Channel[Result] = Channel(["perceive"])
+        self._expressed: Channel[Result] = Channel(["express"])
+        self._threads: list[threading.Thread] = [
+            self._thread("perceive", self._run_stage, "perceive", perceive, self._frames, self._perceived),
+            self._thread("express", self._run_stage, "express", express, self._perceived, self._expressed),
+        ]
+        self._capture_threads: dict[str, threading.Thread] = {}
+        for source in sources:
+            self._prepare(source)
+
+    def __enter__(self) -> Self:
+        for thread in (*self._threads, *self._capture_threads.values()):
+            thread.start()
+        if not self._keep_open:
+            self._frames.close("pipeline")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+        for channel in (self._frames, self._perceived, self._expressed):
+            channel.cancel()
+        deadline = time.monotonic() + JOIN_TIMEOUT
+        for thread in (*self._capture_threads.values(), *self._threads):
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                log.error("the thread %s did not end within %.0f s", thread.name, JOIN_TIMEOUT)
+        self._tell_states()
+
+    def __iter__(self) -> Iterator[Result]:
+        while True:
+            try:
+                results = self._expressed.take(POLL)
+            except Cancelled:
+                results = None
+            self._tell_states()
+            if results is None:
+                break
+            for result in results:
+                self._record(result)
+                yield result
+        self._raise_failure()
+
+    def stop(self) -> None:
+        """End all sources; what they have captured is still analysed. Safe in a signal handler."""
+        for capture in tuple(self.captures.values()):
+            capture.stop.set()
+        self._frames.close("pipeline")
+
+    def add(self, source: Source) -> None:
+        """Start one more source while running. Raises ValueError where its name is taken."""
+        self._prepare(source)
+        self._capture_threads[source.name].start()
+
+    def remove(self, stream: str) -> None:
+        """End one source; its last frames are still analysed. Raises ValueError where there is no such stream."""
+        if stream not in self.captures:
+            raise ValueError(f"no stream '{stream}': expected one of {', '.join(self.captures) or '(none)'}")
+        self.captures[stream].stop.set()
+
+    @property
+    def failures(self) -> dict[str, SourceError]:
+        """Return the sources that failed, by stream."""
+        return {name: capture.failure for name, capture in self.captures.items() if capture.failure}
+
+    def _prepare(self, source: Source) -> None:
+        if source.name in self.captures and self._capture_threads[source.name].is_alive():
+            raise ValueError(f"two sources are named '{source.name}': give each one once")
+        self._frames.open(source.name)
+        capture = self.captures[source.name] = Capture(source, self._frames, self._events)
+        self._capture_threads[source.name] = self._thread(f"capture {source.name}", self._guard, capture.read)
+
+    def _thread(self, name: str, target: Callable[..., None], *args: object) -> threading.Thread:
+        return threading.Thread(target=target, args=args, name=name, daemon=True)
+
+    def _run_stage(self, name: str, work: Stage[In, Out], inside: Channel[In], outside: Channel[Out]) -> None:
+        self._guard(self._work, name, work, inside, outside)
+        outside.close(name)
+
+    def _work(self, name: str, work: Stage[In, Out], inside: Channel[In], outside: Channel[Out]) -> None:
+        while True:
+            outside.wait_for_room(name)
+            items = inside.take()
+            if items is None:
+                return
+            with self.metrics.stage(name):
+                done = work(items)
+            outside.put(name, done)
+
+    def _guard(self, function: Callable[..., None], *args: object) -> None:
+        """Run a thread's function; the first exception of any thread ends the run and is raised to the caller."""
+        try:
+            function(*args)
+        except Cancelled:
+            pass
+        except BaseException as error:  # noqa: BLE001 - the one broad except: it hands the error to the caller
+            if self._error is None:
+                self._error = error
+            for channel in (self._frames, self._perceived, self._expressed):
+                channel.cancel()
+
+    def _raise_failure(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if len(self.captures) == 1 and not self._keep_open:
+            [capture] = self.captures.values()
+            if capture.failure and not capture.captured:
+                raise capture.failure
+
+    def _record(self, result: Result) -> None:
+        capture = self.captures[result.frame.stream]
+        self.metrics.record(result, captured=capture.captured, dropped=capture.dropped)
+
+    def _tell_states(self) -> None:
+        """Pass on what the sources reported, and notice live ones whose frames stay away."""
+        while True:
+            try:
+                stream, state, reason = self._events.get_nowait()
+            except Empty:
+                break
+            self._stalled.discard(stream)
+            self._tell(stream, state, reason)
+        now = time.monotonic()
+        for name, capture in tuple(self.captures.items()):
+            if not capture.source.live or capture.last_frame_at is None:
+                continue
+            age = now - capture.last_frame_at
+            if age > STALLED_AFTER and name not in self._stalled and self.metrics.states.get(name) == State.LIVE:
+                self._stalled.add(name)
+                self._tell(name, State.STALLED, f"no frame for {age:.1f} s")
+            elif age <= STALLED_AFTER and name in self._stalled:
+                self._stalled.discard(name)
+                self._tell(name, State.LIVE, "")
+
+    def _tell(self, stream: str, state: State, reason: str) -> None:
+        self.metrics.record_state(stream, state)
+        self._on_state(stream, state, reason)
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Make stream names unique by numbering repeated ones: cam, cam-2, cam-3."""
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        unique.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return unique

@@ -1,0 +1,126 @@
+"""One run from the command line: sources in, sinks out, progress on the terminal, an exit code at the end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from streamer.build import build_pipeline
+from streamer.config import Config
+from streamer.metrics import Metrics
+from streamer.overlay import draw
+from streamer.pipeline import Pipeline
+from streamer.sinks import Sink
+from streamer.sinks.log import LogSink
+from streamer.sources import Source, SourceError, State, open_source
+from streamer.summary import print_summary, summarise, write_summary
+
+log = logging.getLogger(__name__)
+
+SHOW_EVERY = 0.25  # seconds between changes of the status line
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Say what a run leaves behind."""
+
+    video: Path | None = None
+    log: Path | None = None
+    summary: Path | None = None
+    window: bool = False
+
+
+def run(config: Config, names: Sequence[str], outputs: Outputs) -> int:
+    """Analyse the sources to their end; return the exit code.
+
+    Raises ValueError, OSError or ImportError for what is wrong with configuration, models, outputs or a single source.
+    """
+    console, metrics = Console(stderr=True, highlight=False), Metrics()
+    sources = [open_source(name, **config.source.model_dump()) for name in names]
+    with ExitStack() as stack:
+        journal = stack.enter_context(LogSink(outputs.log, _about(config, sources))) if outputs.log else None
+        status = stack.enter_context(Status(console, sources))
+
+        def on_state(stream: str, state: State, reason: str) -> None:
+            status.tell(stream, state, reason)
+            if journal:
+                journal.write_state(stream, state, reason)
+
+        pipeline = build_pipeline(config, sources, metrics, on_state)
+        sinks: list[Sink] = [*([journal] if journal else []), *_pictures(stack, outputs, sources)]
+        if config.metrics.port:
+            stack.callback(metrics.close)
+            metrics.serve(config.metrics.port, config.metrics.address)
+        started = time.monotonic()
+        with ending_signals(pipeline) as received, pipeline as results:
+            consume(results, sinks, status, bars=config.bars)
+        seconds = time.monotonic() - started
+    report = summarise(metrics, seconds, pipeline.failures)
+    print_summary(report, console)
+    if outputs.summary:
+        write_summary(report, outputs.summary)
+    for stream, failure in pipeline.failures.items():
+        console.print(f"[bold red]failed[/] {stream}: {failure}", soft_wrap=True)
+    return 128 + received[0] if received else int(bool(pipeline.failures))
+
+
+def consume(results: Pipeline, sinks: Sequence[Sink], status: Status, *, bars: bool) -> None:
+    """Hand every result to every sink; the overlay is drawn once, and only where a sink wants it."""
+    wanted = any(sink.wants_picture for sink in sinks)
+    for result in results:
+        picture = draw(result, details=bars) if wanted else None
+        for sink in sinks:
+            sink.write(result, picture)
+        status.count(result)
+        if any(getattr(sink, "closed", False) for sink in sinks):
+            results.stop()
+
+
+@contextmanager
+def ending_signals(pipeline: Pipeline) -> Iterator[list[int]]:
+    """Let SIGINT and SIGTERM stop the pipeline, which drains; the second one kills. Yields the signals received."""
+    received: list[int] = []
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if received:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        received.append(number)
+        pipeline.stop()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _pictures(stack: ExitStack, outputs: Outputs, sources: Sequence[Source]) -> list[Sink]:
+    """Open the sinks that show pictures."""
+    sinks: list[Sink] = []
+    if outputs.video:
+        sinks.append(stack.enter_context(video_sink(outputs.video, sources)))
+    if outputs.window:
+        sinks.append(stack.enter_context(WindowSink("streamer")))
+    return sinks
+
+
+def _about(config: Config, sources: Sequence[Source]) -> dict[str, Any]:
+    """Say in the log's first line what was analysed and how."""
+    return {
+        "version": streamer.__version__,
+        "config": config.model_dump(mode="json"),
+        "sources": {source.name: {"live": source.live} for source in sources},
+    }

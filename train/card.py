@@ -1,0 +1,74 @@
+"""Write the model card of an artefact from what was measured on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from engines import EngineSpec
+from engines.manifest import sha256_of
+from train.evaluate import Evaluation
+from train.report import class_rows, machine, summary
+from train.scores import calibration_error, reliability, tempered
+
+INTENDED = """Labelling the facial expression that a picture shows, for demonstrations, research and interfaces that say that
+they do so. The input is one face cut out as described above. Probabilities are calibrated on the validation split."""
+
+LIMITS = """An expression is not a feeling: people smile in anger and frown in thought. The labels are what taggers saw in
+grey photos of 48x48 pixels from an image search; ages, origins and poses are not balanced, and no measurement here says
+how accuracy differs between groups of people. Rare classes rest on few rows (the tables say how many). Side views, faces
+below about 24 pixels, masks and hands over the mouth are outside what was measured. Not for decisions about people:
+hiring, schooling, policing, medicine, insurance."""
+
+
+def write(spec: EngineSpec, found: Sequence[Evaluation], path: Path) -> str:
+    """Return the card as Markdown; `found` holds the validation split first."""
+    parts = [f"# {path.name}", *_summary(spec, found, path), "## Data", *_data(spec)]
+    for evaluation in found:
+        parts += [f"## Measured on {evaluation.data.set} {evaluation.split}", *_measured(spec, evaluation)]
+    parts += [f"## Reliability of each answer, on {found[0].split}", _reliability(found[0])]
+    return "\n\n".join([*parts, "## Intended use", INTENDED, "## Limits", LIMITS, ""])
+
+
+def _summary(spec: EngineSpec, found: Sequence[Evaluation], path: Path) -> list[str]:
+    crop, last = spec.crop, found[-1]
+    size = f"{spec.width}x{spec.height} pixels, {spec.channels} channel{'s' if spec.channels > 1 else ''}"
+    return [
+        f"Expression of a face: {', '.join(spec.labels)}.",
+        f"Input: uint8 {size}; region {crop.region}, margin {crop.margin:g} of its longer side, moved down by {crop.shift_y:g}, "
+        f"padding {crop.padding}. Outputs: {', '.join(spec.outputs)}. Temperature {spec.temperature:.3f} is inside the graph.",
+        f"{path.stat().st_size / 1e6:.1f} MB; {last.milliseconds:.2f} ms a face (batch 8, one thread, median; {machine()}). "
+        f"sha256 `{sha256_of(path)}`.",
+    ]
+
+
+def _data(spec: EngineSpec) -> list[str]:
+    data, rows, config = (spec.training[key] for key in ("data", "rows", "config"))
+    return [
+        f"Trained on `{data['set']}`, split `{data['train']}`, label rule `{data['labels']}`, loss on "
+        f"{'label distributions' if config['loss'] == 'distribution' else 'single labels'}: {rows['used']:,} rows of {rows['read']:,} "
+        f"({rows['unlabelled']:,} without a usable label and {rows['twins']:,} pixel-identical to a validation or test row left out). "
+        f"Every choice was made on `{data['validation']}`; `{data['test']}` was only reported on.",
+        f"Network `{config['model']['name']}` ({spec.training['networks']} of them), seed {spec.training['seed']}, "
+        f"source `{spec.training['commit']}`; the whole configuration is in the artefact's spec.",
+    ]
+
+
+def _measured(spec: EngineSpec, found: Evaluation) -> list[str]:
+    raw = tempered(found.probabilities, 1 / spec.temperature)
+    rows = ["| rows | n | accuracy | 95 % interval | macro F1 | calibration error |", "| --- | --- | --- | --- | --- | --- |"]
+    rows += [f"| {' | '.join(summary(name, scores))} |" for name, scores in found.scores.items()]
+    classes = ["| class | rows | recall | precision | F1 |", "| --- | --- | --- | --- | --- |"]
+    classes += [f"| {' | '.join(cells)} |" for cells in class_rows(found.first)]
+    return [
+        "\n".join(rows),
+        f"Calibration error without temperature {calibration_error(raw, found.truth):.4f}, with it {found.first.calibration_error:.4f}.",
+        "\n".join(classes),
+    ]
+
+
+def _reliability(found: Evaluation) -> str:
+    lines = ["| answer | precision | 95 % Wilson interval | answers |", "| --- | --- | --- | --- |"]
+    for name, row in reliability(found.first).items():
+        lines.append(f"| {name} | {row['precision']:.3f} | {row['low']:.3f}-{row['high']:.3f} | {row['answers']:,} |")
+    return "\n".join(lines)

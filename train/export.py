@@ -1,0 +1,262 @@
+"""Turn trained networks into one artefact that says what it is; one that disagrees with its source is not written."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from engines import Crop, EngineSpec, load_engine
+from engines.manifest import write_entry
+from train import card
+from train.config import TrainConfig
+from train.evaluate import Classifier, Evaluation, evaluate, open_network
+from train.fit import to_tensor
+from train.models.layers import Output
+from train.rows import judged_rows, training_rows
+from train.scores import fit_temperature, reliability
+
+log = logging.getLogger(__name__)
+
+PARITY_F32 = 1e-3  # largest difference of a probability
+PARITY_SERVED = 5e-3  # mean difference of the probabilities, in the precision that serves
+SAME_ANSWERS = 0.99
+FORMATS = ("onnx", "pt2")
+
+
+class Served(nn.Module):
+    """Map uint8 pictures (N, H, W, C) to probabilities, pooled features and class activation maps, all in the graph.
+
+    Logits are averaged over the networks and, with `flip`, over the mirror image. The maps are averaged alike, so that
+    mean(cam) + bias = logits still holds; features stand side by side.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], temperature: float = 1.0, flip: bool = False) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.temperature = temperature
+        self.flip = flip
+        self.eval()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        pictures = images.permute(0, 3, 1, 2).float()
+        outputs = [self._look(network, pictures) for network in self.networks]
+        logits = torch.stack([output.logits for output in outputs]).mean(dim=0)
+        found = [torch.softmax(logits / self.temperature, dim=1)]
+        if outputs[0].features is not None:
+            found.append(torch.cat([output.features for output in outputs], dim=1))
+        if all(output.cam is not None for output in outputs):
+            found.append(torch.stack([output.cam for output in outputs]).mean(dim=0))
+        return tuple(found)
+
+    def _look(self, network: nn.Module, pictures: Tensor) -> Output:
+        seen: Output = network(pictures)
+        if not self.flip:
+            return seen
+        mirrored: Output = network(pictures.flip(3))
+        cam = None if seen.cam is None else (seen.cam + mirrored.cam.flip(3)) / 2
+        return Output((seen.logits + mirrored.logits) / 2, (seen.features + mirrored.features) / 2, cam)
+
+
+def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *, test: bool = False) -> Path:
+    """Write the network of a run (or the ensemble of several) as `.onnx` or `.pt2`, with its card and manifest entry.
+
+    test: also report on the test split, for the card. Raises RuntimeError where the artefact disagrees with the network
+    on real faces; then nothing is written.
+    """
+    if out.suffix.lstrip(".") not in FORMATS:
+        raise ValueError(f"{out}: expected a name that ends in .{' or .'.join(FORMATS)}")
+    config, labels, networks = _open(sources, overrides)
+    validation = judged_rows(config.data, config.input, config.data.validation)
+    validation = validation[validation.labels >= 0]
+    served = Served(networks, flip=config.serve.flip)
+    served.temperature = fit_temperature(answer(served, validation.images), validation.labels)
+    spec = describe(config, labels, served, validation.images[:2], out.stem)
+    unchecked = out.with_name(f"{out.stem}.unchecked{out.suffix}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write(served, spec, validation.images[:2], unchecked)
+        check_parity(served, unchecked, validation.images)
+        found = _judge(unchecked, config, test)
+        spec = spec.model_copy(update=_measured(found, config))
+        write(served, spec, validation.images[:2], unchecked)
+        load_engine(unchecked, "expression").close()
+        unchecked.replace(out)
+    finally:
+        unchecked.unlink(missing_ok=True)
+    write_entry(out)
+    out.with_suffix(".md").write_text(card.write(spec, found, out), encoding="utf-8")
+    return out
+
+
+def _open(sources: Sequence[Path], overrides: Sequence[str]) -> tuple[TrainConfig, tuple[str, ...], list[nn.Module]]:
+    opened = [open_network(source, overrides) for source in sources]
+    config, labels, _ = opened[0]
+    for source, (other, other_labels, _) in zip(sources, opened, strict=True):
+        if (other.input, other.data, other_labels) != (config.input, config.data, labels):
+            raise ValueError(f"{source}: expected the input, data and labels of {sources[0]}, found others")
+    return config, labels, [network for _, _, network in opened]
+
+
+@torch.inference_mode()
+def answer(served: Served, images: NDArray[np.uint8], batch: int = 128) -> NDArray[np.float32]:
+    """Return the (N, classes) probabilities of the source network in f32."""
+    pieces = [served(torch.from_numpy(images[start : start + batch]))[0] for start in range(0, len(images), batch)]
+    return torch.cat(pieces).numpy()
+
+
+def describe(config: TrainConfig, labels: tuple[str, ...], served: Served, images: NDArray[np.uint8], name: str) -> EngineSpec:
+    """Say what the artefact is; what is measured on it comes later."""
+    with torch.inference_mode():
+        found = [network(to_tensor(images)) for network in served.networks]
+    has_cam = all(output.cam is not None for output in found)
+    return EngineSpec(
+        name=name,
+        task="expression",
+        height=config.input.size,
+        width=config.input.size,
+        channels=config.input.channels,
+        crop=Crop(**{key: getattr(config.input, key) for key in Crop.model_fields}),
+        labels=labels,
+        outputs=("probabilities", "features", "cam") if has_cam else ("probabilities", "features"),
+        temperature=served.temperature,
+        training=provenance(config, len(served.networks)),
+    )
+
+
+def provenance(config: TrainConfig, networks: int) -> dict[str, Any]:
+    """Say which data, rows, configuration and commit made the network; paths of this machine are left out."""
+    _, counts = training_rows(config)
+    values = config.model_dump(mode="json", exclude={"runs": True, "data": {"path"}})
+    data = values.pop("data")
+    return {"data": data, "rows": counts, "networks": networks, "seed": config.seed, "commit": commit(), "config": values}
+
+
+def commit() -> str | None:
+    """Return the commit of the source tree, with '-dirty' where files differ from it, or None outside a checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def write(served: Served, spec: EngineSpec, images: NDArray[np.uint8], path: Path) -> None:
+    """Write the graph with any batch size and the spec inside. Raises OSError where the disk does not take it."""
+    example = (torch.from_numpy(np.ascontiguousarray(images)),)
+    shapes = {"images": {0: torch.export.Dim("batch")}}
+    with _quiet():
+        program = torch.export.export(served, example, dynamic_shapes=shapes)
+    if path.suffix == ".pt2":
+        _write_program(program, spec, path)
+    else:
+        _write_onnx(program, spec, path)
+
+
+def _write_program(program: Any, spec: EngineSpec, path: Path) -> None:
+    program._example_inputs = None  # they would be pickled, and `engines.torch` loads no pickle
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # names files of this machine
+        node.meta.pop("nn_module_stack", None)
+    with _quiet():
+        torch.export.save(program, path, extra_files={"spec": spec.model_dump_json()})
+
+
+def _write_onnx(program: Any, spec: EngineSpec, path: Path) -> None:
+    import onnx
+
+    with _quiet():
+        graph = torch.onnx.export(
+            program, dynamo=True, external_data=False, input_names=["images"], output_names=list(spec.outputs), verbose=False
+        )
+    assert graph is not None
+    model = graph.model_proto
+    # The exporter notes the source line of every node: half the text of the file, and paths of this machine.
+    for part in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del part.metadata_props[:]
+    del model.graph.value_info[:]
+    model.producer_name, model.doc_string = "emotion-streamer", ""
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "spec", spec.model_dump_json()
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what the exporter says about itself: missing torchvision, deprecations inside torch."""
+    with warnings.catch_warnings(), open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
+        warnings.simplefilter("ignore")
+        exporter = logging.getLogger("torch.onnx")
+        level = exporter.level
+        exporter.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            exporter.setLevel(level)
+
+
+def check_parity(served: Served, path: Path, images: NDArray[np.uint8]) -> None:
+    """Compare the artefact with its source on real faces: in f32, and in the precision that serves here.
+
+    Raises RuntimeError with what was found where they disagree.
+    """
+    expected = answer(served, images)
+    for precision in ("f32", "auto"):
+        engine = load_engine(path, "expression", precision=precision)
+        try:
+            found = engine.infer(images)["probabilities"]
+        finally:
+            engine.close()
+        same = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
+        difference = np.abs(found - expected)
+        log.info("parity %s: %.4f same answers, difference %.5f at most, %.6f mean", precision, same, difference.max(), difference.mean())
+        agrees = difference.max() <= PARITY_F32 if precision == "f32" else difference.mean() <= PARITY_SERVED
+        if not agrees or same < SAME_ANSWERS:
+            raise RuntimeError(
+                f"{path.name} in {precision}: {100 * same:.2f} % same answers as the network, probabilities differ by "
+                f"{difference.max():.4f} at most and {difference.mean():.5f} in the mean; it is not written"
+            )
+
+
+def _judge(path: Path, config: TrainConfig, test: bool) -> list[Evaluation]:
+    """Measure the artefact as `load_engine` runs it, on the validation split and, if wanted, on the test split."""
+    engine = load_engine(path, "expression")
+    try:
+        classifier = Classifier(
+            name=engine.spec.name,
+            labels=engine.spec.labels,
+            classify=lambda images: engine.infer(images)["probabilities"],
+            data=config.data,
+            input=config.input,
+            timed=True,
+            size=path.stat().st_size,
+        )
+        return [evaluate(classifier, split) for split in ([config.data.validation, config.data.test] if test else [config.data.validation])]
+    finally:
+        engine.close()
+
+
+def _measured(found: Sequence[Evaluation], config: TrainConfig) -> dict[str, Any]:
+    """Return the fields of the spec that are measured: reliability on the validation split, metrics of every split."""
+    table = reliability(found[0].first)
+    metrics = {}
+    for evaluation in found:
+        metrics[f"{evaluation.split}.accuracy"] = evaluation.first.accuracy
+        metrics[f"{evaluation.split}.macro_f1"] = evaluation.first.macro_f1
+        metrics[f"{evaluation.split}.calibration_error"] = evaluation.first.calibration_error
+        metrics[f"{evaluation.split}.rows"] = float(evaluation.first.rows)
+    return {"reliability": {name: row["precision"] for name, row in table.items()}, "metrics": metrics}
