@@ -20,13 +20,16 @@ class Crop(Strict):
     """Say how the network's picture is cut out of a frame.
 
     region: name of the face region. margin: added on every side, as a share of the region's longer side. shift_y: moves
-    the crop down by this share of its side. padding: grey level of the constant outside the region.
+    the crop down by this share of its side. padding: grey level of the constant outside the region. mode: 'pad' to the
+    shape of the input, or cut the 'centre' out instead. eyes: 'both', or the one side that Lian et al. print.
     """
 
     region: str = "face"
     margin: float = Field(0.0, ge=-0.5, le=1.0)
     shift_y: float = Field(0.0, ge=-0.5, le=0.5)
     padding: int = Field(0, ge=0, le=255)
+    mode: Literal["pad", "centre"] = "pad"
+    eyes: Literal["both", "paper"] = "both"
 
 
 class EngineSpec(Strict):

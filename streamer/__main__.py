@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-# FFmpeg inside OpenCV writes to stderr past any logger; this must be set before it is first used.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -65,7 +60,9 @@ def run(
     from streamer.config import Config, load_config
     from streamer.run import Outputs
     from streamer.run import run as run_all
+    from streamer.sources import prepare_opencv
 
+    prepare_opencv()
     settings = load_config(Config, preset(config) if config else None, overrides or [])
     raise typer.Exit(run_all(settings, source, Outputs(video=video, log=log, summary=summary, window=window)))
 

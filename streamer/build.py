@@ -19,7 +19,9 @@ from streamer.pipeline import OnState, Pipeline
 from streamer.sources import Source
 
 
-def build_pipeline(config: Config, sources: Sequence[Source], metrics: Metrics, on_state: OnState) -> Pipeline:
+def build_pipeline(
+    config: Config, sources: Sequence[Source], metrics: Metrics | None = None, on_state: OnState | None = None
+) -> Pipeline:
     """Load the models and put the stages together; nothing runs yet.
 
     Raises ValueError, OSError or ImportError with one line that says what to change.
@@ -34,10 +36,10 @@ def build_pipeline(config: Config, sources: Sequence[Source], metrics: Metrics, 
 def load_detector(config: DetectorConfig) -> Detector:
     """Open the detector that was chosen."""
     if config.kind == "hog":
-        return HogDetector(config.min_face, 0.0 if config.threshold is None else config.threshold)
+        return HogDetector(config.min_face, config.threshold)
     assert config.model is not None  # the configuration was checked
     engine = load_engine(config.model, "detection", spec=YUNET, sha256=config.sha256, precision=config.precision)
-    return YuNetDetector(engine, config.min_face, 0.6 if config.threshold is None else config.threshold)
+    return YuNetDetector(engine, config.min_face, config.threshold)
 
 
 def load_classifier(config: ClassifierConfig) -> Engine:

@@ -36,7 +36,7 @@ class DetectorConfig(Section):
     model: Path | None = None
     sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$")
     min_face: PositiveInt = 80
-    threshold: float | None = None
+    threshold: float = Field(0.4, ge=0, le=1)
     precision: Precision = "auto"
 
     @model_validator(mode="after")

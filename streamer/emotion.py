@@ -58,7 +58,8 @@ class Smoother:
             self.probabilities = fresh
             self.shown, self._shown_since = int(fresh.argmax()), time
         else:
-            kept = math.exp(-(time - self.classified_at) / self.settings.smoothing)
+            gap, smoothing = time - self.classified_at, self.settings.smoothing
+            kept = math.exp(-gap / smoothing) if smoothing else 0.0
             self.probabilities = kept * self.probabilities + (1 - kept) * fresh
             self._follow(int(self.probabilities.argmax()), time)
         self.classified_at = time
@@ -91,12 +92,17 @@ class Expresser:
         """Classify the faces that are due in one batch, then attach every face's smoothed expression."""
         due = self._due(results)
         if due:
-            cut = [crops(frame.image, np.stack([face.box for face in faces]), self.engine.spec) for frame, faces in due]
+            cut = [self._crops(frame, faces) for frame, faces in due]
             answers = self.engine.infer(np.concatenate(cut))["probabilities"]
             asked = [(frame, face) for frame, faces in due for face in faces]
             for (frame, face), probabilities in zip(asked, answers, strict=True):
                 self._smoothers[frame.stream][face.track_id].update(probabilities, frame.time)
         return [self._attach(result) for result in results]
+
+    def _crops(self, frame: Frame, faces: Sequence[Face]) -> NDArray[np.uint8]:
+        points = [face.landmarks for face in faces if face.landmarks is not None]
+        landmarks = np.stack(points) if len(points) == len(faces) else None
+        return crops(frame.image, np.stack([face.box for face in faces]), self.engine.spec, landmarks)
 
     def _due(self, results: Sequence[Result]) -> list[tuple[Frame, list[Face]]]:
         """Pick the faces whose answer is too old, by frame; on live streams only as many as a tick can bear."""

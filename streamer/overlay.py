@@ -1,26 +1,21 @@
 """The annotated picture: boxes, labels and probability bars, drawn in the main thread over a copy of the frame.
 
-Everything is drawn from masks (text, rounded panels) that are blended into the small region they cover. Labels and
-bars are placed largest face first, each where it hides no face and no other label; what finds no room is left out.
+Labels and bars are placed largest face first, where they hide no face and no other text; what finds no room is
+shortened, then left out. Only the regions that they cover are blended.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.types import Face, Result
+from streamer.stencils import Colour, Rect, bends, dashes, lettering, line_height, panel, sides_and_corners
+from streamer.types import Expression, Face, Result
 
-Colour = tuple[int, int, int]  # BGR
-Rect = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels
-
-PALETTE: dict[str, Colour] = {  # after Okabe & Ito, brightened for dark panels: apart for red- and green-blind people too
+PALETTE: dict[str, Colour] = {  # after Okabe & Ito: apart for colour-blind people too, bright on dark panels
     "neutral": (232, 232, 232),
     "happiness": (66, 228, 240),
     "surprise": (0, 159, 230),
@@ -31,140 +26,226 @@ PALETTE: dict[str, Colour] = {  # after Okabe & Ito, brightened for dark panels:
     "contempt": (236, 110, 62),
     "uncertain": (150, 150, 150),
 }
-GREY = PALETTE["uncertain"]
 WHITE: Colour = (250, 250, 250)
-DIM: Colour = (190, 190, 190)
-TRACK: Colour = (92, 84, 80)
-PANEL: Colour = (30, 24, 20)
-PANEL_ALPHA = 190  # of 255
-HALO: Colour = (20, 16, 14)
+DIM: Colour = (196, 192, 190)
+TRACK: Colour = (112, 106, 102)
+DARK: Colour = (30, 24, 20)
+DARK_ALPHA = 205  # of 255
 
 CROWD = 6  # with more faces than this, nobody gets bars
-OVERSAMPLING = 4
 CAPS = (7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 23, 26, 30, 34, 39, 44, 50)  # text sizes: heights of a capital in pixels
 
 
 def draw(result: Result, *, details: bool = True) -> NDArray[np.uint8]:
     """Return a new (H, W, 3) uint8 BGR picture of the frame with its faces marked.
 
-    details: also show probability bars and the line with stream, time and number of faces.
+    details: also show probability bars, and a line with stream, time and number of faces.
     """
-    picture = result.frame.image.copy()
-    height, width = picture.shape[:2]
-    seen = [(face, rect) for face in result.faces if (rect := _inside(face.box, width, height))]
-    seen.sort(key=lambda item: -_area(item[1]))
-    page = _Page(picture, [rect for _, rect in seen])
-    for face, rect in reversed(seen):
+    page = _Page(result.frame.image.copy())
+    faces = [(face, rect) for face in result.faces if (rect := page.visible(face.box))]
+    faces.sort(key=lambda item: _side(item[1]), reverse=True)
+    page.boxes = [rect for _, rect in faces]
+    for face, rect in reversed(faces):
         _draw_box(page, face, rect)
     if details:
         _draw_status(page, result)
-    labels = [_draw_label(page, face, rect) for face, rect in seen]
-    if details and len(seen) <= CROWD:
-        for (face, rect), label in zip(seen, labels, strict=True):
-            _draw_bars(page, face, rect, label)
-    return picture
+    for face, rect in faces:
+        _draw_label(page, face, rect)
+    for face, rect in faces if details and len(faces) <= CROWD else ():
+        if face.expression and not page.is_small(rect):
+            _draw_bars(page, face.expression, rect)
+    return page.picture
 
 
-@dataclass
 class _Page:
-    """Hold the picture that is drawn on and what is taken on it."""
+    """Hold the picture, what is taken on it, and the sizes that fit it."""
 
-    picture: NDArray[np.uint8]
-    boxes: list[Rect]
-    panels: list[Rect] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.height, self.width = self.picture.shape[:2]
+    def __init__(self, picture: NDArray[np.uint8]) -> None:
+        self.picture = picture
+        self.height, self.width = int(picture.shape[0]), int(picture.shape[1])
         self.unit = min(self.height, self.width)
-        self.smallest = max(7, round(0.0085 * self.unit))  # capital height below which text cannot be read
+        self.boxes: list[Rect] = []
+        self.panels: list[Rect] = []
+
+    def visible(self, box: NDArray[np.float32]) -> Rect | None:
+        """Return the part of a box that lies in the picture, None where there is none."""
+        if not np.isfinite(box).all():
+            return None
+        x1, y1, x2, y2 = (round(float(value)) for value in box)
+        rect = max(0, x1), max(0, y1), min(self.width - 1, x2), min(self.height - 1, y2)
+        return rect if _side(rect) > 0 else None
 
     def is_small(self, rect: Rect) -> bool:
-        """Tell faces that get only a box and a short label."""
+        """Tell whether a face has room only for its corners and a short label."""
         return _side(rect) < max(40, 0.035 * self.unit)
 
-    def cap(self, rect: Rect) -> int:
-        """Choose a text size for a face."""
-        wanted = min(0.09 * _side(rect), 0.0175 * self.unit)
-        return min(CAPS, key=lambda cap: abs(cap - max(wanted, self.smallest)))
+    def cap(self, wanted: float) -> int:
+        """Return the text size nearest to the wanted one that can be read and fits the picture."""
+        wanted = max(7.0, 0.0085 * self.unit, min(wanted, 0.0175 * self.unit))
+        return min(CAPS, key=lambda cap: abs(cap - wanted))
 
-    def place(self, size: tuple[int, int], corners: Iterable[tuple[int, int]], avoid: Sequence[Rect]) -> Rect | None:
-        """Take the first of the top left corners where a panel of (width, height) lies inside and hits nothing."""
-        for x, y in corners:
-            rect = (x, y, x + size[0], y + size[1])
-            inside = x >= 0 and y >= 0 and rect[2] <= self.width and rect[3] <= self.height
+    def place(self, spots: Sequence[Rect], avoid: Sequence[Rect]) -> Rect | None:
+        """Take the first spot that lies inside the picture and touches nothing to avoid."""
+        for rect in spots:
+            x1, y1, x2, y2 = rect
+            inside = x1 >= 0 and y1 >= 0 and x2 <= self.width and y2 <= self.height
             if inside and not any(_overlap(rect, other) for other in avoid):
                 self.panels.append(rect)
                 return rect
         return None
 
-    def panel(self, rect: Rect, radius: int) -> None:
-        """Draw a dark translucent panel with round corners."""
-        self.stamp(_rounded(rect[2] - rect[0], rect[3] - rect[1], radius), PANEL, rect[0], rect[1])
 
-    def text(self, text: str, cap: int, colour: Colour, x: int, middle: int) -> None:
-        """Write one line whose capitals are centred on the row `middle`."""
-        mask = _text(text, cap)
-        self.stamp(mask, colour, x, middle - mask.shape[0] // 2)
+class _Label:
+    """Lay out one line: a badge (empty: only a patch of colour) and words, on a dark panel."""
 
-    def stamp(self, mask: NDArray[np.uint8], colour: Colour, x: int, y: int) -> None:
-        """Blend a colour into the picture through a mask, (h, w) uint8: 0 keeps what is there, 255 covers it."""
-        region = self.picture[y : y + mask.shape[0], x : x + mask.shape[1]]
-        cover = cv2.merge((mask, mask, mask))
-        ink = cv2.multiply(cover, (colour[0] / 255, colour[1] / 255, colour[2] / 255, 0))
-        cv2.add(cv2.multiply(region, cv2.bitwise_not(cover), scale=1 / 255), ink, dst=region)
+    def __init__(self, cap: int, colour: Colour, badge: str, *words: str) -> None:
+        self.pad, self.gap, self.round = round(0.6 * cap), round(0.75 * cap), round(0.5 * cap)
+        self.badge = lettering(badge, cap, DARK)
+        self.words = [lettering(word, cap, WHITE) for word in words]
+        wide = self.badge.size[0] + self.gap if badge else cap // 2
+        self.patch = panel(wide, 2 * round(0.8 * cap), round(0.3 * cap) if badge else cap // 5, colour)
+        self.size = (2 * self.pad + wide + sum(self.gap + word.size[0] for word in self.words), round(2.2 * cap))
+
+    def draw(self, picture: NDArray[np.uint8], rect: Rect) -> None:
+        """Draw into the rectangle, which has the label's size."""
+        x, middle = rect[0] + self.pad, (rect[1] + rect[3]) // 2
+        panel(*self.size, self.round, DARK, DARK_ALPHA).stamp(picture, *rect[:2])
+        self.patch.stamp(picture, x, middle - self.patch.size[1] // 2)
+        shift = (self.patch.size[0] - self.badge.size[0]) // 2
+        self.badge.stamp(picture, x + shift, middle - self.badge.size[1] // 2)
+        x += self.patch.size[0]
+        for word in self.words:
+            word.stamp(picture, x + self.gap, middle - word.size[1] // 2)
+            x += self.gap + word.size[0]
 
 
 def _draw_box(page: _Page, face: Face, rect: Rect) -> None:
-    """Draw rounded corners over a thin outline; dashes where the label has not settled."""
-    colour, side = _colour(face), _side(rect)
-    outline, corners = _rounded_path(rect, min(0.14 * side, 0.03 * page.unit + 4))
-    bold = int(np.clip(round(0.022 * side), 1 if page.is_small(rect) else 2, max(2, round(0.006 * page.unit))))
-    thin = max(1, bold // 2)
-    halo = max(1, bold // 3)
-    settled = face.expression is None or face.expression.stable
-    strokes = [(corners, bold)] if settled else [(_dashes(outline, 7.0 * bold), thin)]
-    if settled and not page.is_small(rect):
-        strokes.insert(0, ([outline], thin))
-    for paths, thickness in strokes:
-        cv2.polylines(page.picture, paths, False, HALO, thickness + 2 * halo, cv2.LINE_AA, 4)
-    for paths, thickness in strokes:
-        cv2.polylines(page.picture, paths, False, colour, thickness, cv2.LINE_AA, 4)
+    """Draw bold round corners joined by thin sides; thin dashes where the label has not settled."""
+    side, small = _side(rect), page.is_small(rect)
+    bold = 1 if small else min(max(2, round(0.022 * side)), max(2, round(0.006 * page.unit)))
+    thin, halo = 1 if small else max(2, bold // 2), max(1, bold // 3)
+    outline = bends(rect, min(0.14 * side, 0.03 * page.unit + 4))
+    if face.expression and not face.expression.stable:
+        strokes = [(dashes(outline, 6.0 * thin + 4), thin, cv2.LINE_AA)]
+    else:
+        sides, corners = sides_and_corners(outline)
+        strokes = [] if small else [(sides, thin, cv2.LINE_8)]
+        strokes.append((corners, bold, cv2.LINE_AA))
+    for colour, wider in ((DARK, 2 * halo), (_colour(face.expression), 0)):
+        for paths, thickness, line in strokes:
+            points = list(np.rint(16 * paths).astype(np.int32))  # 4 bits of fraction
+            cv2.polylines(page.picture, points, False, colour, thickness + wider, line, 4)
 
 
-def _draw_label(page: _Page, face: Face, rect: Rect) -> Rect | None:
-    """Write id, label and confidence above the box, else below, else inside; shorter where there is no room."""
-    cap = page.cap(rect)
-    pad, height = max(3, round(0.6 * cap)), round(2.1 * cap)
-    for words in _wordings(face, page.is_small(rect)):
-        widths = [_text(word, cap).shape[1] for word, _ in words]
-        gap = round(0.55 * cap)
-        size = (2 * pad + cap // 2 + gap + sum(widths) + gap * (len(words) - 1), height)
-        spot = page.place(size, _around(rect, size, page, cap), [*page.boxes, *page.panels])
-        spot = spot or page.place(size, _within(rect, size, page, cap), page.panels)
-        if spot:
+def _draw_label(page: _Page, face: Face, rect: Rect) -> None:
+    """Write id, label and confidence above the box, else below, else inside; fewer words where there is no room."""
+    cap, colour = page.cap(0.075 * _side(rect)), _colour(face.expression)
+    labels = [_Label(cap, colour, *words) for words in _wordings(face, page.is_small(rect))]
+    gap, taken = round(0.6 * cap), page.boxes + page.panels
+    tries = [(label, _above_or_below(page, rect, gap, label.size), taken) for label in labels]
+    tries.append((labels[-1], _within(rect, gap, labels[-1].size), page.panels))
+    for label, spots, avoid in tries:
+        if spot := page.place(spots, avoid):
+            label.draw(page.picture, spot)
+            return
+
+
+def _wordings(face: Face, small: bool) -> list[tuple[str, ...]]:
+    """Return what a label may say, the fullest first: badge, then words."""
+    expression, badge = face.expression, "" if small else str(face.track_id)
+    if expression is None:
+        return [(badge,)]
+    label = expression.label
+    wordings: list[tuple[str, ...]] = [(badge, label), (badge, label[:3])]
+    if not small and label in expression.probabilities:  # the confidence of 'uncertain' is that of another label
+        wordings.insert(0, (badge, label, f"{100 * expression.confidence:.0f}%"))
+        if expression.region != "face":
+            wordings.insert(0, (*wordings[0], f"by {expression.region}"))
+    return wordings
+
+
+def _draw_bars(page: _Page, expression: Expression, rect: Rect) -> None:
+    """Draw a panel with a bar per emotion beside the box, with names of three letters where that is what fits."""
+    cap = CAPS[max(0, CAPS.index(page.cap(0.07 * _side(rect))) - 1)]
+    taken = page.boxes + page.panels
+    for letters, avoid in ((None, taken), (3, taken), (3, page.panels)):
+        names = [label[:letters] for label in expression.probabilities]
+        column = lettering("\n".join(names), cap, DIM)
+        size = (9 * cap + column.size[0], round(1.4 * cap) + column.size[1])
+        spots = _beside(page, rect, cap, size) if avoid is taken else _inside_large(rect, cap, size)
+        if spot := page.place(spots, avoid):
             break
     else:
-        return None
-    page.panel(spot, cap // 2)
-    x, middle = spot[0] + pad, (spot[1] + spot[3]) // 2
-    page.stamp(_rounded(cap // 2, round(1.1 * cap), cap // 4, 255), _colour(face), x, middle - round(1.1 * cap) // 2)
-    x += cap // 2 + gap
-    for (word, colour), wide in zip(words, widths, strict=True):
-        page.text(word, cap, colour, x, middle)
-        x += wide + gap
-    return spot
+        return
+    panel(*size, round(0.5 * cap), DARK, DARK_ALPHA).stamp(page.picture, *spot[:2])
+    left, top = spot[0] + cap, spot[1] + round(0.7 * cap)
+    column.stamp(page.picture, left, top)
+    leading = max(expression.probabilities.values(), default=0.0)
+    for row, (label, probability) in enumerate(expression.probabilities.items()):
+        y = top + row * line_height(cap)
+        if probability == leading:
+            lettering(names[row], cap, WHITE).stamp(page.picture, left, y)
+        _draw_bar(page.picture, left + column.size[0] + cap, y, cap, probability, PALETTE.get(label, WHITE))
 
 
-def _wordings(face: Face, small: bool) -> list[list[tuple[str, Colour]]]:
-    """Return what a label may say, the best first; each is a list of words and their colours."""
-    name, expression = (f"#{face.track_id}", DIM), face.expression
-    if expression is None:
-        return [[name]]
-    label = (_ascii(expression.label), WHITE)
-    short = [(label[0][:3], WHITE)]
-    if small:
-        return [[label], short]
-    if expression.label == "uncertain":  # its confidence is the leading label's: the bars show that
-        return [[name, label], [label], short]
-    confidence = (f"{100 * expression.confidence:.0f}%", WHITE)
-    return [[name, label, confidence], [label, confidence], [label], short]
+def _draw_bar(picture: NDArray[np.uint8], x: int, y: int, cap: int, share: float, colour: Colour) -> None:
+    """Draw one bar, vertically centred in the line of text at y."""
+    length, thickness = 6 * cap, max(3, round(0.5 * cap))
+    y += (line_height(cap) - thickness) // 2
+    filled = round(length * min(max(share, 0.0), 1.0))
+    cv2.rectangle(picture, (x, y, length, thickness), TRACK, cv2.FILLED)
+    if filled:
+        cv2.rectangle(picture, (x, y, filled, thickness), colour, cv2.FILLED)
+
+
+def _draw_status(page: _Page, result: Result) -> None:
+    """Write stream, stream time and number of faces into a corner where no face is."""
+    minutes, seconds = divmod(round(result.frame.time, 1), 60)
+    count = len(result.faces)
+    words = (f"{int(minutes)}:{seconds:04.1f}", f"{count} face{'' if count == 1 else 's'}")
+    cap = page.cap(0.0155 * page.unit)
+    for badge in (result.frame.stream[-32:], ""):
+        label = _Label(cap, DIM, badge, *words)
+        right, bottom = page.width - cap - label.size[0], page.height - cap - label.size[1]
+        corners = [(cap, bottom), (right, bottom), (cap, cap), (right, cap)]
+        if spot := page.place(_spots(corners, label.size), page.boxes):
+            label.draw(page.picture, spot)
+            return
+
+
+def _above_or_below(page: _Page, rect: Rect, gap: int, size: tuple[int, int]) -> list[Rect]:
+    lefts = [min(max(x, 0), page.width - size[0]) for x in (rect[0], rect[2] - size[0])]
+    return _spots([(x, y) for y in (rect[1] - gap - size[1], rect[3] + gap) for x in lefts], size)
+
+
+def _beside(page: _Page, rect: Rect, gap: int, size: tuple[int, int]) -> list[Rect]:
+    y = min(rect[1], page.height - size[1])
+    return (
+        _spots([(rect[2] + gap, y), (rect[0] - gap - size[0], y)], size) + _above_or_below(page, rect, gap, size)[::-1]
+    )
+
+
+def _within(rect: Rect, gap: int, size: tuple[int, int]) -> list[Rect]:
+    return _spots([(rect[0] + gap, rect[1] + gap), (rect[0] + gap, rect[3] - gap - size[1])], size)
+
+
+def _inside_large(rect: Rect, gap: int, size: tuple[int, int]) -> list[Rect]:
+    """Offer the lower left corner of a face that is much larger than the panel."""
+    large = (rect[2] - rect[0]) * (rect[3] - rect[1]) > 6 * size[0] * size[1]
+    return _within(rect, gap, size)[1:] if large else []
+
+
+def _spots(corners: Sequence[tuple[int, int]], size: tuple[int, int]) -> list[Rect]:
+    return [(x, y, x + size[0], y + size[1]) for x, y in corners]
+
+
+def _colour(expression: Expression | None) -> Colour:
+    return PALETTE.get(expression.label, WHITE) if expression else PALETTE["uncertain"]
+
+
+def _side(rect: Rect) -> int:
+    return min(rect[2] - rect[0], rect[3] - rect[1])
+
+
+def _overlap(a: Rect, b: Rect) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

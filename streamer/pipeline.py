@@ -12,7 +12,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self, TypeVar
@@ -87,7 +89,7 @@ class Pipeline:
         express: Stage[Result, Result],
         *,
         metrics: Metrics | None = None,
-        on_state: OnState = lambda stream, state, reason: None,
+        on_state: OnState | None = None,
         keep_open: bool = False,
     ) -> None:
         self.metrics = metrics or Metrics()
@@ -95,6 +97,8 @@ class Pipeline:
         self._on_state = on_state
         self._keep_open = keep_open
         self._events: SimpleQueue[tuple[str, State, str]] = SimpleQueue()
+        self._untold: list[tuple[str, State, str]] = []
+        self._given: Counter[str] = Counter()  # results handed to the caller, by stream
         self._stalled: set[str] = set()
         self._error: BaseException | None = None
         self._frames: Channel[Frame] = Channel(["pipeline"])  # closed when no source can be added any more
@@ -124,7 +128,7 @@ class Pipeline:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 log.error("the thread %s did not end within %.0f s", thread.name, JOIN_TIMEOUT)
-        self._tell_states()
+        self._tell_states(ends=True)
 
     def __iter__(self) -> Iterator[Result]:
         while True:
@@ -136,6 +140,7 @@ class Pipeline:
             if results is None:
                 break
             for result in results:
+                self._given[result.frame.stream] += 1
                 self._record(result)
                 yield result
         self._raise_failure()
@@ -163,8 +168,8 @@ class Pipeline:
         return {name: capture.failure for name, capture in self.captures.items() if capture.failure}
 
     def _prepare(self, source: Source) -> None:
-        if source.name in self.captures and self._capture_threads[source.name].is_alive():
-            raise ValueError(f"two sources are named '{source.name}': give each one once")
+        if source.name in self.captures:
+            raise ValueError(f"two sources are named '{source.name}': names are unique in a run, also of ended ones")
         self._frames.open(source.name)
         capture = self.captures[source.name] = Capture(source, self._frames, self._events)
         self._capture_threads[source.name] = self._thread(f"capture {source.name}", self._guard, capture.read)
@@ -210,15 +215,26 @@ class Pipeline:
         capture = self.captures[result.frame.stream]
         self.metrics.record(result, captured=capture.captured, dropped=capture.dropped)
 
-    def _tell_states(self) -> None:
-        """Pass on what the sources reported, and notice live ones whose frames stay away."""
-        while True:
-            try:
-                stream, state, reason = self._events.get_nowait()
-            except Empty:
-                break
-            self._stalled.discard(stream)
-            self._tell(stream, state, reason)
+    def _tell_states(self, *, ends: bool = False) -> None:
+        """Pass on what the sources reported, the end of one only after its last result (or with `ends`)."""
+        with suppress(Empty):
+            while True:
+                self._untold.append(self._events.get_nowait())
+        told, self._untold = self._untold, []
+        for stream, state, reason in told:
+            if state in (State.ENDED, State.FAILED) and not ends and not self._complete(stream):
+                self._untold.append((stream, state, reason))
+            else:
+                self._stalled.discard(stream)
+                self._tell(stream, state, reason)
+        self._notice_stalls()
+
+    def _complete(self, stream: str) -> bool:
+        capture = self.captures[stream]
+        return self._given[stream] + capture.dropped >= capture.captured
+
+    def _notice_stalls(self) -> None:
+        """Tell of live sources whose frames stay away, and of their return."""
         now = time.monotonic()
         for name, capture in tuple(self.captures.items()):
             if not capture.source.live or capture.last_frame_at is None:
@@ -233,7 +249,8 @@ class Pipeline:
 
     def _tell(self, stream: str, state: State, reason: str) -> None:
         self.metrics.record_state(stream, state)
-        self._on_state(stream, state, reason)
+        if self._on_state:
+            self._on_state(stream, state, reason)
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

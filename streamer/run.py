@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import time
@@ -14,21 +13,20 @@ from types import FrameType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+import streamer
 from streamer.build import build_pipeline
 from streamer.config import Config
 from streamer.metrics import Metrics
 from streamer.overlay import draw
-from streamer.pipeline import Pipeline
+from streamer.pipeline import Pipeline, unique_names
 from streamer.sinks import Sink
 from streamer.sinks.log import LogSink
-from streamer.sources import Source, SourceError, State, open_source
+from streamer.sinks.video import video_sink
+from streamer.sinks.window import WindowSink
+from streamer.sources import Source, State, open_source
+from streamer.status import Status
 from streamer.summary import print_summary, summarise, write_summary
-
-log = logging.getLogger(__name__)
-
-SHOW_EVERY = 0.25  # seconds between changes of the status line
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,8 @@ def run(config: Config, names: Sequence[str], outputs: Outputs) -> int:
     """
     console, metrics = Console(stderr=True, highlight=False), Metrics()
     sources = [open_source(name, **config.source.model_dump()) for name in names]
+    for source, name in zip(sources, unique_names(source.name for source in sources), strict=True):
+        source.name = name
     with ExitStack() as stack:
         journal = stack.enter_context(LogSink(outputs.log, _about(config, sources))) if outputs.log else None
         status = stack.enter_context(Status(console, sources))

@@ -15,9 +15,13 @@ from train.config import TrainConfig
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, evaluate and export the networks.")
 Overrides = Annotated[list[str], typer.Option("--set", help="Override a key of the configuration: a.b=value.")]
-DataPath = Annotated[Path | None, typer.Option("--data", help="Folder of the data set: short for --set data.path=PATH.")]
+DataPath = Annotated[
+    Path | None, typer.Option("--data", help="Folder of the data set: short for --set data.path=PATH.")
+]
 SetName = Annotated[str | None, typer.Option("--set-name", help="Name of the data set: short for --set data.set=NAME.")]
-Source = Annotated[Path, typer.Argument(help="A configuration (.yaml), a checkpoint (.pt) or a model (.onnx, .xml, .pt2).")]
+Source = Annotated[
+    Path, typer.Argument(help="A configuration (.yaml), a checkpoint (.pt) or a model (.onnx, .xml, .pt2).")
+]
 
 
 @app.callback()
@@ -29,11 +33,15 @@ def main() -> None:
 
 
 @app.command()
-def fit(config: Path, overrides: Overrides = []) -> None:  # noqa: B006
+def fit(
+    config: Path,
+    until: Annotated[int | None, typer.Option(help="End after this epoch; the next call goes on.")] = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
     """Train one network from its YAML; goes on where a stopped run ended."""
     from train.fit import fit as run
 
-    typer.echo(run(load_config(TrainConfig, config, overrides)))
+    typer.echo(run(load_config(TrainConfig, config, overrides), until))
 
 
 @app.command()

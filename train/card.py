@@ -8,17 +8,18 @@ from pathlib import Path
 from engines import EngineSpec
 from engines.manifest import sha256_of
 from train.evaluate import Evaluation
-from train.report import class_rows, machine, summary
+from train.report import class_table, machine, summary_table
 from train.scores import calibration_error, reliability, tempered
 
-INTENDED = """Labelling the facial expression that a picture shows, for demonstrations, research and interfaces that say that
-they do so. The input is one face cut out as described above. Probabilities are calibrated on the validation split."""
+INTENDED = """Labelling the facial expression that a picture shows, for demonstrations, research and interfaces that say
+that they do so. The input is one face cut out as described above. Probabilities are calibrated on the validation
+split."""
 
-LIMITS = """An expression is not a feeling: people smile in anger and frown in thought. The labels are what taggers saw in
-grey photos of 48x48 pixels from an image search; ages, origins and poses are not balanced, and no measurement here says
-how accuracy differs between groups of people. Rare classes rest on few rows (the tables say how many). Side views, faces
-below about 24 pixels, masks and hands over the mouth are outside what was measured. Not for decisions about people:
-hiring, schooling, policing, medicine, insurance."""
+LIMITS = """An expression is not a feeling: people smile in anger and frown in thought. The labels are what taggers saw
+in grey photos of 48x48 pixels from an image search; ages, origins and poses are not balanced, and no measurement here
+says how accuracy differs between groups of people. Rare classes rest on few rows (the tables say how many). Side views,
+faces below about 24 pixels, masks and hands over the mouth are outside what was measured. Not for decisions about
+people: hiring, schooling, policing, medicine, insurance."""
 
 
 def write(spec: EngineSpec, found: Sequence[Evaluation], path: Path) -> str:
@@ -31,39 +32,37 @@ def write(spec: EngineSpec, found: Sequence[Evaluation], path: Path) -> str:
 
 
 def _summary(spec: EngineSpec, found: Sequence[Evaluation], path: Path) -> list[str]:
-    crop, last = spec.crop, found[-1]
-    size = f"{spec.width}x{spec.height} pixels, {spec.channels} channel{'s' if spec.channels > 1 else ''}"
+    crop, milliseconds = spec.crop, found[0].milliseconds or 0.0
+    size = f"{spec.width}x{spec.height} pixels, {'grey' if spec.channels == 1 else 'BGR'}"
     return [
         f"Expression of a face: {', '.join(spec.labels)}.",
-        f"Input: uint8 {size}; region {crop.region}, margin {crop.margin:g} of its longer side, moved down by {crop.shift_y:g}, "
-        f"padding {crop.padding}. Outputs: {', '.join(spec.outputs)}. Temperature {spec.temperature:.3f} is inside the graph.",
-        f"{path.stat().st_size / 1e6:.1f} MB; {last.milliseconds:.2f} ms a face (batch 8, one thread, median; {machine()}). "
+        f"Input: uint8, {size}; region {crop.region}, margin {crop.margin:g} of its longer side, moved down by "
+        f"{crop.shift_y:g}, padding {crop.padding}. Outputs: {', '.join(spec.outputs)}. "
+        f"Temperature {spec.temperature:.3f} is inside the graph.",
+        f"{path.stat().st_size / 1e6:.1f} MB; {milliseconds:.2f} ms a face (batch 8, one thread, median; {machine()}). "
         f"sha256 `{sha256_of(path)}`.",
     ]
 
 
 def _data(spec: EngineSpec) -> list[str]:
     data, rows, config = (spec.training[key] for key in ("data", "rows", "config"))
+    loss = "label distributions" if config["loss"] == "distribution" else "single labels"
     return [
-        f"Trained on `{data['set']}`, split `{data['train']}`, label rule `{data['labels']}`, loss on "
-        f"{'label distributions' if config['loss'] == 'distribution' else 'single labels'}: {rows['used']:,} rows of {rows['read']:,} "
-        f"({rows['unlabelled']:,} without a usable label and {rows['twins']:,} pixel-identical to a validation or test row left out). "
-        f"Every choice was made on `{data['validation']}`; `{data['test']}` was only reported on.",
+        f"Trained on `{data['set']}`, split `{data['train']}`, label rule `{data['labels']}`, loss on {loss}: "
+        f"{rows['used']:,} rows of {rows['read']:,} ({rows['unlabelled']:,} without a usable label and "
+        f"{rows['twins']:,} pixel-identical to a validation or test row left out). Every choice was made on `{data['validation']}`; "
+        f"`{data['test']}` was only reported on.",
         f"Network `{config['model']['name']}` ({spec.training['networks']} of them), seed {spec.training['seed']}, "
         f"source `{spec.training['commit']}`; the whole configuration is in the artefact's spec.",
     ]
 
 
 def _measured(spec: EngineSpec, found: Evaluation) -> list[str]:
-    raw = tempered(found.probabilities, 1 / spec.temperature)
-    rows = ["| rows | n | accuracy | 95 % interval | macro F1 | calibration error |", "| --- | --- | --- | --- | --- | --- |"]
-    rows += [f"| {' | '.join(summary(name, scores))} |" for name, scores in found.scores.items()]
-    classes = ["| class | rows | recall | precision | F1 |", "| --- | --- | --- | --- | --- |"]
-    classes += [f"| {' | '.join(cells)} |" for cells in class_rows(found.first)]
+    before = calibration_error(tempered(found.probabilities, 1 / spec.temperature), found.truth)
     return [
-        "\n".join(rows),
-        f"Calibration error without temperature {calibration_error(raw, found.truth):.4f}, with it {found.first.calibration_error:.4f}.",
-        "\n".join(classes),
+        summary_table(found),
+        f"Calibration error without temperature {before:.4f}, with it {found.first.calibration_error:.4f}.",
+        class_table(found),
     ]
 
 

@@ -11,7 +11,10 @@ from streamer.config import Section
 
 
 class Data(Section):
-    """Say which faces are trained on, chosen on and reported on."""
+    """Say which faces are trained on, chosen on and reported on.
+
+    set: a name of `train.data.LOADERS`. labels: the loader's label rule. cache: where found landmarks are kept.
+    """
 
     set: str = "fer"
     path: Path = Path("data/fer")
@@ -19,21 +22,37 @@ class Data(Section):
     train: str = "train"
     validation: str = "public"
     test: str = "private"
+    cache: Path = Path("data/cache")
 
 
 class Input(Section):
     """Say what the network sees: a region of the face, padded to a square and resized.
 
-    margin, shift_y, padding: the crop recipe of `engines.Crop`. Where the pictures of a data set come already cut, it
-    is the recipe that cuts a frame as they were cut.
+    size, width: height and width in pixels; without a width the picture is square. margin, shift_y, padding: the crop
+    recipe of `engines.Crop`. Where the pictures of a data set come already cut, it is the recipe that cuts a frame as
+    they were cut. face_box: what the region 'face' is cut by: the picture as it comes, the box that the set or a
+    detector gives, or the tight box of the 68 landmarks, as Lian et al. do; all other regions go by landmarks. mode:
+    'pad' to a square, or 'centre', a square out of the region without padding, at a random place in training. eyes:
+    'both', or the one eye of Lian et al., Table 4. align: turn and scale the picture so that the eyes lie in fixed
+    places.
     """
 
     region: str = "face"
     size: PositiveInt = 48
+    width: PositiveInt | None = None
     channels: Literal[1, 3] = 1
     margin: float = Field(0.0, ge=-0.5, le=1)
     shift_y: float = Field(0.0, ge=-0.5, le=0.5)
     padding: int = Field(0, ge=0, le=255)
+    face_box: Literal["picture", "detector", "landmarks"] = "picture"
+    mode: Literal["pad", "centre"] = "pad"
+    eyes: Literal["both", "paper"] = "both"
+    align: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return height and width in pixels."""
+        return self.size, self.width or self.size
 
 
 class Network(Section):
@@ -44,16 +63,23 @@ class Network(Section):
 
 
 class Augment(Section):
-    """Bound the random changes of a training picture; zero switches one off."""
+    """Bound the random changes of a training picture; zero switches one off.
+
+    degrees: rotation. scale, stretch: zoom, and height against width, as shares. shift: translation as a share of the
+    side. crop: training pictures are cut larger by this share of the side, and a random window of them is seen. erase,
+    blur, noise: the share of pictures that get it. mixup: concentration of the blend of two pictures and their targets.
+    """
 
     degrees: float = Field(12.0, ge=0)
     scale: float = Field(0.15, ge=0, lt=1)
     stretch: float = Field(0.08, ge=0, lt=1)
     shift: float = Field(0.08, ge=0, lt=1)
+    crop: float = Field(0.0, ge=0, lt=1)
     flip: bool = True
     erase: float = Field(0.25, ge=0, le=1)
     blur: float = Field(0.1, ge=0, le=1)
     noise: float = Field(0.1, ge=0, le=1)
+    mixup: float = Field(0.0, ge=0)
 
 
 class Phase(Section):
@@ -64,13 +90,21 @@ class Phase(Section):
 
 
 class Optimizer(Section):
-    """Set the update rule and its one-cycle schedule."""
+    """Set the update rule and how its rate changes.
+
+    schedule: 'one_cycle' warms up over the share `warm_up` of the run and falls as a cosine; 'plateau' multiplies the
+    rate by `factor` after `patience` epochs without a new best validation accuracy. average: decay of the moving
+    average of the weights; 0 keeps the last ones.
+    """
 
     rule: Literal["sgd", "momentum", "adam", "rmsprop"] = "momentum"
     rate: PositiveFloat = 0.1
     weight_decay: float = Field(5e-4, ge=0)
     batch: PositiveInt = 64
+    schedule: Literal["one_cycle", "plateau", "constant"] = "one_cycle"
     warm_up: float = Field(0.1, ge=0, lt=1)
+    patience: PositiveInt = 3
+    factor: float = Field(0.3, gt=0, lt=1)
     average: float = Field(0.998, ge=0, lt=1)
 
 
@@ -81,11 +115,25 @@ class Serve(Section):
 
 
 class TrainConfig(Section):
-    """Describe a run from data to artefact."""
+    """Describe a run from data to artefact.
+
+    loss: targets are the taggers' 'distribution', the 'hard' label, or the label made 'soft' by `smoothing`. balance:
+    draw the classes equally often ('sample') or weigh them by their rarity ('loss'). init: weights to start from, a
+    checkpoint or safetensors. freeze: parameters whose names start so keep those weights. precision: 'auto' computes in
+    bf16 where the processor has it. keep: judge the averaged weights of the 'last' epoch or of the 'best' on the
+    validation split. early_stop: end after so many epochs without a new best; 0 never.
+    """
 
     name: str
     seed: int = 1
-    loss: Literal["distribution", "hard"] = "distribution"
+    loss: Literal["distribution", "soft", "hard"] = "distribution"
+    smoothing: float = Field(0.1, ge=0, lt=1)
+    balance: Literal["none", "sample", "loss"] = "none"
+    init: Path | None = None
+    freeze: tuple[str, ...] = ()
+    precision: Literal["auto", "f32", "bf16"] = "auto"
+    keep: Literal["last", "best"] = "last"
+    early_stop: int = Field(0, ge=0)
     data: Data = Data()
     input: Input = Input()
     model: Network

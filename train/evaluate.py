@@ -14,8 +14,10 @@ from torch import nn
 
 from engines import BACKENDS, EngineSpec, load_engine
 from streamer.config import Section, check_config, load_config
+from train.checkpoint import classes_of, load, restore
 from train.config import Data, Input, TrainConfig
-from train.fit import classes_of, device_of, load_checkpoint, predict, restore
+from train.fit import predict
+from train.processes import first_device
 from train.rows import judged_rows
 from train.scores import Scores, fit_temperature, measure
 
@@ -81,7 +83,7 @@ def open_classifier(source: Path, overrides: Sequence[str] = ()) -> Classifier:
     if source.suffix in BACKENDS:
         return _open_engine(source, overrides)
     config, labels, network = open_network(source, overrides)
-    device = device_of()
+    device = first_device()
     network.to(device)
     return Classifier(
         name=config.name,
@@ -100,12 +102,14 @@ def open_network(source: Path, overrides: Sequence[str] = ()) -> tuple[TrainConf
     if source.suffix in {".yaml", ".yml"}:
         config = load_config(TrainConfig, source, overrides)
         source = config.runs / config.name / "checkpoint.pt"
-        checkpoint = load_checkpoint(source)
+        checkpoint = load(source)
     elif source.suffix == ".pt":
-        checkpoint = load_checkpoint(source)
+        checkpoint = load(source)
         config = check_config(TrainConfig, checkpoint["config"], overrides, str(source))
     else:
-        raise ValueError(f"{source}: expected a configuration (.yaml), a checkpoint (.pt) or a model ({', '.join(BACKENDS)})")
+        raise ValueError(
+            f"{source}: expected a configuration (.yaml), a checkpoint (.pt) or a model ({', '.join(BACKENDS)})"
+        )
     return config, classes_of(checkpoint), restore(source, checkpoint, config)
 
 
@@ -125,10 +129,10 @@ def _open_engine(source: Path, overrides: Sequence[str]) -> Classifier:
 
 
 def _judged_by(spec: EngineSpec) -> dict[str, object]:
-    if spec.height is None or spec.height != spec.width:
-        raise ValueError(f"{spec.name}: expected a square input size to evaluate, found {spec.height}x{spec.width}")
-    recipe = spec.crop.model_dump()
-    return {"data": dict(spec.training.get("data", {})), "input": {"size": spec.height, "channels": spec.channels, **recipe}}
+    if spec.height is None or spec.width is None:
+        raise ValueError(f"{spec.name}: expected a fixed input size to evaluate, found any")
+    seen = {"size": spec.height, "width": spec.width, "channels": spec.channels, **spec.crop.model_dump()}
+    return {"data": dict(spec.training.get("data", {})), "input": {**spec.training.get("input", {}), **seen}}
 
 
 def evaluate(classifier: Classifier, split: str) -> Evaluation:
@@ -164,7 +168,9 @@ def label_rules(data: Data) -> tuple[str, ...]:
     return (data.labels, *(rule for rule in known if rule != data.labels)) if data.labels in known else (data.labels,)
 
 
-def subsets(labels: NDArray[np.int64], leaked: NDArray[np.bool_], classes: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+def subsets(
+    labels: NDArray[np.int64], leaked: NDArray[np.bool_], classes: Sequence[str]
+) -> dict[str, NDArray[np.bool_]]:
     """Choose the rows to report on: all, those without a twin in another split, those of the seven basic emotions."""
     labelled = labels >= 0
     chosen = {"all rows": labelled}
@@ -184,8 +190,8 @@ def validation_temperature(classifier: Classifier) -> float:
 
 def milliseconds(classifier: Classifier, runs: int = 40) -> float:
     """Return the median time a picture takes at batch 8."""
-    size, channels = classifier.input.size, classifier.input.channels
-    batch = np.random.default_rng(0).integers(0, 256, (8, size, size, channels), np.uint8)
+    shape = (8, *classifier.input.shape, classifier.input.channels)
+    batch = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     classifier.classify(batch)
     times = []
     for _ in range(runs):

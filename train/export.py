@@ -6,8 +6,10 @@ import contextlib
 import logging
 import os
 import subprocess
+import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from train import card
 from train.config import TrainConfig
 from train.evaluate import Classifier, Evaluation, evaluate, open_network
 from train.fit import to_tensor
-from train.models.layers import Output
+from train.models import Output
 from train.rows import judged_rows, training_rows
 from train.scores import fit_temperature, reliability
 
@@ -49,22 +51,23 @@ class Served(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return probabilities (N, classes), features (N, K) and, where all have it, cam (N, classes, h, w)."""
         pictures = images.permute(0, 3, 1, 2).float()
         outputs = [self._look(network, pictures) for network in self.networks]
         logits = torch.stack([output.logits for output in outputs]).mean(dim=0)
         found = [torch.softmax(logits / self.temperature, dim=1)]
-        if outputs[0].features is not None:
-            found.append(torch.cat([output.features for output in outputs], dim=1))
-        if all(output.cam is not None for output in outputs):
-            found.append(torch.stack([output.cam for output in outputs]).mean(dim=0))
-        return tuple(found)
+        found.append(torch.cat([output.features for output in outputs], dim=1))
+        maps = [output.cam for output in outputs if output.cam is not None]
+        return (*found, torch.stack(maps).mean(dim=0)) if len(maps) == len(outputs) else tuple(found)
 
     def _look(self, network: nn.Module, pictures: Tensor) -> Output:
         seen: Output = network(pictures)
         if not self.flip:
             return seen
         mirrored: Output = network(pictures.flip(3))
-        cam = None if seen.cam is None else (seen.cam + mirrored.cam.flip(3)) / 2
+        cam = None
+        if seen.cam is not None and mirrored.cam is not None:
+            cam = (seen.cam + mirrored.cam.flip(3)) / 2
         return Output((seen.logits + mirrored.logits) / 2, (seen.features + mirrored.features) / 2, cam)
 
 
@@ -82,18 +85,17 @@ def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *,
     served = Served(networks, flip=config.serve.flip)
     served.temperature = fit_temperature(answer(served, validation.images), validation.labels)
     spec = describe(config, labels, served, validation.images[:2], out.stem)
-    unchecked = out.with_name(f"{out.stem}.unchecked{out.suffix}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        write(served, spec, validation.images[:2], unchecked)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        unchecked = Path(folder) / out.name
+        write = graph_of(served, spec.outputs, validation.images[:2], out.suffix)
+        write(spec, unchecked)
         check_parity(served, unchecked, validation.images)
         found = _judge(unchecked, config, test)
         spec = spec.model_copy(update=_measured(found, config))
-        write(served, spec, validation.images[:2], unchecked)
+        write(spec, unchecked)
         load_engine(unchecked, "expression").close()
         unchecked.replace(out)
-    finally:
-        unchecked.unlink(missing_ok=True)
     write_entry(out)
     out.with_suffix(".md").write_text(card.write(spec, found, out), encoding="utf-8")
     return out
@@ -115,7 +117,9 @@ def answer(served: Served, images: NDArray[np.uint8], batch: int = 128) -> NDArr
     return torch.cat(pieces).numpy()
 
 
-def describe(config: TrainConfig, labels: tuple[str, ...], served: Served, images: NDArray[np.uint8], name: str) -> EngineSpec:
+def describe(
+    config: TrainConfig, labels: tuple[str, ...], served: Served, images: NDArray[np.uint8], name: str
+) -> EngineSpec:
     """Say what the artefact is; what is measured on it comes later."""
     with torch.inference_mode():
         found = [network(to_tensor(images)) for network in served.networks]
@@ -123,8 +127,8 @@ def describe(config: TrainConfig, labels: tuple[str, ...], served: Served, image
     return EngineSpec(
         name=name,
         task="expression",
-        height=config.input.size,
-        width=config.input.size,
+        height=config.input.shape[0],
+        width=config.input.shape[1],
         channels=config.input.channels,
         crop=Crop(**{key: getattr(config.input, key) for key in Crop.model_fields}),
         labels=labels,
@@ -137,9 +141,16 @@ def describe(config: TrainConfig, labels: tuple[str, ...], served: Served, image
 def provenance(config: TrainConfig, networks: int) -> dict[str, Any]:
     """Say which data, rows, configuration and commit made the network; paths of this machine are left out."""
     _, counts = training_rows(config)
-    values = config.model_dump(mode="json", exclude={"runs": True, "data": {"path"}})
-    data = values.pop("data")
-    return {"data": data, "rows": counts, "networks": networks, "seed": config.seed, "commit": commit(), "config": values}
+    values = config.model_dump(mode="json", exclude={"runs": True, "init": True, "data": {"path", "cache"}})
+    return {
+        "data": values.pop("data"),
+        "input": values.pop("input"),
+        "rows": counts,
+        "networks": networks,
+        "seed": config.seed,
+        "commit": commit(),
+        "config": values,
+    }
 
 
 def commit() -> str | None:
@@ -154,16 +165,15 @@ def commit() -> str | None:
     return found.stdout.strip()
 
 
-def write(served: Served, spec: EngineSpec, images: NDArray[np.uint8], path: Path) -> None:
-    """Write the graph with any batch size and the spec inside. Raises OSError where the disk does not take it."""
+def graph_of(
+    served: Served, outputs: Sequence[str], images: NDArray[np.uint8], suffix: str
+) -> Callable[[EngineSpec, Path], None]:
+    """Trace the network for any batch size; return what writes the graph with a spec inside to a path."""
     example = (torch.from_numpy(np.ascontiguousarray(images)),)
     shapes = {"images": {0: torch.export.Dim("batch")}}
     with _quiet():
         program = torch.export.export(served, example, dynamic_shapes=shapes)
-    if path.suffix == ".pt2":
-        _write_program(program, spec, path)
-    else:
-        _write_onnx(program, spec, path)
+    return partial(_write_program, program) if suffix == ".pt2" else partial(_write_onnx, _to_onnx(program, outputs))
 
 
 def _write_program(program: Any, spec: EngineSpec, path: Path) -> None:
@@ -175,20 +185,31 @@ def _write_program(program: Any, spec: EngineSpec, path: Path) -> None:
         torch.export.save(program, path, extra_files={"spec": spec.model_dump_json()})
 
 
-def _write_onnx(program: Any, spec: EngineSpec, path: Path) -> None:
-    import onnx
-
+def _to_onnx(program: Any, outputs: Sequence[str]) -> Any:
     with _quiet():
         graph = torch.onnx.export(
-            program, dynamo=True, external_data=False, input_names=["images"], output_names=list(spec.outputs), verbose=False
+            program,
+            dynamo=True,
+            external_data=False,
+            input_names=["images"],
+            output_names=list(outputs),
+            verbose=False,
         )
-    assert graph is not None
+    if graph is None:
+        raise RuntimeError("the ONNX exporter gave no graph")
     model = graph.model_proto
     # The exporter notes the source line of every node: half the text of the file, and paths of this machine.
-    for part in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
+    for part in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
         del part.metadata_props[:]
     del model.graph.value_info[:]
     model.producer_name, model.doc_string = "emotion-streamer", ""
+    return model
+
+
+def _write_onnx(model: Any, spec: EngineSpec, path: Path) -> None:
+    import onnx
+
+    del model.metadata_props[:]
     entry = model.metadata_props.add()
     entry.key, entry.value = "spec", spec.model_dump_json()
     onnx.checker.check_model(model)
@@ -223,7 +244,13 @@ def check_parity(served: Served, path: Path, images: NDArray[np.uint8]) -> None:
             engine.close()
         same = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
         difference = np.abs(found - expected)
-        log.info("parity %s: %.4f same answers, difference %.5f at most, %.6f mean", precision, same, difference.max(), difference.mean())
+        log.info(
+            "parity %s: %.4f same answers, difference %.5f at most, %.6f mean",
+            precision,
+            same,
+            difference.max(),
+            difference.mean(),
+        )
         agrees = difference.max() <= PARITY_F32 if precision == "f32" else difference.mean() <= PARITY_SERVED
         if not agrees or same < SAME_ANSWERS:
             raise RuntimeError(
@@ -245,7 +272,10 @@ def _judge(path: Path, config: TrainConfig, test: bool) -> list[Evaluation]:
             timed=True,
             size=path.stat().st_size,
         )
-        return [evaluate(classifier, split) for split in ([config.data.validation, config.data.test] if test else [config.data.validation])]
+        return [
+            evaluate(classifier, split)
+            for split in ([config.data.validation, config.data.test] if test else [config.data.validation])
+        ]
     finally:
         engine.close()
 

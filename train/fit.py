@@ -4,104 +4,123 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import math
-import os
-import pickle
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train import models
+from train import checkpoint, models, processes
+from train.checkpoint import State
 from train.config import Optimizer, TrainConfig
-from train.data import EMOTIONS, FaceSet
+from train.data import FaceSet
+from train.losses import epoch_order, loss_weights, targets
 from train.rows import judged_rows, training_rows
-from train.transforms import augment
+from train.schedule import is_best, is_over, rate
+from train.transforms import augment, mixup
+
+log = logging.getLogger(__name__)
 
 
-def fit(config: TrainConfig) -> Path:
-    """Train from the last checkpoint, if there is one, to the end; return the checkpoint's path.
+def fit(config: TrainConfig, until: int | None = None) -> Path:
+    """Train from the last checkpoint, if there is one, to the end or through epoch `until`; return the checkpoint.
 
-    Raises RuntimeError where the loss is not finite (the checkpoint of the last good epoch stays).
+    Raises RuntimeError where the loss is not finite and OSError where the disk is full: the last good checkpoint stays.
     """
-    run = config.runs / config.name
-    run.mkdir(parents=True, exist_ok=True)
-    train, counts = training_rows(config)
-    print("training rows: {read} read, {unlabelled} without label, {twins} twins dropped, {used} used".format(**counts))
-    validation = judged_rows(config.data, config.input, config.data.validation)
-    device = device_of()
+    with processes.joined() as device:
+        if config.optimizer.batch % processes.count():
+            raise ValueError(
+                f"optimizer.batch {config.optimizer.batch}: expected a multiple of {processes.count()} processes"
+            )
+        rows, counts = training_rows(config)
+        log.info("training rows: %s", ", ".join(f"{n} {what}" for what, n in counts.items()))
+        validation = judged_rows(config.data, config.input, config.data.validation)
+        validation = validation[validation.labels >= 0]
+        state = start(config, rows, device)
+        path = config.runs / config.name / "checkpoint.pt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.resume(path, config, state)
+        model = processes.parallel(state.model)
+        while len(state.epochs) < min(until or config.epochs, config.epochs):
+            if is_over(state.history, config.early_stop):
+                break
+            started = time.monotonic()
+            loss = train_epoch(config, state, model, rows, device)
+            accuracy = processes.shared(_accuracy(state.average, validation, device, config.precision))
+            _note(config, state, loss, accuracy, time.monotonic() - started)
+            checkpoint.save(path, config, rows.classes, state)
+            _report(path.with_name("epochs.jsonl"), state)
+        return path
+
+
+def start(config: TrainConfig, rows: FaceSet, device: torch.device) -> State:
+    """Build network, average and update rule as the seed says, the same in every process."""
+    if config.freeze and not config.init:
+        raise ValueError(f"freeze {list(config.freeze)}: expected weights to start from (init), found none")
+    torch.backends.cudnn.deterministic = True
     torch.manual_seed(config.seed)
-    model = models.build(config.model.name, len(train.classes), config.input.channels, config.model.args)
+    model = models.build(config.model.name, len(rows.classes), config.input.channels, config.model.args)
+    if config.init:
+        redrawn = models.load_weights(model, config.init, config.freeze)
+        log.info("starts from %s%s", config.init, f", but for {', '.join(redrawn)}" if redrawn else "")
+    models.fit_inputs(model, to_tensor(rows.images))
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = copy.deepcopy(model).eval()
-    optimizer = build_optimizer(model, config.optimizer)
-    first = resume(run / "checkpoint.pt", config, model, average, optimizer)
-    for epoch in range(first, config.epochs):
-        started = time.monotonic()
-        loss = train_epoch(config, epoch, train, model, average, optimizer, device)
-        accuracy = _accuracy(average, validation, device)
-        save(run / "checkpoint.pt", config, train.classes, model, average, optimizer, epoch + 1)
-        line = {
-            "epoch": epoch + 1,
-            "size": config.size_at(epoch),
-            "loss": round(loss, 4),
-            "validation_accuracy": round(accuracy, 4),
-            "seconds": round(time.monotonic() - started, 1),
-        }
-        with (run / "epochs.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
-        print(json.dumps(line), flush=True)
-    return run / "checkpoint.pt"
+    torch.manual_seed(config.seed + processes.rank())  # from here on each process draws its own changes of the pictures
+    return State(model, copy.deepcopy(model).eval(), build_optimizer(model, config.optimizer))
 
 
-def train_epoch(
-    config: TrainConfig,
-    epoch: int,
-    rows: FaceSet,
-    model: nn.Module,
-    average: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    device: torch.device,
-) -> float:
-    """Pass once over the rows in random order; return the mean loss."""
+def train_epoch(config: TrainConfig, state: State, model: nn.Module, rows: FaceSet, device: torch.device) -> float:
+    """Pass once over the rows in random order; return the mean loss.
+
+    Raises RuntimeError where loss or weights are not finite.
+    """
     model.train()
-    batch, size, total = config.optimizer.batch, config.size_at(epoch), 0.0
-    order = torch.randperm(len(rows)).numpy()
-    steps = len(rows) // batch
-    for step in track(range(steps), description=f"epoch {epoch + 1}", transient=True, disable=not os.isatty(1)):
-        chosen = rows[order[step * batch : (step + 1) * batch]]
-        images = augment(to_tensor(chosen.images), size, config.augment).to(device, memory_format=torch.channels_last)
-        targets = _targets(chosen, config.loss).to(device)
-        rate = config.optimizer.rate * one_cycle((epoch * steps + step) / (config.epochs * steps), config.optimizer.warm_up)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            loss = F.cross_entropy(model(images).logits.float(), targets)
-        if not math.isfinite(loss.item()):
-            raise RuntimeError(f"epoch {epoch + 1}, step {step}: the loss is {loss.item()}; the last good checkpoint is kept")
-        optimizer.zero_grad(set_to_none=True)
+    epoch, batch, size = len(state.epochs), config.optimizer.batch, config.size_at(len(state.epochs))
+    wanted = targets(rows, config.loss, config.smoothing)
+    weights = loss_weights(config, wanted)
+    order = processes.shared(epoch_order(wanted, config.balance)).numpy()
+    steps, total = max(1, len(rows) // batch), 0.0
+    quiet = processes.rank() > 0 or not Console().is_terminal
+    for step in track(range(steps), f"epoch {epoch + 1} of {config.epochs}", transient=True, disable=quiet):
+        chosen = order[step * batch : (step + 1) * batch][processes.rank() :: processes.count()]
+        images = to_tensor(rows.images[chosen]).to(device, memory_format=torch.channels_last)
+        images, target = mixup(augment(images, size, config.augment), wanted[chosen].to(device), config.augment.mixup)
+        done = epoch * steps + step
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate(config.optimizer, done / (config.epochs * steps), state.history)
+        with autocast(device, config.precision):
+            logits = model(images).logits
+        loss = F.cross_entropy(logits.float(), target, None if weights is None else weights.to(device))
+        value = processes.mean(loss)
+        if not math.isfinite(value):
+            raise RuntimeError(f"epoch {epoch + 1}, step {step}: the loss is {value}; the last good checkpoint is kept")
+        state.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        update_average(average, model, min(config.optimizer.average, (1 + epoch * steps + step) / (10 + epoch * steps + step)))
-        total += loss.item()
+        state.optimizer.step()
+        update_average(state.average, state.model, min(config.optimizer.average, (1 + done) / (10 + done)))
+        total += value
+    if not all(weight.isfinite().all() for weight in state.average.state_dict().values()):
+        raise RuntimeError(f"epoch {epoch + 1}: weights are not finite any more; the last good checkpoint is kept")
     return total / steps
 
 
-def predict(model: nn.Module, images: NDArray[np.uint8], device: torch.device, batch: int = 128) -> Tensor:
+def predict(
+    network: nn.Module, images: NDArray[np.uint8], device: torch.device, precision: str = "auto", batch: int = 128
+) -> Tensor:
     """Return (N, classes) float32 logits of (N, H, W, C) pictures."""
-    model.eval()
     found = []
-    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16):
-        for start in range(0, len(images), batch):
-            pictures = to_tensor(images[start : start + batch]).to(device, memory_format=torch.channels_last)
-            found.append(model(pictures).logits.float().cpu())
+    with torch.inference_mode(), autocast(device, precision):
+        for first in range(0, len(images), batch):
+            pictures = to_tensor(images[first : first + batch]).to(device, memory_format=torch.channels_last)
+            found.append(network(pictures).logits.float().cpu())
     return torch.cat(found)
 
 
@@ -110,17 +129,25 @@ def to_tensor(images: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
 
 
-def one_cycle(progress: float, warm_up: float) -> float:
-    """Scale the rate: linear warm-up, then a cosine to zero; progress in 0-1."""
-    if progress < warm_up:
-        return progress / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Compute in bf16 where it is asked for or, under 'auto', where the processor has it; else in f32."""
+    return torch.autocast(
+        device.type, torch.bfloat16, enabled=precision == "bf16" or (precision == "auto" and has_bf16(device))
+    )
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Say whether a device multiplies bf16 numbers itself; emulated, they are slower than f32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
 
 
 def build_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
-    """Build the update rule; biases and norms are not decayed."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    free = [p for p in model.parameters() if p.ndim <= 1]
+    """Build the update rule for what is trained; biases and norms are not decayed."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decayed, free = ([p for p in trained if (p.ndim > 1) == wanted] for wanted in (True, False))
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": free, "weight_decay": 0.0}]
     rules: dict[str, Any] = {
         "sgd": lambda: torch.optim.SGD(groups, lr=settings.rate),
@@ -142,81 +169,28 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
             kept.copy_(new)
 
 
-def save(path: Path, config: TrainConfig, classes: Sequence[str], model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, epoch: int) -> None:
-    """Write everything a run needs to go on as one dict, under a temporary name first."""
-    checkpoint = {
-        "config": config.model_dump(mode="json"),
-        "classes": list(classes),
-        "epoch": epoch,
-        "model": model.state_dict(),
-        "average": average.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "rng": torch.get_rng_state(),
+def _note(config: TrainConfig, state: State, loss: float, accuracy: float, seconds: float) -> None:
+    line = {
+        "epoch": len(state.epochs) + 1,
+        "size": config.size_at(len(state.epochs)),
+        "rate": state.optimizer.param_groups[0]["lr"],
+        "loss": round(loss, 5),
+        "validation_accuracy": round(accuracy, 5),
+        "seconds": round(seconds, 1),
     }
-    unfinished = path.with_suffix(".tmp")
-    try:
-        torch.save(checkpoint, unfinished)
-    except (OSError, RuntimeError) as error:
-        unfinished.unlink(missing_ok=True)
-        raise OSError(f"{path}: could not be written ({error}); the previous checkpoint is kept") from error
-    unfinished.replace(path)
+    state.epochs.append(line)
+    if config.keep == "best" and is_best(state.history):
+        state.best = {name: value.clone() for name, value in state.average.state_dict().items()}
 
 
-def resume(path: Path, config: TrainConfig, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Load a checkpoint of the same architecture, if there is one; return the epochs done."""
-    if not path.exists():
-        return 0
-    checkpoint = load_checkpoint(path)
-    if checkpoint["config"]["model"] != config.model.model_dump(mode="json"):
-        raise ValueError(f"{path}: holds the model {checkpoint['config']['model']}, the configuration asks for {config.model}")
-    model.load_state_dict(checkpoint["model"])
-    average.load_state_dict(checkpoint["average"])
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    torch.set_rng_state(checkpoint["rng"])
-    return int(checkpoint["epoch"])
+def _report(path: Path, state: State) -> None:
+    """Write one JSON line an epoch, from the checkpoint's own record: a stopped run leaves no half or double line."""
+    if processes.rank():
+        return
+    lines = [json.dumps(line) for line in state.epochs]
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    print(lines[-1], flush=True)
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint without running any code from it.
-
-    Raises FileNotFoundError where there is none, ValueError where the file is something else.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a checkpoint, found none; `python -m train fit` writes it")
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: not a readable checkpoint ({error})") from error
-    return checkpoint
-
-
-def restore(path: Path, checkpoint: dict[str, Any], config: TrainConfig) -> nn.Module:
-    """Build the averaged network of a checkpoint, in evaluation mode. Raises ValueError where the weights do not fit."""
-    network = models.build(config.model.name, len(classes_of(checkpoint)), config.input.channels, config.model.args)
-    try:
-        network.load_state_dict(checkpoint["average"])
-    except RuntimeError as error:
-        wrong = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"{path}: its weights do not fit the model {config.model}: {wrong}") from error
-    return network.eval()
-
-
-def classes_of(checkpoint: dict[str, Any]) -> tuple[str, ...]:
-    """Return the labels in the order of the logits."""
-    return tuple(checkpoint.get("classes", EMOTIONS))
-
-
-def device_of() -> torch.device:
-    """Take the first CUDA device, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _accuracy(model: nn.Module, rows: FaceSet, device: torch.device) -> float:
-    judged = rows[rows.labels >= 0]
-    return float((predict(model, judged.images, device).argmax(1).numpy() == judged.labels).mean())
-
-
-def _targets(rows: FaceSet, loss: str) -> Tensor:
-    if loss == "hard":
-        return torch.from_numpy(rows.labels)
-    return torch.from_numpy(rows.distribution)
+def _accuracy(network: nn.Module, rows: FaceSet, device: torch.device, precision: str) -> float:
+    return float((predict(network, rows.images, device, precision).argmax(1).numpy() == rows.labels).mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,10 @@ def to_json(found: Evaluation) -> dict[str, Any]:
         "split": found.split,
         "scores": {name: scores.to_json() for name, scores in found.scores.items()},
         "temperature": {"value": found.temperature, "fitted_on": found.data.validation},
-        "after_temperature": {"calibration_error": calibration_error(after, found.truth), "nll": nll(after, found.truth)},
+        "after_temperature": {
+            "calibration_error": calibration_error(after, found.truth),
+            "nll": nll(after, found.truth),
+        },
         "milliseconds": found.milliseconds,
         "bytes": found.size,
         "measured": {"date": datetime.now(UTC).date().isoformat(), "machine": machine()},
@@ -50,21 +54,44 @@ def machine() -> str:
 def processor() -> str:
     """Return the processor's name as the system tells it."""
     listing = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in listing.read_text().splitlines() if line.startswith("model name")] if listing.exists() else []
+    lines = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or "unknown processor"
+
+
+SUMMARY = ("rows", "n", "accuracy", "95 % interval", "macro F1", "calibration error")
+CLASSES = ("class", "rows", "recall", "precision", "F1")
 
 
 def to_markdown(found: Evaluation) -> str:
     """Write the report as Markdown."""
-    lines = [f"# {found.name} on {found.data.set} {found.split}", "", f"Measured {datetime.now(UTC).date()} on {machine()}.", ""]
-    lines += ["| rows | n | accuracy | 95 % interval | macro F1 | calibration error |", "| --- | --- | --- | --- | --- | --- |"]
-    lines += [f"| {' | '.join(summary(name, scores))} |" for name, scores in found.scores.items()]
-    lines += ["", *calibration_lines(found), ""]
-    lines += ["| class | rows | recall | precision | F1 |", "| --- | --- | --- | --- | --- |"]
-    lines += [f"| {' | '.join(row)} |" for row in class_rows(found.first)]
-    lines += ["", "Confusion (rows: truth, columns: answer):", "", f"| | {' | '.join(found.labels)} |", "| --- " * (len(found.labels) + 1) + "|"]
-    lines += [f"| {name} | {' | '.join(map(str, row))} |" for name, row in zip(found.labels, found.first.confusion, strict=True)]
-    return "\n".join([*lines, "", "![confusion](confusion.png)", "![calibration](calibration.png)", ""])
+    confusion = [(name, *map(str, row)) for name, row in zip(found.labels, found.first.confusion, strict=True)]
+    parts = [
+        f"# {found.name} on {found.data.set} {found.split}",
+        f"Measured {datetime.now(UTC).date()} on {machine()}.",
+        summary_table(found),
+        " ".join(calibration_lines(found)),
+        class_table(found),
+        "Confusion (rows: truth, columns: answer):",
+        table(("", *found.labels), confusion),
+        "![confusion](confusion.png) ![calibration](calibration.png)",
+    ]
+    return "\n\n".join([*parts, ""])
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def summary_table(found: Evaluation) -> str:
+    """Write the figures of every choice of rows as a Markdown table."""
+    return table(SUMMARY, [summary(name, scores) for name, scores in found.scores.items()])
+
+
+def class_table(found: Evaluation) -> str:
+    """Write the figures of every class as a Markdown table."""
+    return table(CLASSES, class_rows(found.first))
 
 
 def summary(name: str, scores: Scores) -> tuple[str, ...]:
@@ -107,10 +134,10 @@ def show(found: Evaluation) -> None:
     from rich.table import Table
 
     console = Console()
-    rows = Table(*("rows", "n", "accuracy", "95 % interval", "macro F1", "calibration error"), title=f"{found.name}: {found.data.set} {found.split}")
+    rows = Table(*SUMMARY, title=f"{found.name}: {found.data.set} {found.split}")
     for name, scores in found.scores.items():
         rows.add_row(*summary(name, scores))
-    classes = Table(*("class", "rows", "recall", "precision", "F1"))
+    classes = Table(*CLASSES)
     for row in class_rows(found.first):
         classes.add_row(*row)
     console.print(rows, classes, *calibration_lines(found))
@@ -128,7 +155,9 @@ def draw_confusion(scores: Scores, path: Path, title: str) -> None:
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), [f"{name} ({n})" for name, n in zip(names, counts.sum(axis=1), strict=True)])
     for (row, column), share in np.ndenumerate(shares):
-        axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color="white" if share > 0.5 else "black")
+        axes.text(
+            column, row, f"{100 * share:.0f}", ha="center", va="center", color="white" if share > 0.5 else "black"
+        )
     figure.savefig(path, dpi=100)
 
 
@@ -138,7 +167,13 @@ def draw_calibration(found: Evaluation, path: Path) -> None:
 
     figure = Figure(figsize=(5, 5), layout="constrained")
     error = found.first.calibration_error
-    axes = figure.add_subplot(xlabel="confidence", ylabel="accuracy", title=f"{found.name}: calibration error {error:.3f}", xlim=(0, 1), ylim=(0, 1))
+    axes = figure.add_subplot(
+        xlabel="confidence",
+        ylabel="accuracy",
+        title=f"{found.name}: calibration error {error:.3f}",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
     middles = (np.arange(BINS) + 0.5) / BINS
     shares, confidence, accuracy = calibration_bins(found.probabilities, found.truth).T
     axes.bar(middles, shares, width=0.9 / BINS, color="lightgrey", label="share of the rows")

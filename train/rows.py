@@ -10,16 +10,19 @@ from numpy.typing import NDArray
 
 from train.config import Data, Input, TrainConfig
 from train.data import FaceSet, load
+from train.losses import has_target
 
 
 def judged_rows(data: Data, seen: Input, split: str, labels: str | None = None) -> FaceSet:
     """Load a split by the label rule (the configured one unless given) with pictures of the network's size."""
     rows = load(data.set, data.path, split, labels or data.labels)
-    return FaceSet(rows.classes, rows.names, resized(rows.images, seen.size), rows.labels, rows.distribution, rows.leaked)
+    return FaceSet(
+        rows.classes, rows.names, resized(rows.images, seen.shape), rows.labels, rows.distribution, rows.leaked
+    )
 
 
 def training_rows(config: TrainConfig) -> tuple[FaceSet, dict[str, int]]:
-    """Load the rows to train on, those with a label and without a twin among the rows judged on, and what was counted."""
+    """Load the rows to train on, those with a label and no twin among the rows judged on, and what was counted."""
     rows = load(config.data.set, config.data.path, config.data.train, config.data.labels)
     judged = {
         digest
@@ -27,19 +30,24 @@ def training_rows(config: TrainConfig) -> tuple[FaceSet, dict[str, int]]:
         for digest in digests(load(config.data.set, config.data.path, split, config.data.labels).images)
     }
     twin = np.array([digest in judged for digest in digests(rows.images)])
-    usable = rows.distribution.sum(axis=1) > 0 if config.loss == "distribution" else rows.labels >= 0
+    usable = has_target(rows, config.loss)
     kept = usable & ~twin
-    counts = {"read": len(rows), "unlabelled": int((~usable).sum()), "twins": int((twin & usable).sum()), "used": int(kept.sum())}
+    counts = {
+        "read": len(rows),
+        "unlabelled": int((~usable).sum()),
+        "twins": int((twin & usable).sum()),
+        "used": int(kept.sum()),
+    }
     return rows[kept], counts
 
 
-def resized(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize (N, H, W, C) pictures to (N, size, size, C), averaging where they shrink."""
-    if images.shape[1:3] == (size, size):
+def resized(images: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize (N, H, W, C) pictures to (N, height, width, C), averaging where they shrink."""
+    if images.shape[1:3] == shape:
         return images
-    how = cv2.INTER_AREA if size < images.shape[1] else cv2.INTER_LINEAR
-    scaled = np.stack([cv2.resize(image, (size, size), interpolation=how) for image in images])
-    return np.asarray(scaled, np.uint8).reshape(len(images), size, size, images.shape[3])
+    how = cv2.INTER_AREA if shape[0] < images.shape[1] else cv2.INTER_LINEAR
+    scaled = np.stack([cv2.resize(image, shape[::-1], interpolation=how) for image in images])
+    return np.asarray(scaled, np.uint8).reshape(len(images), *shape, images.shape[3])
 
 
 def digests(images: NDArray[np.uint8]) -> list[bytes]:

@@ -29,8 +29,8 @@ class Scores:
     """Hold what was measured on N rows; shares are 0-1.
 
     interval: 95 % bootstrap interval of the accuracy. macro_f1: over the classes that occur among the rows. confusion:
-    counts, truth by answer. calibration_error: expected calibration error over 15 bins of confidence. nll: mean negative
-    log likelihood in nats.
+    counts, truth by answer. calibration_error: expected calibration error over 15 bins of confidence. nll: mean
+    negative log likelihood in nats.
     """
 
     rows: int
@@ -58,7 +58,13 @@ def measure(probabilities: NDArray[np.float32], labels: NDArray[np.int64], class
     confusion = confusion_matrix(labels, answers, labels=every)
     accuracy = float((answers == labels).mean())
     by_class = {
-        name: ClassScores(*(float(part[i]) for part in parts[:3]), rows=int(parts[3][i]), answers=int(confusion[:, i].sum()))
+        name: ClassScores(
+            precision=float(parts[0][i]),
+            recall=float(parts[1][i]),
+            f1=float(parts[2][i]),
+            rows=int(parts[3][i]),
+            answers=int(confusion[:, i].sum()),
+        )
         for i, name in enumerate(classes)
     }
     return Scores(
@@ -136,6 +142,8 @@ def fit_temperature(probabilities: NDArray[np.float32], labels: NDArray[np.int64
     from scipy.optimize import minimize_scalar
 
     found = minimize_scalar(
-        lambda log_t: nll(tempered(probabilities, float(np.exp(log_t))), labels), bounds=np.log([0.05, 20.0]), method="bounded"
+        lambda log_t: nll(tempered(probabilities, float(np.exp(log_t))), labels),
+        bounds=np.log([0.05, 20.0]),
+        method="bounded",
     )
     return float(np.exp(found.x))

@@ -1,4 +1,4 @@
-"""Random changes of whole training batches, in one resampling step."""
+"""Random changes of whole training batches, in one resampling step, on the device where the batch lies."""
 
 from __future__ import annotations
 
@@ -12,48 +12,74 @@ from train.config import Augment
 
 
 def augment(images: Tensor, size: int, settings: Augment) -> Tensor:
-    """Rotate, scale, stretch, shift, flip, blur, erase and add noise; (N, C, H, W) in 0-255 to (N, C, size, size)."""
-    grid = F.affine_grid(random_affine(len(images), settings), [len(images), images.shape[1], size, size], align_corners=False)
+    """Rotate, scale, stretch, shift, crop, flip, blur, erase and add noise.
+
+    (N, C, H, W) in 0-255 become (N, C, size, size * W / H).
+    """
+    n, channels, height, width = images.shape
+    shape = [n, channels, size, round(size * width / height)]
+    matrices = random_affine(n, settings, width / height, images.device)
+    grid = F.affine_grid(matrices, shape, align_corners=False)
     images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     images = _blur(images, settings.blur)
-    chosen = torch.rand(len(images), 1, 1, 1) < settings.noise
-    images = images + chosen * torch.randn_like(images) * (10 * torch.rand(len(images), 1, 1, 1))
+    images = _add_noise(images, settings.noise)
     return _erase(images, settings.erase)
 
 
-def random_affine(n: int, settings: Augment) -> Tensor:
-    """Draw (n, 2, 3) matrices from output to input positions in -1..1."""
+def random_affine(n: int, settings: Augment, aspect: float = 1.0, device: torch.device | None = None) -> Tensor:
+    """Draw (n, 2, 3) matrices from output to input positions in -1..1; aspect: width / height of the picture."""
 
     def uniform(bound: float) -> Tensor:
-        return (2 * torch.rand(n) - 1) * bound
+        return (2 * torch.rand(n, device=device) - 1) * bound
 
+    window = 1 / (1 + settings.crop)  # what is seen of a picture that was cut larger
+    reach = 1 - window + 2 * settings.shift * window
     angle = uniform(math.radians(settings.degrees))
-    scale = torch.exp(uniform(math.log1p(settings.scale)))
+    scale = window * torch.exp(uniform(math.log1p(settings.scale)))
     stretch = torch.exp(uniform(math.log1p(settings.stretch)))
-    flip = torch.where(torch.rand(n) < 0.5, -1.0, 1.0) if settings.flip else torch.ones(n)
+    flip = torch.where(torch.rand(n, device=device) < 0.5, -1.0, 1.0) if settings.flip else torch.ones(n, device=device)
     x_scale, y_scale = flip * scale * stretch, scale / stretch
-    top = torch.stack([angle.cos() * x_scale, -angle.sin() * y_scale, uniform(2 * settings.shift)], dim=1)
-    bottom = torch.stack([angle.sin() * x_scale, angle.cos() * y_scale, uniform(2 * settings.shift)], dim=1)
+    top = torch.stack([angle.cos() * x_scale, -angle.sin() * y_scale / aspect, uniform(reach)], dim=1)
+    bottom = torch.stack([angle.sin() * x_scale * aspect, angle.cos() * y_scale, uniform(reach)], dim=1)
     return torch.stack([top, bottom], dim=1)
+
+
+def mixup(images: Tensor, targets: Tensor, concentration: float) -> tuple[Tensor, Tensor]:
+    """Blend each picture and its (classes) target with another of the batch (Zhang et al. 2018); 0 changes nothing."""
+    if not concentration:
+        return images, targets
+    draw = torch.distributions.Beta(concentration, concentration).sample((len(images),)).to(images.device)
+    other = torch.randperm(len(images), device=images.device)
+    share = torch.maximum(draw, 1 - draw)
+    blended = images[other].lerp(images, share[:, None, None, None])
+    return blended, targets[other].lerp(targets, share[:, None])
 
 
 def _blur(images: Tensor, share: float) -> Tensor:
     """Down-sample a share of the batch and back, as a small or soft face would look."""
-    rows = torch.rand(len(images)) < share
+    rows = torch.rand(len(images), device=images.device) < share
     if rows.any():
-        size = images.shape[-1]
         small = F.interpolate(images[rows], scale_factor=0.4 + 0.4 * torch.rand(1).item(), mode="area")
         images = images.clone()
-        images[rows] = F.interpolate(small, size=(size, size), mode="bilinear", align_corners=False)
+        images[rows] = F.interpolate(small, size=images.shape[2:], mode="bilinear", align_corners=False)
     return images
+
+
+def _add_noise(images: Tensor, share: float) -> Tensor:
+    """Add Gaussian noise of up to 10 grey levels to a share of the batch."""
+    draw = torch.rand(2, len(images), 1, 1, 1, device=images.device)
+    return images + (draw[0] < share) * torch.randn_like(images) * (10 * draw[1])
 
 
 def _erase(images: Tensor, share: float) -> Tensor:
     """Replace a rectangle of 2-20 % of the area by the picture's mean (Zhong et al. 2020)."""
     n, _, height, width = images.shape
-    area, ratio = torch.empty(n).uniform_(0.02, 0.2), torch.exp(torch.empty(n).uniform_(-0.7, 0.7))
+    device = images.device
+    area = torch.empty(n, device=device).uniform_(0.02, 0.2)
+    ratio = torch.exp(torch.empty(n, device=device).uniform_(-0.7, 0.7))
     half_h, half_w = (area * ratio).sqrt() * height / 2, (area / ratio).sqrt() * width / 2
-    rows = (torch.arange(height) - (torch.rand(n, 1) * height)).abs() < half_h[:, None]
-    columns = (torch.arange(width) - (torch.rand(n, 1) * width)).abs() < half_w[:, None]
-    hole = (rows[:, None, :, None] & columns[:, None, None, :]) & (torch.rand(n, 1, 1, 1) < share)
+    rows = (torch.arange(height, device=device) - torch.rand(n, 1, device=device) * height).abs() < half_h[:, None]
+    columns = (torch.arange(width, device=device) - torch.rand(n, 1, device=device) * width).abs() < half_w[:, None]
+    chosen = torch.rand(n, 1, 1, 1, device=device) < share
+    hole = rows[:, None, :, None] & columns[:, None, None, :] & chosen
     return torch.where(hole, images.mean(dim=(2, 3), keepdim=True), images)

@@ -18,7 +18,6 @@ from streamer.types import Detections
 OVERLAP = 0.3  # of two boxes with a larger IoU only the better one is kept
 LARGEST_BATCH = 8  # pictures a call of a network
 STRIDE = 32  # of YuNet's coarsest level: its input is padded to a multiple
-CLEAR_FACE = 2.0  # HOG margin beyond which a face is as clear as it gets
 
 
 class Detector(Protocol):
@@ -37,22 +36,22 @@ class HogDetector:
     """Run dlib's frontal face detector (Dalal & Triggs 2005 features, King 2015 training) on a scaled grey picture.
 
     min_face: smallest face wanted, pixels; its 80-pixel window sets the scale, so larger values are faster.
-    threshold: margin of the classifier; below 0 finds more faces and more mistakes.
+    threshold: lowest score, 0-1; scores are 0.5 at the classifier's border and 1 at a margin of 2.
     """
 
     WINDOW = 80
     # From dlib's box (brows to chin, tight) to the canonical one, in shares of the side: centre shift, width, height.
     TO_FACE = (0.0, -0.06, 0.88, 1.14)
 
-    def __init__(self, min_face: int = 80, threshold: float = 0.0) -> None:
+    def __init__(self, min_face: int = 80, threshold: float = 0.4) -> None:
         import dlib
 
         self._detector: Any = dlib.get_frontal_face_detector()
         self._scale = self.WINDOW / min_face
-        self._threshold = threshold
+        self._margin = 4 * (threshold - 0.5)
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """Search each picture on its own; scores are margins mapped to 0.5-1."""
+        """Search each picture on its own."""
         return [self._detect(image) for image in images]
 
     def _detect(self, image: NDArray[np.uint8]) -> Detections:
@@ -61,7 +60,7 @@ class HogDetector:
             grey = cv2.resize(grey, None, fx=self._scale, fy=self._scale, interpolation=cv2.INTER_AREA)
         elif self._scale > 1:
             grey = cv2.resize(grey, None, fx=self._scale, fy=self._scale, interpolation=cv2.INTER_LINEAR)
-        found, margins, _ = self._detector.run(grey, 0, self._threshold)
+        found, margins, _ = self._detector.run(grey, 0, self._margin)
         if not len(found):
             return Detections.empty()
         corners = np.array([(box.left(), box.top(), box.right() + 1, box.bottom() + 1) for box in found], np.float64)
@@ -69,7 +68,7 @@ class HogDetector:
         centre = centre + side * self.TO_FACE[:2]
         side = side * self.TO_FACE[2:]
         boxes = np.concatenate([centre - side / 2, centre + side / 2], axis=1) / self._scale
-        scores = 0.5 + 0.5 * np.clip(np.array(margins) / CLEAR_FACE, 0, 1)
+        scores = np.clip(0.5 + 0.25 * np.array(margins), 0, 1)
         return Detections(boxes.astype(np.float32), scores.astype(np.float32))
 
     def close(self) -> None:

@@ -3,60 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+BASIC = EMOTIONS[:7]  # the classes of most sets: contempt is last, so the numbers stay the same
 
 
 @dataclass(frozen=True)
 class FaceSet:
     """Hold N faces as a struct of arrays.
 
-    images: (N, H, W, C) uint8, grey (C = 1) or BGR (C = 3). labels: (N,) int64 index into `classes`, -1 where the
-    label rule dropped the row. distribution: (N, C) float32 label distribution, rows sum to 1 (all zero where there is
-    none). leaked: (N,) bool, True where a pixel-identical picture stands in another split.
+    images: (N, H, W, C) uint8, grey (C = 1) or BGR (C = 3), or (N,) objects of (H, W, C) where sizes differ. labels:
+    (N,) int64 index into `classes`, -1 where there is none or the label rule dropped the row. distribution: (N,
+    classes) float32 label distribution, rows sum to 1 (all zero where there is none). leaked: (N,) bool, True where a
+    pixel-identical picture stands in another split. subjects: (N,) who is seen, or None where nobody says. boxes: (N,
+    4) float32 xyxy of the face in its picture, NaN where it is not known, or None where the picture is the face.
+    landmarks: (N, 68, 2) float32 pixels, NaN where none were found, or None where nobody looked.
     """
 
     classes: tuple[str, ...]
     names: NDArray[np.str_]
-    images: NDArray[np.uint8]
+    images: NDArray[Any]
     labels: NDArray[np.int64]
     distribution: NDArray[np.float32]
     leaked: NDArray[np.bool_]
+    subjects: NDArray[np.str_] | None = None
+    boxes: NDArray[np.float32] | None = None
+    landmarks: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.images)
-        for field in fields(self)[1:]:
-            if len(getattr(self, field.name)) != n:
-                found = len(getattr(self, field.name))
-                raise ValueError(f"FaceSet.{field.name}: expected {n} rows as in images, found {found}")
+        for name, value in self._columns().items():
+            if value is not None and len(value) != n:
+                raise ValueError(f"FaceSet.{name}: expected {n} rows as in images, found {len(value)}")
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> FaceSet:
-        return FaceSet(self.classes, *(getattr(self, field.name)[rows] for field in fields(self)[1:]))
+        columns: dict[str, Any] = {name: _at(value, rows) for name, value in self._columns().items()}
+        return replace(self, **columns)
+
+    def _columns(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)[1:]}
+
+
+def _at(column: Any, rows: Any) -> Any:
+    return None if column is None else column[rows]
+
+
+def labelled(
+    classes: tuple[str, ...],
+    names: list[str],
+    images: NDArray[Any],
+    labels: NDArray[np.int64] | list[int],
+    **columns: Any,
+) -> FaceSet:
+    """Build a set with one hard label a row, -1 for none; `columns` are further fields of `FaceSet`."""
+    wanted = np.asarray(labels, np.int64)
+    distribution = np.eye(len(classes), dtype=np.float32)[wanted] * (wanted >= 0)[:, None]
+    columns.setdefault("leaked", np.zeros(len(wanted), bool))
+    return FaceSet(classes, np.array(names, np.str_), images, wanted, distribution, **columns)
 
 
 Loader = Callable[[Path, str, str], FaceSet]
-LOADERS = {"fer": "train.data.fer:load"}
+LOADERS = {
+    "fer": "train.data.fer:load",
+    "fer2013": "train.data.fer2013:load",
+    "ferplus": "train.data.ferplus:load",
+    "rafdb": "train.data.rafdb:load",
+    "expw": "train.data.expw:load",
+    "sfew": "train.data.sfew:load",
+    "rafd_front": "train.data.rafd:load_front",
+    "rafd_pose": "train.data.rafd:load_pose",
+    "ckplus": "train.data.ckplus:load",
+    "jaffe": "train.data.jaffe:load",
+    "happei": "train.data.happei:load",
+    "lfw": "train.data.lfw:load",
+    "folder": "train.data.folder:load",
+}
 
 
 def load(name: str, path: Path, split: str, labels: str) -> FaceSet:
-    """Load one split of a data set laid out as its loader documents.
+    """Load one split of a data set laid out as `docs/data.md` says.
 
+    split: one that the loader knows; `SPLIT:tenth` is a tenth of it, drawn by a hash of the subjects (of the names
+    where there are none), and `SPLIT:rest` the others, for sets that have no split to choose on.
     Raises ValueError for an unknown set, split, label rule or row, OSError where a file is missing.
     """
+    from train.data.splits import portion
+
     if name not in LOADERS:
         raise ValueError(f"unknown data set '{name}': expected one of {', '.join(sorted(LOADERS))}")
     module, function = LOADERS[name].split(":")
     loader: Loader = getattr(import_module(module), function)
-    found = loader(path, split, labels)
+    whole, _, part = split.partition(":")
+    found = loader(path, whole, labels)
+    if part:
+        found = found[portion(found.names if found.subjects is None else found.subjects, part)]
     if not len(found):
         raise ValueError(f"{path}: split '{split}' of '{name}' is empty")
     return found

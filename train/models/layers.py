@@ -1,19 +1,32 @@
-"""Pieces that several architectures share: per-image normalisation and the classifier that yields class activation maps."""
+"""Pieces that several architectures share: output, per-image normalisation, convolutions, class activation maps."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+Size = int | Sequence[int]
+
 
 class Output(NamedTuple):
-    """Hold logits (N, classes), pooled features (N, channels) and cam (N, classes, h, w); mean(cam) + bias = logits."""
+    """Hold what a network answers to N pictures.
+
+    logits: (N, classes). features: (N, channels), the input of the last layer. cam: (N, classes, h, w) class activation
+    maps, mean(cam) + bias = logits, or None without a pooled last layer. attention: (N, h, w) weights that sum to 1, or
+    None where the network has none.
+    """
 
     logits: Tensor
     features: Tensor
-    cam: Tensor
+    cam: Tensor | None = None
+    attention: Tensor | None = None
+
+    def present(self) -> dict[str, Tensor]:
+        """Return the outputs that this network has, by name."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -33,5 +46,59 @@ class CamHead(nn.Module):
 
     def forward(self, maps: Tensor) -> Output:
         features = maps.mean(dim=(2, 3))
-        cam = torch.einsum("nkhw,ck->nchw", maps.detach(), self.fc.weight.detach())
-        return Output(self.fc(self.dropout(features)), features, cam)
+        return Output(self.fc(self.dropout(features)), features, activation_maps(maps, self.fc.weight))
+
+
+class FlatHead(nn.Module):
+    """Classify by fully connected layers on the flattened maps; `hidden` lists the units before the last layer."""
+
+    def __init__(
+        self, inputs: int, hidden: Sequence[int], classes: int, dropout: float, biases: tuple[bool, bool] = (True, True)
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for units in hidden:
+            layers += [nn.Linear(inputs, units, bias=biases[0]), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+            inputs = units
+        self.hidden = nn.Sequential(nn.Flatten(), *(layers or [nn.Dropout(dropout)]))
+        self.fc = nn.Linear(inputs, classes, bias=biases[1])
+
+    def forward(self, maps: Tensor) -> Output:
+        features = self.hidden(maps)
+        return Output(self.fc(features), features)
+
+
+def activation_maps(maps: Tensor, weight: Tensor) -> Tensor:
+    """Weigh (N, k, h, w) maps by the (classes, k) weights of the last layer: (N, classes, h, w), without gradient."""
+    return torch.einsum("nkhw,ck->nchw", maps.detach(), weight.detach())
+
+
+def conv_norm_relu(inside: int, outside: int, kernel: Size = 3, stride: int = 1) -> nn.Sequential:
+    """Convolve without bias, normalise the batch, rectify; `kernel` is odd and only `stride` changes the size."""
+    height, width = pair(kernel)
+    convolution = nn.Conv2d(inside, outside, (height, width), stride, (height // 2, width // 2), bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outside), nn.ReLU(inplace=True))
+
+
+def he_initialise(model: nn.Module) -> None:
+    """Draw convolutions for ReLU (He et al. 2015); their biases start at zero."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def pair(size: Size) -> tuple[int, int]:
+    """Return (height, width) of a size given as one side or both."""
+    if isinstance(size, int):
+        return size, size
+    height, width = size
+    return height, width
+
+
+def require_size(images: Tensor, size: tuple[int, int]) -> None:
+    """Raise ValueError where (N, C, H, W) pictures do not have the (height, width) that the layers were built for."""
+    if tuple(images.shape[2:]) != size:
+        expected, found = f"{size[0]}x{size[1]}", f"{images.shape[2]}x{images.shape[3]}"
+        raise ValueError(f"the network was built for {expected} pictures (model.args.size), found {found} (input.size)")

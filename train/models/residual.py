@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from train.models.layers import CamHead, Output, normalise
+from train.models.inputs import DEFAULT, Step, preparation
+from train.models.layers import CamHead, Output, conv_norm_relu, he_initialise
 
 
 class ResidualNet(nn.Module):
@@ -20,9 +21,11 @@ class ResidualNet(nn.Module):
         blocks: Sequence[int] = (1, 2, 2),
         stem_stride: int = 2,
         dropout: float = 0.3,
+        prepare: Sequence[Step] = DEFAULT,
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(*_conv(channels, widths[0], stem_stride), nn.ReLU(inplace=True))
+        self.prepare = preparation(prepare, channels)
+        self.stem = conv_norm_relu(channels, widths[0], stride=stem_stride)
         stages, inside = [], widths[0]
         for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             for block in range(count):
@@ -30,12 +33,10 @@ class ResidualNet(nn.Module):
                 inside = width
         self.blocks = nn.Sequential(*stages)
         self.head = CamHead(inside, classes, dropout)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        he_initialise(self)
 
     def forward(self, images: Tensor) -> Output:
-        output: Output = self.head(self.blocks(self.stem(normalise(images))))
+        output: Output = self.head(self.blocks(self.stem(self.prepare(images))))
         return output
 
 
@@ -44,9 +45,10 @@ class BasicBlock(nn.Module):
 
     def __init__(self, inside: int, outside: int, stride: int) -> None:
         super().__init__()
-        self.first = nn.Sequential(*_conv(inside, outside, stride), nn.ReLU(inplace=True))
-        self.second = nn.Sequential(*_conv(outside, outside, 1))
-        nn.init.zeros_(self.second[1].weight)  # a block starts as the identity
+        self.first = conv_norm_relu(inside, outside, stride=stride)
+        norm = nn.BatchNorm2d(outside)
+        nn.init.zeros_(norm.weight)  # a block starts as the identity
+        self.second = nn.Sequential(nn.Conv2d(outside, outside, 3, 1, 1, bias=False), norm)
         self.skip: nn.Module = nn.Identity()
         if stride != 1 or inside != outside:
             self.skip = nn.Sequential(
@@ -57,7 +59,3 @@ class BasicBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         grown: Tensor = self.relu(self.second(self.first(maps)) + self.skip(maps))
         return grown
-
-
-def _conv(inside: int, outside: int, stride: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    return nn.Conv2d(inside, outside, 3, stride, 1, bias=False), nn.BatchNorm2d(outside)

@@ -1,0 +1,35 @@
+"""Write a benchmark's figures as JSON and Markdown, with machine, date and the command that made them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> str:
+    """Name processor, cores and Python."""
+    info = Path("/proc/cpuinfo")
+    names = {line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")}
+    return f"{', '.join(sorted(names)) or platform.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def write(name: str, title: str, rows: Sequence[Mapping[str, Any]], notes: str = "") -> None:
+    """Write results/NAME.json and results/NAME.md, and print the table."""
+    command = "python " + " ".join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])
+    head = {"title": title, "date": datetime.now(UTC).date().isoformat(), "machine": machine(), "command": command}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps({**head, "notes": notes, "rows": list(rows)}, indent=2) + "\n")
+    columns = list(rows[0])
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(str(row[column]) for column in columns) + " |" for row in rows]
+    text = "\n".join([f"# {title}", "", f"{head['date']}, {head['machine']}. `{command}`", "", *lines, "", notes])
+    (RESULTS / f"{name}.md").write_text(text.rstrip() + "\n")
+    print(text)

@@ -1,0 +1,169 @@
+"""The seven face regions of Lian et al. and the crop that training and serving share.
+
+Coordinates: pixel i covers [i, i + 1), boxes are xyxy. Rounding happens once: box edges go to the nearest pixel edge
+(halves up) in the frame, and the edges of the part that lies in the picture to the nearest pixel edge of the crop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines import Crop, EngineSpec
+
+Eyes = Literal["both", "paper"]
+Mode = Literal["pad", "centre"]
+
+
+def _regions(eyes: NDArray[np.int64]) -> Mapping[str, NDArray[np.int64]]:
+    mouth, nose = np.arange(48, 68), np.arange(28, 36)
+    parts = {
+        "face": np.arange(68),
+        "mouth": mouth,
+        "nose": nose,
+        "eyes": eyes,
+        "nose_mouth": np.union1d(nose, mouth),
+        "nose_eyes": np.union1d(nose, eyes),
+        "mouth_eyes": np.union1d(mouth, eyes),
+    }
+    for indices in parts.values():
+        indices.flags.writeable = False
+    return parts
+
+
+# Indices into the 68 landmarks of iBUG, from 0. The paper prints brow and eye of one side only ("paper").
+VARIANTS: Mapping[Eyes, Mapping[str, NDArray[np.int64]]] = {
+    "both": _regions(np.r_[17:27, 36:48]),
+    "paper": _regions(np.r_[17:22, 36:42]),
+}
+REGIONS = VARIANTS["both"]
+
+
+def region_box(
+    landmarks: NDArray[np.float32], region: str, margin: float = 0.1, eyes: Eyes = "both"
+) -> NDArray[np.float32]:
+    """Return the tight xyxy box of a region's landmarks, grown by `margin` of its longer side on every side.
+
+    landmarks: (68, 2) or (N, 68, 2) pixels. Returns (4,) or (N, 4) float32. Raises ValueError for an unknown region or
+    another number of landmarks.
+    """
+    if region not in REGIONS:
+        raise ValueError(f"unknown face region '{region}': expected one of {', '.join(REGIONS)}")
+    if landmarks.ndim not in (2, 3) or landmarks.shape[-2:] != (68, 2):
+        raise ValueError(f"landmarks: expected (68, 2) or (N, 68, 2), found {landmarks.shape}")
+    points = landmarks[..., VARIANTS[eyes][region], :]
+    low, high = points.min(axis=-2), points.max(axis=-2)
+    grown = margin * (high - low).max(axis=-1, keepdims=True)
+    return np.concatenate([low - grown, high + grown], axis=-1).astype(np.float32)
+
+
+def face_square(box: NDArray[np.float32], margin: float, shift_y: float) -> NDArray[np.float32]:
+    """Return the square around a detector's box: the whole-face crop, for which no landmarks are needed.
+
+    box: (4,) or (N, 4) xyxy. Its side is the longer side of the box times 1 + 2 margin; its centre lies `shift_y` of
+    that side below the centre of the box.
+    """
+    low, high = box[..., :2], box[..., 2:]
+    side = (high - low).max(axis=-1, keepdims=True) * (1 + 2 * margin)
+    centre = (low + high) / 2 + side * np.array([0, shift_y], np.float32)
+    return np.concatenate([centre - side / 2, centre + side / 2], axis=-1).astype(np.float32)
+
+
+def input_boxes(boxes: NDArray[np.float32], landmarks: NDArray[np.float32] | None, recipe: Crop) -> NDArray[np.float32]:
+    """Return the (N, 4) boxes that a recipe cuts out for N faces with (N, 4) boxes and (N, 68, 2) landmarks.
+
+    The region 'face' comes from the box alone, every other one from the landmarks. Raises ValueError where these are
+    missing.
+    """
+    if recipe.region == "face":
+        return face_square(boxes, recipe.margin, recipe.shift_y)
+    if landmarks is None:
+        raise ValueError(f"the region '{recipe.region}' is cut out by landmarks: expected (N, 68, 2), found none")
+    return region_box(landmarks, recipe.region, recipe.margin, recipe.eyes)
+
+
+def crops(
+    image: NDArray[np.uint8],
+    boxes: NDArray[np.float32],
+    spec: EngineSpec,
+    landmarks: NDArray[np.float32] | None = None,
+) -> NDArray[np.uint8]:
+    """Cut N faces out of a (H, W, 3) picture as a network wants them: (N, height, width, channels) uint8.
+
+    boxes: (N, 4) face boxes as the detector or the tracker gives them; the recipe in the spec turns them, or the
+    (N, 68, 2) landmarks, into what is cut. Raises ValueError where the spec leaves the input size open.
+    """
+    if spec.height is None or spec.width is None:
+        raise ValueError(f"{spec.name}: expected a network with a fixed input size, found none in its spec")
+    cut = np.empty((len(boxes), spec.height, spec.width, spec.channels), np.uint8)
+    recipe = spec.crop
+    for row, box in enumerate(input_boxes(boxes, landmarks, recipe)):
+        cut[row] = crop(image, box, spec.height, spec.width, spec.channels, recipe.padding, recipe.mode)
+    return cut
+
+
+def crop(
+    image: NDArray[np.uint8],
+    box: NDArray[np.float32],
+    height: int,
+    width: int,
+    channels: Literal[1, 3],
+    padding: int = 0,
+    mode: Mode = "pad",
+    offset: float = 0.5,
+) -> NDArray[np.uint8]:
+    """Cut a box out of a (H, W), (H, W, 1) or (H, W, 3) picture and resize it to (height, width, channels) uint8.
+
+    mode: 'pad' adds the constant grey level `padding` until the box has the shape of the output; 'centre' cuts the
+    largest piece of that shape out of the box. offset: where the box lies in its padding, or the piece in the box,
+    0-1 from left or top to right or bottom. Nothing outside the box is ever seen, and what lies outside the picture is
+    padding. A box without area, or not finite, gives padding alone.
+    """
+    cut = np.full((height, width, channels), padding, np.uint8)
+    if not np.isfinite(box).all():
+        return cut
+    left, top, right, bottom = (math.floor(edge + 0.5) for edge in box.tolist())
+    if right <= left or bottom <= top:
+        return cut
+    if mode == "centre":
+        left, top, right, bottom = _piece(left, top, right, bottom, width / height, offset)
+    scale_x, scale_y = width / (right - left), height / (bottom - top)
+    if mode == "pad":
+        scale_x = scale_y = min(scale_x, scale_y)
+    columns, to_columns = _span(left, right, image.shape[1], width, scale_x, offset)
+    rows, to_rows = _span(top, bottom, image.shape[0], height, scale_y, offset)
+    source, target = image[rows, columns], cut[to_rows, to_columns]
+    if source.size and target.size:
+        target[:] = _resize(source, target.shape[0], target.shape[1], channels)
+    return cut
+
+
+def _piece(left: int, top: int, right: int, bottom: int, shape: float, offset: float) -> tuple[int, int, int, int]:
+    """Return the largest box of `shape` (width / height) inside a box, in whole pixels."""
+    width = max(min(right - left, math.floor((bottom - top) * shape + 0.5)), 1)
+    height = max(min(bottom - top, math.floor((right - left) / shape + 0.5)), 1)
+    left += math.floor((right - left - width) * offset + 0.5)
+    top += math.floor((bottom - top - height) * offset + 0.5)
+    return left, top, left + width, top + height
+
+
+def _span(low: int, high: int, limit: int, length: int, scale: float, offset: float) -> tuple[slice, slice]:
+    """Return the visible part of low..high in the picture's 0..limit, and its place in the crop's 0..length."""
+    start = (length - (high - low) * scale) * offset
+    first, last = max(low, 0), max(min(high, limit), 0)
+    to_first, to_last = (math.floor(start + (edge - low) * scale + 0.5) for edge in (first, last))
+    return slice(first, last), slice(max(to_first, 0), max(to_last, 0))
+
+
+def _resize(source: NDArray[np.uint8], height: int, width: int, channels: int) -> NDArray[np.uint8]:
+    """Resize to (height, width, channels), by area where it shrinks and linearly where it grows; weigh BGR to grey."""
+    colours = source.shape[2] if source.ndim == 3 else 1
+    values = cv2.cvtColor(source, cv2.COLOR_BGR2GRAY) if colours > channels else source
+    shrinks = values.shape[0] * values.shape[1] > height * width
+    values = cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(values, np.uint8).reshape(height, width, -1)

@@ -1,0 +1,232 @@
+"""Follow faces from frame to frame under stable ids: predict, prune, associate, correct, spawn.
+
+Written from SORT (Bewley et al. 2016: Kalman filter, optimal assignment) and ByteTrack (Zhang et al. 2022: low scores
+get a second pass, but never found a track), with likeness as a gate, so that no face takes over another's id where they
+cross, where one enters as another leaves, or on a scene cut. A tracker follows one stream and belongs to one thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dlib
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.faces.likeness import blend, describe
+from streamer.faces.motion import Motion
+from streamer.types import Detections, Face, Frame
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """Set the rules of a tracker; times in seconds of the stream, scores as the detector gives them.
+
+    coast: a face is shown this long after its last detection. max_age: a lost face can be taken up again this long.
+    low_score: detections below are ignored. high_score: detections below may continue a track but not found one.
+    sure_score: a track founded at this score is shown at once, any other at its second detection; in the first
+    detection of a stream, or after a gap of max_age, all are. min_iou: overlap at which a track and a
+    detection may belong together. max_distance: or distance of their centres, in standard deviations. min_iou_low:
+    overlap asked of low scores. max_growth: side ratio at which they no longer can. likeness: how much alike they must
+    look, -1 to 1; full overlap makes up for `trust` of it, and a face unseen for `forget` seconds for 63 %. refresh:
+    share of the newest picture in a track's running mean.
+    """
+
+    coast: float = 0.2
+    max_age: float = 1.0
+    low_score: float = 0.3
+    high_score: float = 0.5
+    sure_score: float = 0.7
+    min_iou: float = 0.1
+    max_distance: float = 5.0
+    min_iou_low: float = 0.4
+    max_growth: float = 1.6
+    likeness: float = 0.78
+    trust: float = 0.15
+    forget: float = 1.5
+    refresh: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.coast < self.max_age:
+            raise ValueError(f"tracker: expected 0 <= coast < max_age, found {self.coast} and {self.max_age}")
+        if not self.low_score <= self.high_score <= self.sure_score:
+            found = f"{self.low_score}, {self.high_score}, {self.sure_score}"
+            raise ValueError(f"tracker: expected low_score <= high_score <= sure_score, found {found}")
+
+
+class Tracker:
+    """Keep the tracks of one stream as a struct of arrays, one row a track."""
+
+    def __init__(self, settings: TrackerSettings = TrackerSettings()) -> None:
+        self.settings = settings
+        self._time: float | None = None
+        self._detection_time = -np.inf
+        self._last_id = 0
+        self._motion = Motion(np.zeros((0, 4), np.float32))
+        self._ids = np.zeros(0, np.int64)  # 0 until confirmed: ids count the faces that were shown
+        self._scores = np.zeros(0, np.float32)
+        self._seen = np.zeros(0, np.float64)  # time of the last detection
+        self._looks = describe(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4), np.float32))
+        self._plausible = np.zeros(0, bool)  # detected, or the picture still looks like the face
+
+    def update(self, frame: Frame, detections: Detections | None) -> tuple[Face, ...]:
+        """Take in a frame and return the faces to show in it, ordered by id.
+
+        detections: what the detector found in this very frame, or None where it did not run. Raises ValueError where
+        the frame is older than the one before.
+        """
+        self._predict(frame)
+        self._prune(frame.time)
+        if detections is not None:
+            usable = _usable(detections, frame) & (detections.scores >= self.settings.low_score)
+            self._detect(frame, detections[usable])
+        return self._faces(frame)
+
+    def _predict(self, frame: Frame) -> None:
+        elapsed = 0.0 if self._time is None else frame.time - self._time
+        if not elapsed >= 0:
+            raise ValueError(f"{frame.stream}: frame {frame.index} lies {-elapsed:.3f} s before the one before it")
+        self._time = frame.time
+        self._motion.predict(elapsed)
+
+    def _prune(self, now: float) -> None:
+        """Forget what is too old or was not confirmed; before association, so that a jump in time revives nobody."""
+        confirmed_or_new = (self._ids > 0) | (self._seen >= self._detection_time)
+        kept = confirmed_or_new & (self._ages(now) < self.settings.max_age)
+        if not kept.all():
+            self._motion.keep(kept)
+            for name in ("_ids", "_scores", "_seen", "_looks", "_plausible"):
+                setattr(self, name, getattr(self, name)[kept])
+
+    def _detect(self, frame: Frame, detections: Detections) -> None:
+        looks = describe(frame.image, detections.boxes)
+        high = detections.scores >= self.settings.high_score
+        tracks, found = self._associate(frame.time, detections, looks, high)
+        self._correct(frame.time, tracks, found, detections, looks)
+        self._recheck(frame, tracks)
+        new = high.copy()
+        new[found] = False
+        self._spawn(frame.time, detections[new], looks[new])
+        self._detection_time = frame.time
+
+    def _associate(
+        self, now: float, detections: Detections, looks: NDArray[np.float32], high: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pair tracks with detections: all with high scores first, what is left with low ones."""
+        boxes = self._motion.boxes
+        overlap = iou(boxes, detections.boxes)
+        distance = self._motion.distances(detections.boxes)
+        likeness = self._looks @ looks.T
+        near = (overlap >= self.settings.min_iou) | (distance <= self.settings.max_distance**2)
+        growth = np.abs(np.log(_areas(boxes)[:, None] / _areas(detections.boxes)[None])) / 2
+        alike = likeness + self.settings.trust * overlap >= self._asked(now)[:, None]
+        possible = near & alike & (growth <= np.log(self.settings.max_growth))
+        # Every pair is worth more than nothing, so that a pair is given up only where it makes a better one possible.
+        worth = 2 + overlap + np.exp(-distance / 2) + likeness
+        low = alike & (overlap >= self.settings.min_iou_low)
+        in_view = (self._seen >= self._detection_time)[:, None]
+        pairs = []
+        for allowed in (possible & high & in_view, possible & high, low & ~high):
+            rows, columns = assign(np.where(allowed, worth, 0))
+            worth[rows], worth[:, columns] = 0, 0
+            pairs.append((rows, columns))
+        tracks, found = (np.concatenate(indices) for indices in zip(*pairs, strict=True))
+        return tracks, found
+
+    def _ages(self, now: float) -> NDArray[np.float64]:
+        """Return the seconds since each track was detected, rounded so that 0.8 - 0.6 is not older than 0.2."""
+        return np.asarray(np.round(now - self._seen, 6))
+
+    def _asked(self, now: float) -> NDArray[np.float64]:
+        """Return the likeness asked of each track: the longer unseen, the more a face may have turned."""
+        return np.asarray(self.settings.likeness * np.exp(-self._ages(now) / self.settings.forget))
+
+    def _correct(
+        self,
+        now: float,
+        tracks: NDArray[np.int64],
+        found: NDArray[np.int64],
+        detections: Detections,
+        looks: NDArray[np.float32],
+    ) -> None:
+        self._motion.correct(tracks, detections.boxes[found])
+        self._scores[tracks] = detections.scores[found]
+        self._seen[tracks] = now
+        self._looks[tracks] = blend(self._looks[tracks], looks[found], self.settings.refresh)
+        self._confirm(tracks[self._ids[tracks] == 0])
+
+    def _recheck(self, frame: Frame, tracks: NDArray[np.int64]) -> None:
+        """Go on showing a missed face only where the picture still looks like it: not where it left or is hidden."""
+        self._plausible[:] = True
+        missed = np.setdiff1d(np.flatnonzero(self._ages(frame.time) <= self.settings.coast), tracks)
+        if not len(missed):
+            return
+        looks = describe(frame.image, self._motion.boxes[missed])
+        likeness = (self._looks[missed] * looks).sum(axis=1)
+        self._plausible[missed] = likeness >= self._asked(frame.time)[missed]
+
+    def _spawn(self, now: float, detections: Detections, looks: NDArray[np.float32]) -> None:
+        start, n = len(self._ids), len(detections)
+        fresh = now - self._detection_time >= self.settings.max_age
+        self._motion.extend(Motion(detections.boxes))
+        self._ids = np.concatenate([self._ids, np.zeros(n, np.int64)])
+        self._scores = np.concatenate([self._scores, detections.scores])
+        self._seen = np.concatenate([self._seen, np.full(n, now)])
+        self._looks = np.concatenate([self._looks, looks])
+        self._plausible = np.concatenate([self._plausible, np.ones(n, bool)])
+        self._confirm(start + np.flatnonzero(fresh | (detections.scores >= self.settings.sure_score)))
+
+    def _confirm(self, rows: NDArray[np.int64]) -> None:
+        self._ids[rows] = self._last_id + 1 + np.arange(len(rows))
+        self._last_id += len(rows)
+
+    def _faces(self, frame: Frame) -> tuple[Face, ...]:
+        boxes = self._motion.boxes
+        shown = (self._ids > 0) & (self._ages(frame.time) <= self.settings.coast) & self._plausible
+        rows = np.flatnonzero(shown & _inside(boxes, frame))
+        return tuple(
+            Face(int(self._ids[row]), boxes[row], float(self._scores[row]), float(self._seen[row]))
+            for row in rows[np.argsort(self._ids[rows])]
+        )
+
+
+def assign(worth: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pair rows with columns of an (R, C) matrix so that the summed worth is greatest; zero means never.
+
+    Returns rows and columns of the pairs, each once at most. Worth counts to six decimals.
+    """
+    rows, columns = np.flatnonzero(worth.any(axis=1)), np.flatnonzero(worth.any(axis=0))
+    size = max(len(rows), len(columns))
+    if size == 0:
+        return rows, columns
+    square = np.zeros((size, size), np.int64)
+    square[: len(rows), : len(columns)] = np.rint(worth[np.ix_(rows, columns)] * 1e6)
+    chosen = np.array(dlib.max_cost_assignment(dlib.matrix(square.tolist())), np.int64)[: len(rows)]
+    paired = square[np.arange(len(rows)), chosen] > 0
+    return rows[paired], columns[chosen[paired]]
+
+
+def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the (T, N) intersection over union of (T, 4) and (N, 4) xyxy boxes, 0-1."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    union = _areas(a)[:, None] + _areas(b)[None] - shared
+    return np.asarray(shared / np.maximum(union, 1e-6), np.float32)
+
+
+def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(np.clip(boxes[:, 2:] - boxes[:, :2], 1e-3, None).prod(axis=1))
+
+
+def _inside(boxes: NDArray[np.float32], frame: Frame) -> NDArray[np.bool_]:
+    """Return which boxes share pixels with the picture."""
+    height, width = frame.image.shape[:2]
+    return np.asarray((boxes[:, 2:] > 0).all(axis=1) & (boxes[:, :2] < [width, height]).all(axis=1))
+
+
+def _usable(detections: Detections, frame: Frame) -> NDArray[np.bool_]:
+    boxes = detections.boxes
+    finite = np.isfinite(boxes).all(axis=1) & np.isfinite(detections.scores)
+    with_area = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+    return np.asarray(finite & with_area & _inside(boxes, frame))

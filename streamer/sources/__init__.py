@@ -1,0 +1,115 @@
+"""Where frames come from: one class for pictures, one for finite videos, one for live streams, behind one protocol.
+
+A source starts no threads: `frames` runs in the thread that iterates it, the pipeline's capture thread. A program calls
+`prepare_opencv` first: else OpenCV prints to stderr and opens one stream at a time, held up by any camera that hangs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import partial
+from glob import escape, glob
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+
+from streamer.sources.container import Promise
+from streamer.sources.live import Live, open_webcam
+from streamer.sources.network import PORTS, open_url
+from streamer.sources.pictures import Pictures, find_pictures
+from streamer.sources.source import Report, Source, SourceError, State, frame_count, frame_rate, redact
+from streamer.sources.video import Video, open_file
+
+__all__ = ["Report", "Source", "SourceError", "State", "open_source", "prepare_opencv", "redact"]
+
+CLIPS = {".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"}  # on a web server: a file, not a stream
+EXPECTED = "expected a webcam's number, a video or picture file, a folder or glob of pictures, or a URL"
+OPENCV_SETTINGS = {
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",  # FFmpeg's own lines; they can hold URLs
+    "OPENCV_FFMPEG_IS_THREAD_SAFE": "1",  # no process-wide lock: a camera that hangs does not hold up the others
+    "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": "3",  # s that a webcam's read may take, else 10
+}
+
+
+def prepare_opencv() -> None:
+    """Silence OpenCV and FFmpeg and let streams be opened at the same time; for a program's start only.
+
+    It changes the environment, which OpenCV reads when the first stream is opened, and OpenCV's log level. What the
+    user has set stays.
+    """
+    for name, value in OPENCV_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def open_source(
+    text: str,
+    *,
+    timeout: float = 3.0,
+    retries: int | None = None,
+    period: float = 1.0,
+    width: int | None = None,
+    height: int | None = None,
+    fps: float | None = None,
+) -> Source:
+    """Return the source that the text names; its device, file or connection is opened by the first frame.
+
+    A number (or /dev/videoN) is a webcam, asked for width, height and fps. A URL is a live stream, of which each read
+    and opening has `timeout` s; an http URL whose path ends like a video file (clip.mp4) is a finite video. A folder,
+    a glob or a picture file is a stream of pictures, one each `period` s. Any other file is a video.
+    Raises SourceError where nothing can be read, as far as that is known without opening.
+    """
+    camera = re.fullmatch(r"(?:/dev/video)?(\d+)", text)
+    if camera:
+        index = int(camera[1])
+        return Live(f"camera-{index}", partial(open_webcam, index, width, height, fps), retries=retries)
+    if "://" in text:
+        return _from_url(text, timeout, retries)
+    return _from_path(text, period)
+
+
+def _from_url(url: str, timeout: float, retries: int | None) -> Source:
+    name = redact(url)
+    scheme = url.partition("://")[0].lower()
+    if scheme not in PORTS:
+        raise SourceError(f"{name}: unknown kind of URL '{scheme}': expected {', '.join(PORTS)}")
+    try:
+        parts = urlsplit(url)
+        valid = (parts.hostname and parts.port != 0) or scheme == "udp"
+    except ValueError:
+        valid = False
+    if not valid:
+        raise SourceError(
+            f"{name}: not an address: expected {scheme}://[user:password@]host[:port]/path, '/' in a password as %2F"
+        )
+    suffix = Path(parts.path).suffix.lower()
+    if scheme in ("http", "https") and suffix in CLIPS:
+        return Video(name, Path(parts.path).stem, partial(_open_clip, url, timeout))
+    return Live(name, partial(open_url, url, timeout), retries=retries)
+
+
+def _open_clip(url: str, timeout: float) -> tuple[cv2.VideoCapture, Promise]:
+    """Open a finite video on a web server, of which only the frame count is known."""
+    capture = open_url(url, timeout)
+    count, rate = frame_count(capture), frame_rate(capture)
+    return capture, Promise(duration=count / rate if count and rate else None)
+
+
+def _from_path(text: str, period: float) -> Source:
+    path = Path(text)
+    if os.path.isfile(text):
+        if not path.stat().st_size:
+            raise SourceError(f"{text}: the file is empty")
+        if find_pictures([path]):
+            return Pictures(text, path.stem, [path], period=period)
+        return Video(text, path.stem, partial(open_file, path))
+    folder = bool(text) and os.path.isdir(text)
+    found = find_pictures(map(Path, glob(os.path.join(escape(text), "*") if folder else text, recursive=True)))
+    if found:
+        return Pictures(text, path.resolve().name if folder else "/".join(path.parts[-2:]), found, period=period)
+    if folder or any(sign in text for sign in "*?["):
+        raise SourceError(f"{text}: no picture there: expected files like .jpg or .png that this user may read")
+    raise SourceError(f"{text or 'empty source'}: no such file or folder: {EXPECTED}")

@@ -1,0 +1,98 @@
+"""What every source is: its states, its errors, its protocol, and how its name hides credentials."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from enum import StrEnum
+from threading import Event
+from typing import Protocol
+
+import cv2
+
+from streamer.types import Frame
+
+SECRET = re.compile(r"((?:user|usr|login|pass|pwd|token|key|secret|auth|sig)[a-z]*=)[^&/?#]*", re.IGNORECASE)
+
+
+class State(StrEnum):
+    """Name what a source is doing."""
+
+    CONNECTING = "connecting"
+    LIVE = "live"
+    STALLED = "stalled"
+    RETRYING = "retrying"
+    ENDED = "ended"
+    FAILED = "failed"
+
+
+Report = Callable[[State, str], None]
+"""Take a change of state and its reason ('' where there is none); called from the thread that runs `frames`."""
+
+
+class SourceError(OSError):
+    """Tell in one line, without credentials, why a source gives no (more) frames."""
+
+
+class Source(Protocol):
+    """Give the frames of one stream.
+
+    name: short and without credentials. live: whether the world goes on while nobody reads. fps: nominal frame rate,
+    known after the first frame, or None. total: number of frames where it is known, else None.
+    """
+
+    name: str
+    live: bool
+    fps: float | None
+    total: int | None
+
+    def frames(self, stop: Event, report: Report) -> Iterator[Frame]:
+        """Open on the first `next`, yield frames until the end or until `stop` is set, release in `finally`.
+
+        Raises SourceError before the first frame where there is nothing to read, and after the last readable one
+        where something is missing or the stream is lost for good.
+        """
+        ...
+
+
+def reported(frames: Generator[Frame, None, None], stop: Event, report: Report) -> Iterator[Frame]:
+    """Pass on the frames of a finite source and report connecting, live, and ended or failed."""
+    report(State.CONNECTING, "")
+    waiting = True
+    try:
+        with closing(frames):
+            for frame in frames:
+                if waiting:
+                    report(State.LIVE, "")
+                    waiting = False
+                yield frame
+    except SourceError as error:
+        report(State.FAILED, str(error))
+        raise
+    if not stop.is_set():
+        report(State.ENDED, "")
+
+
+def redact(url: str) -> str:
+    """Return the URL without user and password, and without the values of parameters that look secret.
+
+    A password may hold '@', and by mistake '/': everything up to the last '@' goes, though a rare path loses its head.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    address, mark, query = rest.partition("?")
+    return scheme + separator + SECRET.sub(r"\1***", address.rpartition("@")[2] + mark + query)
+
+
+def frame_rate(capture: cv2.VideoCapture) -> float | None:
+    """Return the nominal frames a second; None for what containers say when they do not know (0, 90000)."""
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    return fps if 0 < fps <= 1000 else None
+
+
+def frame_count(capture: cv2.VideoCapture) -> int | None:
+    """Return how many frames the header promises, exact or estimated; None for a stream without an end."""
+    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    return round(count) if 0 < count < 1e9 else None

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from streamer.channel import Cancelled, Channel
+
+
+def in_thread(function):
+    thread = threading.Thread(target=function)
+    thread.start()
+    return thread
+
+
+def test_takes_one_put_of_every_sender_longest_waiting_first():
+    channel = Channel(["a", "b"])
+    channel.put("a", [1])
+    channel.put("b", [2, 3])
+    assert channel.replace("a", [4]) == 1
+    assert channel.take() == [2, 3, 4]
+
+
+def test_a_slot_is_handed_out_once():
+    channel = Channel(["a"])
+    channel.put("a", [1])
+    assert channel.take() == [1]
+    assert channel.take(timeout=0.01) == []
+
+
+def test_put_waits_until_the_slot_was_taken():
+    channel, order = Channel(["a"]), []
+
+    def sender():
+        channel.put("a", [1])
+        channel.put("a", [2])
+        order.append("second put")
+        channel.close("a")
+
+    thread = in_thread(sender)
+    assert channel.take(5) == [1]
+    assert channel.take(5) == [2]
+    thread.join(5)
+    assert order == ["second put"]
+    assert channel.take(5) is None
+
+
+def test_close_drains_and_cancel_forgets():
+    channel = Channel(["a"])
+    channel.put("a", [1])
+    channel.close("a")
+    assert channel.take() == [1]
+    assert channel.take() is None
+    channel.open("b")
+    channel.put("b", [2])
+    channel.cancel()
+    with pytest.raises(Cancelled):
+        channel.take()
+    with pytest.raises(Cancelled):
+        channel.replace("b", [3])
+
+
+def test_cancel_wakes_everybody_who_waits():
+    channel, woken = Channel(["a"]), []
+    channel.put("a", [1])
+
+    def wait(call):
+        with pytest.raises(Cancelled):
+            call()
+        woken.append(call)
+
+    full = [in_thread(lambda: wait(lambda: channel.put("a", [2]))), in_thread(lambda: wait(lambda: channel.wait_for_room("a")))]
+    empty = Channel(["b"])
+    waiting = in_thread(lambda: wait(empty.take))
+    channel.cancel()
+    empty.cancel()
+    for thread in (*full, waiting):
+        thread.join(5)
+    assert len(woken) == 3

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from streamer.sinks.log import read_log
+
+SAMPLE = Path(__file__).parents[1] / "docs" / "sample" / "sample.mp4"
+
+
+def streamer(*arguments, **changes):
+    command = [sys.executable, "-m", "streamer", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **changes)
+
+
+def start(*arguments):
+    command = [sys.executable, "-m", "streamer", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def frames_of(path):
+    return [record for record in read_log(path) if record["type"] == "frame"]
+
+
+def count_pictures(path):
+    capture, count = cv2.VideoCapture(str(path)), 0
+    while capture.read()[0]:
+        count += 1
+    capture.release()
+    return count
+
+
+def refused(done, *said):
+    """Check that a run ended with one line and exit code 2."""
+    assert done.returncode == 2, done.stderr
+    [line] = done.stderr.strip().splitlines()
+    assert line.startswith("streamer: ")
+    for words in said:
+        assert words in line
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Cut the first 40 frames of the sample."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    capture = cv2.VideoCapture(str(SAMPLE))
+    size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, size)
+    for _ in range(40):
+        writer.write(capture.read()[1])
+    writer.release()
+    capture.release()
+    return path
+
+
+def test_a_clip_gives_video_log_and_summary(clip, tmp_path):
+    video, log, summary = (tmp_path / name for name in ("out.mp4", "out.jsonl", "summary.json"))
+    done = streamer("run", clip, "--video", video, "--log", log, "--summary", summary)
+    assert done.returncode == 0, done.stderr
+    assert count_pictures(video) == 40
+    frames = frames_of(log)
+    assert [frame["index"] for frame in frames] == list(range(40))
+    assert {face["id"] for frame in frames for face in frame["faces"]} == {1, 2}
+    assert all(len(frame["faces"]) == 2 for frame in frames[5:])
+    for frame in frames:
+        for face in frame["faces"]:
+            assert sum(face["probabilities"].values()) == pytest.approx(1, abs=0.01)
+            assert frame["time"] - face["detected_time"] <= 0.2 + 1e-6
+    found = json.loads(summary.read_text())
+    assert (found["frames"], found["dropped"], found["tracks"]) == (40, 0, 2)
+    assert found["sources"]["clip"]["latency_ms"]["p50"] > 0
+
+
+def test_the_same_file_twice_gives_the_same_log(clip, tmp_path):
+    logs = []
+    for name in ("a.jsonl", "b.jsonl"):
+        assert streamer("run", clip, "--log", tmp_path / name).returncode == 0
+        text = (tmp_path / name).read_text()
+        logs.append(re.sub(r'"(wall_time|started)":"[^"]*"', "", text))
+    assert logs[0] == logs[1]
+
+
+def test_several_sources_of_several_kinds_together(clip, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for index in range(3):
+        cv2.imwrite(str(pictures / f"{index}.png"), np.full((60, 80, 3), index, np.uint8))
+    log = tmp_path / "out.jsonl"
+    done = streamer("run", clip, clip, pictures, "--video", tmp_path / "v.mp4", "--log", log)
+    assert done.returncode == 0, done.stderr
+    streams = [frame["stream"] for frame in frames_of(log)]
+    assert {name: streams.count(name) for name in streams} == {"clip": 40, "clip-2": 40, "pictures": 3}
+    assert sorted(path.name for path in tmp_path.glob("v*.mp4")) == ["v-clip-2.mp4", "v-clip.mp4", "v-pictures.mp4"]
+
+
+def test_bad_input_is_one_line_and_exit_code_2(clip, tmp_path):
+    (tmp_path / "notes.txt").write_text("not a video")
+    (tmp_path / "empty.mp4").touch()
+    refused(streamer("run", tmp_path / "missing.mp4"), "missing.mp4", "no such file")
+    refused(streamer("run", tmp_path / "notes.txt"), "notes.txt")
+    refused(streamer("run", tmp_path / "empty.mp4"), "empty")
+    refused(streamer("run", "97"), "camera")
+    refused(streamer("run", clip, "--config", "nonsense"), "presets", "default")
+    refused(streamer("run", clip, "--set", "detector.min_fase=3"), "unknown key 'detector.min_fase'")
+    refused(streamer("run", clip, "--set", "detector.min_face=small"), "detector.min_face", "small")
+    refused(streamer("run", clip, "--set", "classifier.model=model.bin"), "unknown model suffix '.bin'")
+    refused(streamer("run", clip, "--set", "classifier.model=model.onnx"), "model.onnx", "found none")
+    refused(streamer("run", clip, "--set", f"classifier.sha256={'0' * 64}"), "expected sha256 0000")
+    refused(streamer("run", clip, "--log", tmp_path / "no" / "out.jsonl"), "cannot write the log")
+    refused(streamer("run", clip, "--video", tmp_path / "no" / "out.mp4"), "cannot write the video")
+    refused(streamer("run", clip, "--video", tmp_path / "out.xyz"), "expected one of .mp4")
+    refused(streamer("run", clip, "--summary", tmp_path / "no" / "summary.json"), "summary.json")
+
+
+def test_a_refused_camera_is_one_line_without_its_password():
+    done = streamer("run", "rtsp://viewer:hunter2@127.0.0.1:9/live")
+    refused(done, "refused")
+    assert "hunter2" not in done.stderr
+
+
+def test_a_truncated_video_is_analysed_as_far_as_it_goes(clip, tmp_path):
+    whole = tmp_path / "whole.avi"
+    capture = cv2.VideoCapture(str(clip))
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 240))
+    for _ in range(40):
+        writer.write(cv2.resize(capture.read()[1], (320, 240)))
+    writer.release()
+    capture.release()
+    broken = tmp_path / "broken.avi"
+    broken.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    done = streamer("run", broken, "--log", tmp_path / "out.jsonl", "--video", tmp_path / "out.mp4")
+    assert done.returncode == 1
+    assert "truncated" in done.stderr
+    assert 5 < len(frames_of(tmp_path / "out.jsonl")) == count_pictures(tmp_path / "out.mp4") < 40
+
+
+def test_a_failing_source_beside_a_good_one_ends_with_1(clip, tmp_path):
+    done = streamer("run", clip, "rtsp://127.0.0.1:9/live", "--set", "source.retries=0", "--log", tmp_path / "out.jsonl")
+    assert done.returncode == 1
+    assert len(frames_of(tmp_path / "out.jsonl")) == 40
+    states = [record["state"] for record in read_log(tmp_path / "out.jsonl") if record["type"] == "source"]
+    assert "failed" in states
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_closes_the_outputs_and_says_so_in_the_exit_code(tmp_path, number, code):
+    video, log, summary = (tmp_path / name for name in ("out.mp4", "out.jsonl", "summary.json"))
+    run = start("run", SAMPLE, SAMPLE, "--video", video, "--log", log, "--summary", summary)
+    deadline = time.monotonic() + 60
+    while not (log.exists() and log.read_text().count("\n") > 8) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(run.pid, number)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == code, errors
+    frames = [frame for frame in frames_of(log) if frame["stream"] == "sample"]
+    assert frames
+    assert [frame["index"] for frame in frames] == list(range(len(frames)))
+    assert count_pictures(tmp_path / "out-sample.mp4") == len(frames)
+    assert json.loads(summary.read_text())["sources"]["sample"]["results"] == len(frames)
+
+
+def test_help_tells_a_newcomer_what_to_type():
+    done = streamer("run", "--help", env=os.environ | {"COLUMNS": "160", "TERM": "dumb"})
+    assert done.returncode == 0
+    for words in ("Webcam number", "rtsp://", "--video", "--log", "Examples", "Exit codes"):
+        assert words in done.stdout
+    assert streamer().returncode == 2
+    assert streamer("run").returncode == 2

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from streamer.build import preset
+from streamer.config import Config, load_config
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def written(tmp_path, text):
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_loads(path):
+    load_config(Config, path)
+
+
+def test_default_yaml_explains_every_key_with_its_true_default():
+    assert load_config(Config, CONFIGS / "default.yaml") == Config()
+    documented = yaml.safe_load((CONFIGS / "default.yaml").read_text())
+    assert _keys(documented) == _keys(Config().model_dump())
+
+
+def _keys(values, prefix=""):
+    nested = [_keys(v, f"{prefix}{k}.") if isinstance(v, dict) else {prefix + k} for k, v in values.items()]
+    return set().union(*nested)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("detectr: {}", "unknown key 'detectr'"),
+        ("detection: {intervall: 1}", "unknown key 'detection.intervall'"),
+        ("expression: {smothing: 1}", "unknown key 'expression.smothing'"),
+        ("detector: {min_face: tiny}", "'detector.min_face'"),
+        ("detector: {kind: yunet}", "needs 'model'"),
+        ("metrics: {port: 99999}", "'metrics.port'"),
+        ("- a\n- b", "expected keys and values at the top, found list"),
+        ("a: [", "not a YAML file"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(tmp_path, text, said):
+    with pytest.raises(ValueError, match="x.yaml") as caught:
+        load_config(Config, written(tmp_path, text))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_overrides_change_single_keys(tmp_path):
+    path = written(tmp_path, "detector: {min_face: 50}")
+    config = load_config(Config, path, ["detector.threshold=0.2", "metrics.port=9100", "bars=false"])
+    assert (config.detector.min_face, config.detector.threshold) == (50, 0.2)
+    assert (config.metrics.port, config.bars) == (9100, False)
+
+
+@pytest.mark.parametrize("override", ["bars", "=1", "a..b=1", "bars.x=1"])
+def test_a_wrong_override_is_refused(tmp_path, override):
+    with pytest.raises(ValueError, match="expected a.b=value|holds a value|unknown key|bars"):
+        load_config(Config, written(tmp_path, "bars: true"), [override])
+
+
+def test_an_unknown_preset_lists_those_that_exist():
+    with pytest.raises(FileNotFoundError, match="crowd, default, photos"):
+        preset("nonsense")
+    assert preset("photos") == preset("photos.yaml")

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import LABELS, expression_spec, fake_classifier, picture
+
+from engines.fake import FakeEngine
+from streamer.emotion import UNCERTAIN, Expresser, ExpressionSettings, Smoother
+from streamer.types import Face, Frame, Result
+
+
+def one_hot(label, confidence=1.0):
+    answer = np.full(len(LABELS), (1 - confidence) / (len(LABELS) - 1), np.float32)
+    answer[label] = confidence
+    return answer
+
+
+def result(time, *ids, stream="a", live=False):
+    box = np.array([8, 8, 40, 40], np.float32)
+    faces = tuple(Face(track_id, box, 0.9, time) for track_id in ids)
+    return Result(Frame(picture(), stream, round(time * 25), time, 0.0, live), faces)
+
+
+def test_all_faces_of_a_tick_are_one_batch():
+    engine = fake_classifier()
+    done = Expresser(engine, ExpressionSettings())([result(0, 1, 2, 3), result(0, 1, stream="b")])
+    assert engine.batch_sizes == [4]
+    assert [face.expression.label for one in done for face in one.faces] == ["happiness"] * 4
+
+
+def test_no_face_costs_no_inference():
+    engine = fake_classifier()
+    assert Expresser(engine, ExpressionSettings())([result(0)])[0].faces == ()
+    assert engine.batch_sizes == []
+
+
+def test_a_face_is_classified_again_only_after_the_interval():
+    engine = fake_classifier()
+    express = Expresser(engine, ExpressionSettings(interval=0.1))
+    times = [express([result(index * 0.04, 1)])[0].faces[0].expression.time for index in range(8)]
+    assert times == pytest.approx([0, 0, 0, 0.12, 0.12, 0.12, 0.24, 0.24])
+
+
+def test_a_live_tick_takes_those_who_waited_longest():
+    engine = fake_classifier()
+    express = Expresser(engine, ExpressionSettings(interval=0.0, most=2))
+    seen = [[face.expression is not None for face in express([result(t, 1, 2, 3, live=True)])[0].faces] for t in (0, 1)]
+    assert engine.batch_sizes == [2, 2]
+    assert seen == [[True, True, False], [True, True, True]]
+
+
+def test_an_offline_run_classifies_every_face_however_many():
+    engine = fake_classifier()
+    Expresser(engine, ExpressionSettings(most=2))([result(0, *range(1, 11))])
+    assert engine.batch_sizes == [10]
+
+
+def test_a_low_confidence_is_called_uncertain_and_keeps_its_probabilities():
+    done = Expresser(fake_classifier(confidence=0.3), ExpressionSettings(threshold=0.4))([result(0, 1)])
+    [face] = done[0].faces
+    assert face.expression.label == UNCERTAIN
+    assert face.expression.confidence == pytest.approx(0.3, abs=1e-6)
+    assert sum(face.expression.probabilities.values()) == pytest.approx(1)
+
+
+def test_the_reliability_is_that_of_the_label_and_region():
+    spec = expression_spec(reliability={"happiness": 0.93}, crop={"region": "mouth"})
+    engine = FakeEngine(spec, lambda batch: {"probabilities": np.tile(one_hot(1), (len(batch), 1))})
+    [face] = Expresser(engine, ExpressionSettings())([result(0, 1)])[0].faces
+    assert (face.expression.region, face.expression.reliability) == ("mouth", 0.93)
+
+
+def labels_over_time(answers, settings, step=0.04):
+    smoother, shown = Smoother(settings), []
+    for index, answer in enumerate(answers):
+        smoother.update(answer, index * step)
+        shown.append(smoother.shown)
+    return shown, smoother
+
+
+def test_a_flickering_answer_does_not_flicker_on_screen():
+    answers = [one_hot(0)] * 25 + [one_hot(1), one_hot(0)] * 50
+    shown, _ = labels_over_time(answers, ExpressionSettings())
+    assert set(shown) == {0}
+
+
+def test_a_lasting_change_is_shown_once_and_soon():
+    answers = [one_hot(0)] * 25 + [one_hot(2)] * 50
+    shown, _ = labels_over_time(answers, ExpressionSettings(smoothing=0.25, hold=0.2))
+    changed = shown.index(2)
+    assert shown[changed:] == [2] * len(shown[changed:])
+    assert 0.2 <= (changed - 25) * 0.04 <= 0.6
+
+
+def test_smoothing_is_in_seconds_not_in_frames():
+    settings = ExpressionSettings()
+    slow, _ = labels_over_time([one_hot(0)] * 10 + [one_hot(2)] * 10, settings, step=0.1)
+    quick, _ = labels_over_time([one_hot(0)] * 100 + [one_hot(2)] * 100, settings, step=0.01)
+    assert slow.index(2) * 0.1 == pytest.approx(quick.index(2) * 0.01, abs=0.11)
+
+
+def test_pictures_far_apart_in_time_do_not_wait_for_a_second_opinion():
+    shown, _ = labels_over_time([one_hot(0), one_hot(3), one_hot(1)], ExpressionSettings(), step=1.0)
+    assert shown == [0, 3, 1]
+
+
+def test_a_label_becomes_stable_after_the_settling_time():
+    smoother = Smoother(ExpressionSettings(settle=0.5))
+    smoother.update(one_hot(1), 10.0)
+    assert not smoother.stable(10.4)
+    assert smoother.stable(10.5)
+
+
+def test_tracks_that_left_are_forgotten():
+    express = Expresser(fake_classifier(), ExpressionSettings())
+    for index in range(100):
+        express([result(float(index * 3), index)])
+    assert len(express._smoothers["a"]) == 1

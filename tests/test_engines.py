@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import LABELS, expression_spec
+from onnx import TensorProto, helper
+
+from engines import ZOO, check_batch, load_engine
+from engines.fake import FakeEngine
+from engines.manifest import sha256_of, verify, write_entry
+
+
+class Tiny(torch.nn.Module):
+    """Answer with the softmax of one linear map of the mean and the spread of a picture."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc = torch.nn.Linear(2, len(LABELS))
+
+    def forward(self, images):
+        pictures = images.to(torch.float32) / 255
+        mean = pictures.mean(dim=(1, 2, 3))
+        spread = ((pictures - mean[:, None, None, None]) ** 2).mean(dim=(1, 2, 3))
+        return (torch.softmax(self.fc(torch.stack([mean, spread], dim=1)), dim=1),)
+
+
+def faces(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 48, 48, 1), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def artefacts(tmp_path_factory):
+    """Write the same network as .onnx and as .pt2."""
+    folder, model = tmp_path_factory.mktemp("artefacts"), Tiny().eval()
+    spec = expression_spec(name="tiny").model_dump_json()
+    weight, bias = (t.detach().numpy() for t in (model.fc.weight, model.fc.bias))
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 48, 48, 1])
+    out = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(LABELS)])
+    nodes = [
+        helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["float", "scale"], ["unit"]),
+        helper.make_node("ReduceMean", ["unit", "axes"], ["mean4"], keepdims=1),
+        helper.make_node("Sub", ["unit", "mean4"], ["rest"]),
+        helper.make_node("Mul", ["rest", "rest"], ["square"]),
+        helper.make_node("ReduceMean", ["square", "axes"], ["spread4"], keepdims=1),
+        helper.make_node("Reshape", ["mean4", "column"], ["mean"]),
+        helper.make_node("Reshape", ["spread4", "column"], ["spread"]),
+        helper.make_node("Concat", ["mean", "spread"], ["both"], axis=1),
+        helper.make_node("Gemm", ["both", "w", "b"], ["logits"], transB=1),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    constants = {"scale": np.float32(255), "axes": np.array([1, 2, 3]), "column": np.array([-1, 1]), "w": weight, "b": bias}
+    initial = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "tiny", [images], [out], initial)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(proto, folder / "bare.onnx")
+    onnx.helper.set_model_props(proto, {"spec": spec})
+    onnx.save(proto, folder / "tiny.onnx")
+    dynamic = ({0: torch.export.Dim("n", min=1, max=4096)},)
+    program = torch.export.export(model, (torch.zeros(2, 48, 48, 1, dtype=torch.uint8),), dynamic_shapes=dynamic)
+    torch.export.save(program, folder / "pickled.pt2", extra_files={"spec": spec})
+    program._example_inputs = None
+    torch.export.save(program, folder / "tiny.pt2", extra_files={"spec": spec})
+    return folder
+
+
+@pytest.mark.parametrize("name", ["tiny.onnx", "tiny.pt2"])
+@pytest.mark.parametrize("count", [0, 1, 3, 8, 33])
+def test_every_backend_agrees_with_the_source_model_at_any_batch(artefacts, name, count):
+    engine = load_engine(artefacts / name, "expression", precision="f32")
+    batch = faces(count)
+    answer = engine.infer(batch)["probabilities"]
+    with torch.inference_mode():
+        expected = Tiny().eval()(torch.from_numpy(batch))[0].numpy() if count else np.zeros((0, len(LABELS)))
+    assert answer.shape == (count, len(LABELS))
+    assert answer.dtype == np.float32
+    np.testing.assert_allclose(answer, expected, atol=1e-5)
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ["tiny.onnx", "tiny.pt2"])
+def test_outputs_are_the_callers_to_keep(artefacts, name):
+    engine = load_engine(artefacts / name, "expression")
+    first = engine.infer(faces(2, seed=1))["probabilities"]
+    kept = first.copy()
+    engine.infer(faces(2, seed=2))
+    np.testing.assert_array_equal(first, kept)
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ["tiny.onnx", "tiny.pt2"])
+def test_the_spec_travels_inside_the_artefact(artefacts, name):
+    engine = load_engine(artefacts / name, "expression")
+    assert engine.spec == expression_spec(name="tiny")
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ["tiny.onnx", "tiny.pt2"])
+@pytest.mark.parametrize("shape", [(1, 47, 48, 1), (1, 48, 48, 3), (48, 48, 1)])
+def test_a_batch_that_does_not_fit_is_refused_with_both_shapes(artefacts, name, shape):
+    engine = load_engine(artefacts / name, "expression")
+    with pytest.raises(ValueError, match=r"expected \(N, 48, 48, 1\) uint8, found"):
+        engine.infer(np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match="float32"):
+        engine.infer(np.zeros((1, 48, 48, 1), np.float32))
+    engine.close()
+
+
+def test_what_a_user_can_get_wrong_is_one_line(artefacts, tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected a model file"):
+        load_engine(tmp_path / "missing.onnx", "expression")
+    with pytest.raises(ValueError, match=r"unknown model suffix '\.bin': expected one of \.onnx"):
+        load_engine(tmp_path / "x.bin", "expression")
+    for name in ("broken.onnx", "broken.pt2"):
+        (tmp_path / name).write_bytes(b"not a model")
+        with pytest.raises(ValueError, match=f"{name}: not a"):
+            load_engine(tmp_path / name, "expression")
+    with pytest.raises(ValueError, match="carries no spec"):
+        load_engine(artefacts / "bare.onnx", "expression")
+    with pytest.raises(ValueError, match="expected a network for detection, found one for expression"):
+        load_engine(artefacts / "tiny.onnx", "detection")
+    with pytest.raises(ValueError, match="precision 'f8'"):
+        load_engine(artefacts / "tiny.onnx", "expression", precision="f8")
+
+
+def test_a_checksum_that_does_not_fit_is_refused(artefacts, tmp_path):
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes((artefacts / "tiny.onnx").read_bytes())
+    write_entry(path)
+    verify(path, None)
+    load_engine(path, "expression", sha256=sha256_of(path).upper()).close()
+    with pytest.raises(ValueError, match="expected sha256 0{64}, found"):
+        load_engine(path, "expression", sha256="0" * 64)
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(ValueError, match="damaged or another version"):
+        load_engine(path, "expression")
+
+
+def test_pickles_are_never_loaded(artefacts):
+    with pytest.raises(ValueError, match="pickled data, which is never loaded"):
+        load_engine(artefacts / "pickled.pt2", "expression")
+
+
+def test_an_archive_that_asks_for_unpickling_weights_is_refused(artefacts, tmp_path):
+    path = tmp_path / "evil.pt2"
+    with zipfile.ZipFile(artefacts / "tiny.pt2") as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name.endswith("model_weights_config.json"):
+                data = data.replace(b'"use_pickle": false', b'"use_pickle": true')
+                assert json.loads(data)
+            new.writestr(name, data)
+    with pytest.raises(ValueError, match="never loaded"):
+        load_engine(path, "expression")
+
+
+def test_a_spec_that_promises_a_missing_output_is_refused(artefacts, tmp_path):
+    proto = onnx.load(artefacts / "tiny.onnx")
+    onnx.helper.set_model_props(proto, {"spec": expression_spec(outputs=("probabilities", "cam")).model_dump_json()})
+    onnx.save(proto, tmp_path / "tiny.onnx")
+    with pytest.raises(ValueError, match=r"promises the output \['cam'\]"):
+        load_engine(tmp_path / "tiny.onnx", "expression")
+
+
+def test_the_fake_engine_checks_like_a_real_one():
+    engine = FakeEngine(expression_spec(), lambda batch: {"probabilities": np.zeros((len(batch), 8), np.float32)})
+    with pytest.raises(ValueError, match="expected"):
+        engine.infer(np.zeros((1, 2, 3, 1), np.uint8))
+    check_batch(faces(2), engine.spec)
+
+
+def test_every_shipped_model_is_listed_has_a_card_and_loads():
+    listed = json.loads((ZOO / "manifest.json").read_text())
+    shipped = {path.name for path in ZOO.iterdir() if path.suffix in (".onnx", ".pt2")}
+    assert shipped == set(listed)
+    for name in shipped:
+        assert (ZOO / name).with_suffix(".md").is_file()
+        assert (ZOO / name).stat().st_size < 20e6
+        load_engine(ZOO / name, "expression").close()
+
+
+def test_nothing_calls_home_and_the_core_needs_no_torch():
+    program = (
+        "import sys, threading, engines.openvino, streamer.run\n"
+        "assert threading.active_count() == 1, threading.enumerate()\n"
+        "assert sys.modules['openvino_telemetry'] is None\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

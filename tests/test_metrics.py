@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import re
+import urllib.request
+
+import numpy as np
+import pytest
+from conftest import picture
+
+from streamer.metrics import Metrics, Quantiles
+from streamer.sources import State
+from streamer.summary import summarise
+from streamer.types import Expression, Face, Frame, Result
+
+
+def result(time, *, detected=0.0, classified=0.0, track_id=1):
+    expression = Expression("happiness", 0.9, {"happiness": 0.9}, "face", None, True, time - classified)
+    face = Face(track_id, np.zeros(4, np.float32), 0.9, time - detected, expression=expression)
+    return Result(Frame(picture(), "cam", 0, time, 0.0), (face,))
+
+
+def test_quantiles_are_right_within_two_percent():
+    values = np.random.default_rng(0).lognormal(-3, 0.7, 5000)
+    quantiles = Quantiles()
+    for value in values:
+        quantiles.add(value)
+    for share in (0.05, 0.5, 0.95, 0.99):
+        assert quantiles.at(share) == pytest.approx(np.quantile(values, share), rel=0.03)
+    assert (quantiles + quantiles).at(0.5) == quantiles.at(0.5)
+    assert Quantiles().at(0.5) == 0.0
+
+
+def test_quantiles_bear_values_out_of_range():
+    quantiles = Quantiles()
+    for value in (0.0, 1e9):
+        quantiles.add(value)
+    assert quantiles.at(0.0) <= quantiles.at(1.0) <= 110
+
+
+def test_a_result_is_fresh_only_if_detection_and_classification_are():
+    metrics = Metrics()
+    for detected, classified in ((0.0, 0.0), (0.2, 0.1), (0.21, 0.0), (0.0, 0.11)):
+        metrics.record(result(10.0, detected=detected, classified=classified), captured=4, dropped=0)
+    assert metrics.value("streamer_results_total", stream="cam") == 4
+    assert metrics.value("streamer_results_fresh_total", stream="cam") == 2
+    assert metrics.value("streamer_detections_total", stream="cam") == 2
+
+
+def test_tracks_are_counted_once():
+    metrics = Metrics()
+    for track_id in (1, 1, 2, 1, 3):
+        metrics.record(result(1.0, track_id=track_id), captured=5, dropped=0)
+    assert metrics.value("streamer_tracks_total", stream="cam") == 3
+
+
+def test_metrics_are_served_and_stop_being_served():
+    metrics = Metrics()
+    metrics.serve(19473, "127.0.0.1")
+    metrics.record(result(1.0), captured=7, dropped=3)
+    metrics.record_state("cam", State.LIVE)
+    with urllib.request.urlopen("http://127.0.0.1:19473/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    assert 'streamer_frames_dropped_total{stream="cam"} 3.0' in text
+    assert 'streamer_source_state{state="live",stream="cam"} 1.0' in text
+    assert all(re.match(r"streamer_\w+", line) for line in text.splitlines() if line and line[0] != "#")
+    with pytest.raises(OSError, match="metrics.port: 127.0.0.1:19473 cannot be opened"):
+        Metrics().serve(19473, "127.0.0.1")
+    metrics.close()
+
+
+def test_the_summary_adds_up_what_the_sources_did():
+    metrics = Metrics()
+    for index in range(10):
+        metrics.record(result(index / 25), captured=index + 3, dropped=2)
+    for name in ("cam", "dead"):
+        metrics.record_state(name, State.ENDED if name == "cam" else State.FAILED)
+    summary = summarise(metrics, 2.0, {"dead": OSError("no such camera")})
+    assert (summary["frames"], summary["dropped"], summary["results"], summary["tracks"]) == (12, 2, 10, 1)
+    assert summary["fps"] == 5.0
+    assert summary["sources"]["dead"]["error"] == "no such camera"
+    assert set(summary["latency_ms"]) == {"p50", "p95", "p99"}

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from conftest import ListSource
+
+from streamer.pipeline import Pipeline
+from streamer.sources import SourceError, State
+from streamer.types import Result
+
+
+def perceive(frames):
+    return [Result(frame, ()) for frame in frames]
+
+
+def express(results):
+    return results
+
+
+def pipeline(*sources, **changes):
+    return Pipeline(sources, **({"perceive": perceive, "express": express} | changes))
+
+
+def test_an_offline_run_loses_nothing_and_keeps_the_order():
+    with pipeline(ListSource("a", 200)) as results:
+        assert [result.frame.index for result in results] == list(range(200))
+        assert results.captures["a"].dropped == 0
+
+
+def test_several_sources_come_out_complete_and_each_in_order():
+    with pipeline(ListSource("a", 50), ListSource("b", 80)) as results:
+        seen = [(result.frame.stream, result.frame.index) for result in results]
+    assert [i for name, i in seen if name == "a"] == list(range(50))
+    assert [i for name, i in seen if name == "b"] == list(range(80))
+
+
+def test_a_live_source_drops_old_frames_before_any_work_and_ends_with_the_newest():
+    worked = []
+    gate = threading.Event()
+
+    def slow(frames):
+        worked.extend(frame.index for frame in frames)
+        gate.wait(5)
+        return perceive(frames)
+
+    def before(index):
+        if index == 99:
+            gate.set()
+
+    with pipeline(ListSource("cam", 100, live=True, before=before), perceive=slow) as results:
+        shown = [result.frame.index for result in results]
+        dropped = results.captures["cam"].dropped
+    assert shown[-1] == 99
+    assert shown == worked == sorted(shown)
+    assert dropped == 100 - len(shown) > 0
+
+
+def test_at_most_one_frame_of_a_source_is_worked_on_at_a_time():
+    batches = []
+
+    def remember(frames):
+        batches.append([frame.stream for frame in frames])
+        return perceive(frames)
+
+    with pipeline(ListSource("a", 30), ListSource("b", 30), perceive=remember) as results:
+        assert sum(1 for _ in results) == 60
+    assert all(len(set(batch)) == len(batch) for batch in batches)
+
+
+@pytest.mark.parametrize("stage", ["perceive", "express"])
+def test_the_first_exception_of_a_stage_reaches_the_caller_with_its_own_traceback(stage):
+    def broken(items):
+        raise ZeroDivisionError("of my own")
+
+    with pytest.raises(ZeroDivisionError, match="of my own") as caught, pipeline(
+        ListSource("a", 1000), **{stage: broken}
+    ) as results:
+        list(results)
+    assert "broken" in [entry.name for entry in caught.traceback]
+
+
+def test_an_unexpected_exception_of_a_source_reaches_the_caller():
+    def before(index):
+        if index == 3:
+            raise KeyError("bug")
+
+    with pytest.raises(KeyError, match="bug"), pipeline(ListSource("a", 10, before=before)) as results:
+        list(results)
+
+
+def failing(after):
+    def before(index):
+        if index == after:
+            raise SourceError("the cable is out")
+
+    return before
+
+
+def test_a_single_source_that_fails_before_its_first_frame_ends_the_run():
+    with pytest.raises(SourceError, match="cable"), pipeline(ListSource("a", 5, before=failing(0))) as results:
+        list(results)
+
+
+def test_a_single_source_that_fails_later_gives_all_it_had_and_is_listed():
+    with pipeline(ListSource("a", 5, before=failing(3))) as results:
+        assert len(list(results)) == 3
+    assert str(results.failures["a"]) == "the cable is out"
+
+
+def test_a_failing_source_does_not_end_the_others():
+    states = []
+    with pipeline(
+        ListSource("bad", 5, before=failing(0)), ListSource("good", 40), on_state=lambda *state: states.append(state)
+    ) as results:
+        assert len(list(results)) == 40
+    assert list(results.failures) == ["bad"]
+    assert ("bad", State.FAILED, "the cable is out") in states
+    assert ("good", State.ENDED, "") in states
+
+
+def test_leaving_early_ends_all_threads():
+    with pipeline(ListSource("a", 10_000), ListSource("b", 10_000, live=True)) as results:
+        for result in results:
+            if result.frame.index > 10:
+                break
+
+
+def test_an_exception_in_the_callers_loop_ends_all_threads():
+    with pytest.raises(RuntimeError, match="sink"), pipeline(ListSource("a", 10_000)) as results:
+        for _ in results:
+            raise RuntimeError("sink")
+
+
+def test_stop_drains_what_was_captured():
+    captured = []
+    with pipeline(ListSource("a", 100_000, before=captured.append)) as results:
+        seen = []
+        for result in results:
+            seen.append(result.frame.index)
+            if len(seen) == 20:
+                results.stop()
+    assert len(seen) >= 20
+    assert seen == list(range(len(seen)))
+    assert len(seen) >= len(captured) - 1
+
+
+def test_sources_are_added_and_removed_while_running():
+    def slow(index):
+        time.sleep(0.001)
+
+    with pipeline(ListSource("a", 100_000, before=slow), keep_open=True) as results:
+        seen = set()
+        for result in results:
+            seen.add(result.frame.stream)
+            if "b" not in results.captures:
+                results.add(ListSource("b", 20))
+                results.remove("a")
+            if result.frame.stream == "b" and result.frame.index == 19:
+                results.stop()
+    assert seen == {"a", "b"}
+
+
+def test_two_sources_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="two sources are named 'a'"):
+        pipeline(ListSource("a", 1), ListSource("a", 1))
+
+
+def test_a_stream_whose_frames_stay_away_is_called_stalled(monkeypatch):
+    monkeypatch.setattr("streamer.pipeline.STALLED_AFTER", 0.1)
+    states, again = [], threading.Event()
+
+    def before(index):
+        if index == 5:
+            again.wait(10)
+
+    def on_state(stream, state, reason):
+        states.append(state)
+        if state is State.STALLED:
+            again.set()
+
+    with pipeline(ListSource("cam", 10, live=True, before=before), on_state=on_state) as results:
+        list(results)
+    assert State.STALLED in states
+    assert states[-1] is State.ENDED
+
+
+def test_metrics_count_what_went_through():
+    with pipeline(ListSource("a", 30), ListSource("bad", 3, before=failing(1))) as results:
+        list(results)
+    value = results.metrics.value
+    assert value("streamer_frames_total", stream="a") == value("streamer_results_total", stream="a") == 30
+    assert value("streamer_stage_seconds_count", stage="perceive") >= 30
+    assert value("streamer_source_state", stream="bad", state="failed") == 1

@@ -1,0 +1,113 @@
+"""Evaluation of anything that maps pictures to probabilities, and its reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+from typer.testing import CliRunner
+
+from streamer.config import load_config
+from tests.train.conftest import CLASSES, write_toy_set
+from train import report
+from train.__main__ import app
+from train.config import Data, Input, TrainConfig
+from train.data import EMOTIONS
+from train.evaluate import Classifier, evaluate, open_classifier
+from train.fit import fit
+
+WriteConfig = Callable[..., Path]
+
+
+def brightest_bar(images: np.ndarray) -> np.ndarray:
+    """Answer by the row of the bar: right on every toy picture."""
+    rows = images[..., 0].mean(axis=2).reshape(len(images), CLASSES, -1).mean(axis=2)
+    return np.eye(CLASSES, dtype=np.float32)[rows.argmax(axis=1)] * 0.92 + 0.01
+
+
+def toy_classifier(path: Path, answer: Callable[[np.ndarray], np.ndarray] = brightest_bar) -> Classifier:
+    return Classifier("bars", EMOTIONS, answer, Data(path=path), Input(size=48))
+
+
+def change(folder: Path, **columns: Callable[[list[object]], list[object]]) -> None:
+    table = parquet.read_table(folder / "fer-0.parquet").to_pydict()
+    for name, function in columns.items():
+        table[name] = function(table[name])
+    parquet.write_table(pa.table(table), folder / "fer-0.parquet")
+
+
+def test_every_choice_of_rows_is_reported(tmp_path: Path) -> None:
+    folder = write_toy_set(tmp_path / "set", {"public": 2, "private": 3})
+    first = 2 * CLASSES  # of the private rows
+    change(
+        folder,
+        private_dup_elsewhere=lambda column: [i in (first, first + 1) for i in range(len(column))],
+        ferplus_majority=lambda column: [-1 if i == first + 2 else label for i, label in enumerate(column)],
+        ferplus_seed=lambda column: [(label + 1) % 8 if i == first else label for i, label in enumerate(column)],
+    )
+    found = evaluate(toy_classifier(folder), "private")
+    rows = {name: scores.rows for name, scores in found.scores.items()}
+    assert rows["ferplus_seed, all rows"] == 24
+    assert rows["ferplus_seed, without duplicates"] == 22
+    assert rows["ferplus_seed, without contempt"] == 21
+    assert rows["ferplus_majority, all rows"] == 23
+    assert found.first.accuracy == pytest.approx(23 / 24)
+    assert found.scores["ferplus_seed, without duplicates"].accuracy == 1.0
+    assert found.scores["ferplus_majority, all rows"].accuracy == 1.0
+
+
+def test_the_temperature_comes_from_the_validation_split(tmp_path: Path) -> None:
+    folder = write_toy_set(tmp_path / "set", {"public": 4, "private": 4})
+    change(folder, ferplus_seed=lambda column: [(label + (i % 4 == 0)) % 8 for i, label in enumerate(column)])
+    found = evaluate(toy_classifier(folder), "private")
+    assert found.temperature > 1.2  # one answer in four is wrong, and all are sure
+    assert found.data.validation == "public"
+
+
+def test_a_classifier_of_other_classes_is_refused(tmp_path: Path) -> None:
+    folder = write_toy_set(tmp_path / "set", {"public": 1})
+    classifier = Classifier("two", ("yes", "no"), brightest_bar, Data(path=folder), Input())
+    with pytest.raises(ValueError, match=r"two: answers \('yes', 'no'\)"):
+        evaluate(classifier, "public")
+
+
+def test_an_unknown_split_names_those_that_exist(toy_set: Path) -> None:
+    with pytest.raises(ValueError, match="unknown split 'final': expected one of train, public, private"):
+        evaluate(toy_classifier(toy_set), "final")
+
+
+def test_a_checkpoint_and_its_configuration_give_the_same_figures(write_config: WriteConfig, tmp_path: Path) -> None:
+    path = write_config()
+    written = fit(load_config(TrainConfig, path), until=1)
+    one, other = (evaluate(open_classifier(source), "public") for source in (path, written))
+    assert np.array_equal(one.probabilities, other.probabilities)
+    with pytest.raises(FileNotFoundError, match="expected a checkpoint, found none"):
+        open_classifier(write_config(name="never"))
+    with pytest.raises(ValueError, match=r"notes\.txt: expected a configuration"):
+        open_classifier(tmp_path / "notes.txt")
+
+
+def test_the_report_holds_table_json_and_pictures(toy_set: Path, tmp_path: Path) -> None:
+    report.write(evaluate(toy_classifier(toy_set), "public"), tmp_path / "out")
+    values = json.loads((tmp_path / "out/report.json").read_text())
+    assert values["scores"]["ferplus_seed, all rows"]["accuracy"] == 1.0
+    assert values["temperature"]["fitted_on"] == "public"
+    text = (tmp_path / "out/report.md").read_text()
+    assert "| ferplus_seed, all rows | 48 | 100.00 % |" in text
+    assert "| neutral | 6 | 1.000 |" in text
+    for name in ("confusion.png", "calibration.png"):
+        assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_line_prints_the_table_of_the_validation_split(write_config: WriteConfig, tmp_path: Path) -> None:
+    path = write_config()
+    fit(load_config(TrainConfig, path), until=1)
+    result = CliRunner().invoke(app, ["evaluate", str(path), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "toy: fer public" in result.output
+    assert json.loads((tmp_path / "out/report.json").read_text())["split"] == "public"

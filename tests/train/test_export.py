@@ -1,0 +1,152 @@
+"""Export: what is written says what it is and answers as its source; what disagrees is not written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from engines import load_engine
+from engines.manifest import sha256_of
+from streamer.config import load_config
+from tests.train.conftest import write_toy_config
+from train import models
+from train.__main__ import app
+from train.config import TrainConfig
+from train.data import EMOTIONS
+from train.evaluate import open_network
+from train.export import Served, export
+from train.fit import fit
+from train.models import Output
+from train.rows import judged_rows
+
+WriteConfig = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, toy_set: Path) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    path = write_toy_config(folder, toy_set, input={"size": 24, "margin": 0.1, "shift_y": 0.05})
+    fit(load_config(TrainConfig, path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def zoo(trained: Path) -> Path:
+    """Return a folder with `toy.onnx`, reported on the test split, and `toy.pt2`."""
+    folder = trained.parent / "zoo"
+    result = CliRunner().invoke(app, ["export", str(trained), "--out", str(folder / "toy.onnx"), "--test"])
+    assert result.exit_code == 0, result.output
+    export([trained], folder / "toy.pt2")
+    return folder
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "pt2"])
+def test_the_artefact_answers_as_its_source(trained: Path, zoo: Path, suffix: str) -> None:
+    engine = load_engine(zoo / f"toy.{suffix}", "expression", precision="f32")
+    config, _, network = open_network(trained)
+    images = judged_rows(config.data, config.input, "private").images
+    with torch.inference_mode():
+        expected = Served([network], engine.spec.temperature)(torch.from_numpy(images))
+    found = engine.infer(images)
+    engine.close()
+    for name, value in zip(("probabilities", "features", "cam"), expected, strict=True):
+        assert np.allclose(found[name], value.numpy(), atol=1e-3), name
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "pt2"])
+def test_the_artefact_says_what_it_is(zoo: Path, suffix: str) -> None:
+    engine = load_engine(zoo / f"toy.{suffix}", "expression")
+    spec = engine.spec
+    engine.close()
+    assert (spec.name, spec.labels, spec.outputs) == ("toy", EMOTIONS, ("probabilities", "features", "cam"))
+    assert (spec.crop.region, spec.crop.margin, spec.crop.shift_y) == ("face", 0.1, 0.05)
+    assert spec.training["rows"]["used"] == 192
+    assert spec.training["data"]["labels"] == "ferplus_seed"
+    assert set(spec.reliability) <= set(EMOTIONS)
+    assert 0 < spec.metrics["public.accuracy"] <= 1
+    assert ("private.accuracy" in spec.metrics) == (suffix == "onnx")  # it is looked at on request only
+    manifest = json.loads((zoo / "manifest.json").read_text())
+    assert manifest == {path.name: sha256_of(path) for path in (zoo / "toy.onnx", zoo / "toy.pt2")}
+
+
+def test_no_path_of_this_machine_travels_in_the_artefact(zoo: Path) -> None:
+    for path in (zoo / "toy.onnx", zoo / "toy.pt2"):
+        written = path.read_bytes()
+        assert str(zoo.parent).encode() not in written
+        assert str(Path(__file__).parents[2]).encode() not in written
+
+
+def test_the_card_reports_what_was_measured(zoo: Path) -> None:
+    card = (zoo / "toy.md").read_text()
+    for part in ("## Measured on fer public", "192 rows of 192", "## Limits", "ms a face", "sha256"):
+        assert part in card
+
+
+def test_an_artefact_is_evaluated_alone_by_what_its_spec_says(zoo: Path, tmp_path: Path, toy_set: Path) -> None:
+    out = zoo / "toy.onnx"
+    arguments = ["evaluate", str(out), "--data", str(toy_set), "--split", "private", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    values = json.loads((tmp_path / "report.json").read_text())
+    engine = load_engine(out, "expression")
+    stated = engine.spec.metrics["private.accuracy"]
+    engine.close()
+    assert values["scores"]["ferplus_seed, all rows"]["accuracy"] == pytest.approx(stated)
+    assert values["bytes"] == out.stat().st_size
+
+
+def test_mirrored_answers_and_ensembles_are_averages_in_the_graph(write_config: WriteConfig, tmp_path: Path) -> None:
+    one, other = (
+        fit(load_config(TrainConfig, write_config(name=name, seed=seed)), until=1)
+        for name, seed in (("a", 1), ("b", 2))
+    )
+    out = export([one, other], tmp_path / "zoo/both.pt2", ["serve.flip=true"])
+    images = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 1), np.uint8)
+    engine = load_engine(out, "expression", precision="f32")
+    found = engine.infer(images)["probabilities"]
+    mirrored = engine.infer(np.ascontiguousarray(images[:, :, ::-1]))["probabilities"]
+    temperature = engine.spec.temperature
+    engine.close()
+    assert np.allclose(found, mirrored, atol=1e-4)
+    pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    with torch.inference_mode():
+        logits = [open_network(path)[2](x).logits for path in (one, other) for x in (pictures, pictures.flip(3))]
+    expected = torch.softmax(torch.stack(logits).mean(dim=0) / temperature, dim=1).numpy()
+    assert np.allclose(found, expected, atol=1e-4)
+
+
+class Undecided(nn.Module):
+    """Answer at random, so that no export can agree with it."""
+
+    def __init__(self, classes: int, channels: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(channels, classes)
+
+    def forward(self, images: torch.Tensor) -> Output:
+        features = torch.randn_like(images).mean(dim=(2, 3)) * 50
+        return Output(self.fc(features), features)
+
+
+def test_an_export_that_disagrees_is_not_written(
+    write_config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builders: Any = models.BUILDERS
+    monkeypatch.setitem(builders, "undecided", Undecided)
+    path = write_config(model={"name": "undecided", "args": {}})
+    written = fit(load_config(TrainConfig, path), until=1)
+    with pytest.raises(RuntimeError, match=r"same answers as the network.*it is not written"):
+        export([written], tmp_path / "zoo/undecided.onnx")
+    assert list((tmp_path / "zoo").iterdir()) == []
+
+
+def test_an_unknown_format_is_refused_before_any_work(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected a name that ends in \.onnx or \.pt2"):
+        export([trained], tmp_path / "toy.h5")

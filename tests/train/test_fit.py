@@ -1,0 +1,173 @@
+"""Fitting: it learns, goes on exactly where it stopped, and loses nothing when something goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from streamer.config import load_config
+from tests.train.conftest import CLASSES, CONFIG, write_toy_set
+from train import checkpoint, schedule
+from train.__main__ import app
+from train.config import Optimizer, TrainConfig
+from train.fit import fit
+from train.rows import training_rows
+
+WriteConfig = Callable[..., Path]
+
+
+def read(path: Path, *overrides: str) -> TrainConfig:
+    return load_config(TrainConfig, path, overrides)
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = checkpoint.load(path)["average"]
+    return found
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_short_run_through_the_command_line_learns_the_toy_classes(write_config: WriteConfig, tmp_path: Path) -> None:
+    path = write_config(phases=[{"epochs": 10, "size": 24}])
+    result = CliRunner().invoke(app, ["fit", str(path)])
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in (tmp_path / "runs/toy/epochs.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, 11))
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert lines[-1]["validation_accuracy"] > 0.8
+
+
+def test_a_run_in_two_parts_equals_one_in_one_part_bit_for_bit(write_config: WriteConfig) -> None:
+    whole = fit(read(write_config(name="whole")))
+    parts = read(write_config(name="parts"))
+    fit(parts, until=1)
+    assert checkpoint.load(parts.runs / "parts/checkpoint.pt")["epoch"] == 1
+    stopped = fit(parts)
+    assert equal(weights(whole), weights(stopped))
+    assert equal(checkpoint.load(whole)["model"], checkpoint.load(stopped)["model"])
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(write_config: WriteConfig) -> None:
+    one, again, other = (
+        fit(read(write_config(name=name), f"seed={seed}"), until=1) for name, seed in (("a", 5), ("b", 5), ("c", 6))
+    )
+    assert equal(weights(one), weights(again))
+    assert not equal(weights(one), weights(other))
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(write_config: WriteConfig) -> None:
+    path = write_config()
+    kept = fit(read(path), until=1).read_bytes()
+    with pytest.raises(RuntimeError, match="last good checkpoint is kept"):
+        fit(read(path, "optimizer.rate=1e30", "precision=f32"))
+    assert (read(path).runs / "toy/checkpoint.pt").read_bytes() == kept
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
+def test_a_full_disk_keeps_the_previous_checkpoint(write_config: WriteConfig) -> None:
+    path = write_config()
+    written = fit(read(path), until=1)
+    kept = written.read_bytes()
+    written.with_suffix(".tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="the previous checkpoint is kept"):
+        fit(read(path))
+    assert written.read_bytes() == kept
+    assert not written.with_suffix(".tmp").is_symlink()
+
+
+def test_a_checkpoint_of_another_architecture_is_named(write_config: WriteConfig) -> None:
+    path = write_config()
+    fit(read(path), until=1)
+    with pytest.raises(ValueError, match=r"holds the model residual\(.*the configuration asks for residual\(.*12"):
+        fit(read(path, "model.args.widths=[12, 16]"))
+
+
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: not a readable checkpoint"):
+        checkpoint.load(path)
+    torch.save({"weights": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match="expected a checkpoint with config and average"):
+        checkpoint.load(path)
+
+
+def test_training_starts_from_given_weights_and_leaves_frozen_ones(write_config: WriteConfig) -> None:
+    first = fit(read(write_config(name="first")), until=1)
+    path = write_config(name="second", optimizer={**CONFIG["optimizer"], "average": 0.0})
+    second = fit(read(path, f"init={first}", "freeze=[stem.0, blocks]"), until=1)
+    given, found = weights(first), weights(second)
+    assert torch.equal(given["stem.0.weight"], found["stem.0.weight"])
+    assert not torch.equal(given["head.fc.weight"], found["head.fc.weight"])
+    with pytest.raises(ValueError, match="expected weights to start from"):
+        fit(read(write_config(name="third"), "freeze=[stem]"))
+
+
+def test_pictures_with_a_twin_among_the_judged_are_not_trained_on(tmp_path: Path) -> None:
+    folder = write_toy_set(tmp_path / "set", {"train": 2, "public": 1, "private": 1})
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    table = parquet.read_table(folder / "fer-0.parquet").to_pydict()
+    table["png"][3] = table["png"][table["split"].index("private")]
+    table["ferplus_seed"][5] = -1
+    parquet.write_table(pa.table(table), folder / "fer-0.parquet")
+    config = TrainConfig.model_validate({**CONFIG, "data": {"path": folder}})
+    rows, counts = training_rows(config)
+    assert counts == {"read": 2 * CLASSES, "unlabelled": 1, "twins": 1, "used": 2 * CLASSES - 2}
+    assert "train-3" not in rows.names
+    assert "train-5" not in rows.names
+
+
+def test_the_best_epoch_is_kept_and_a_run_without_progress_ends_early(write_config: WriteConfig) -> None:
+    stuck: dict[str, Any] = {"rule": "sgd", "rate": 1e-12, "batch": 16, "average": 0.0, "schedule": "constant"}
+    path = fit(read(write_config(phases=[{"epochs": 9, "size": 24}], optimizer=stuck, keep="best", early_stop=2)))
+    found = checkpoint.load(path)
+    history = [line["validation_accuracy"] for line in found["epochs"]]
+    assert len(history) < 9
+    assert len(history) - 1 - int(np.argmax(history)) == 2
+    assert found["best"] is not None
+
+
+def test_the_rate_falls_after_epochs_without_progress() -> None:
+    settings = Optimizer(rate=1.0, schedule="plateau", patience=2, factor=0.5)
+    assert schedule.rate(settings, 0.0, [0.1, 0.2, 0.3]) == 1.0
+    assert schedule.rate(settings, 0.0, [0.3, 0.2, 0.3]) == 0.5
+    assert schedule.rate(settings, 0.0, [0.3, 0.2, 0.3, 0.1, 0.1]) == 0.25
+    assert schedule.rate(settings, 0.0, [0.3, 0.2, 0.3, 0.4, 0.1]) == 0.5
+
+
+def test_one_cycle_warms_up_and_ends_at_zero() -> None:
+    assert schedule.one_cycle(0.0, 0.1) == 0.0
+    assert schedule.one_cycle(0.1, 0.1) == pytest.approx(1.0)
+    assert schedule.one_cycle(1.0, 0.1) == pytest.approx(0.0)
+
+
+def test_two_processes_train_one_network_together(write_config: WriteConfig, tmp_path: Path) -> None:
+    path = write_config(phases=[{"epochs": 2, "size": 24}])
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "-m", "train", "fit", str(path)],
+        capture_output=True, text=True, timeout=120, env=environment, cwd=Path(__file__).parents[2], check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [json.loads(line) for line in (tmp_path / "runs/toy/epochs.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert len([line for line in done.stdout.splitlines() if line.startswith("{")]) == 2  # one process prints
+    found = checkpoint.load(tmp_path / "runs/toy/checkpoint.pt")
+    assert len(found["rng"]) == 2
+    assert not torch.equal(found["rng"][0]["cpu"], found["rng"][1]["cpu"])
+    assert lines[-1]["loss"] < lines[0]["loss"]

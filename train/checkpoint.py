@@ -1,0 +1,149 @@
+"""Checkpoints: one dict with all a run needs to go on, written under a temporary name and renamed."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from train import models, processes
+from train.config import TrainConfig
+from train.data import EMOTIONS
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class State:
+    """Hold what changes while a network is fitted.
+
+    average: moving average of the weights, the network that is judged and exported. epochs: one line of figures for
+    each epoch done. best: the average of the best epoch so far where the configuration keeps it.
+    """
+
+    model: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
+
+    @property
+    def history(self) -> list[float]:
+        """Return the validation accuracy of each epoch done."""
+        return [line["validation_accuracy"] for line in self.epochs]
+
+
+def save(path: Path, config: TrainConfig, classes: tuple[str, ...], state: State) -> None:
+    """Write the checkpoint; every process takes part, process 0 writes.
+
+    Raises OSError where the disk does not take it; the previous checkpoint is kept.
+    """
+    numbers = processes.gathered(_random_numbers())
+    if processes.rank():
+        return
+    checkpoint = {
+        "config": config.model_dump(mode="json"),
+        "classes": list(classes),
+        "epoch": len(state.epochs),
+        "epochs": state.epochs,
+        "model": state.model.state_dict(),
+        "average": state.average.state_dict(),
+        "best": state.best,
+        "optimizer": state.optimizer.state_dict(),
+        "rng": numbers,
+    }
+    unfinished = path.with_suffix(".tmp")
+    try:
+        torch.save(checkpoint, unfinished)
+        unfinished.replace(path)
+    except (OSError, RuntimeError) as error:
+        unfinished.unlink(missing_ok=True)
+        reason = str(error).splitlines()[0]
+        raise OSError(f"{path}: could not be written ({reason}); the previous checkpoint is kept") from error
+
+
+def resume(path: Path, config: TrainConfig, state: State) -> None:
+    """Load the checkpoint of the same model into a fresh state, if there is one.
+
+    Raises ValueError where the checkpoint holds another architecture.
+    """
+    if not path.exists():
+        return
+    checkpoint = load(path)
+    found, wanted = checkpoint["config"]["model"], config.model.model_dump(mode="json")
+    if found != wanted:
+        raise ValueError(
+            f"{path}: holds the model {_one_line(found)}, the configuration asks for {_one_line(wanted)}; "
+            "take another name or folder for the run, or delete the checkpoint"
+        )
+    _load_weights(state.model, checkpoint["model"], path)
+    _load_weights(state.average, checkpoint["average"], path)
+    state.optimizer.load_state_dict(checkpoint["optimizer"])
+    state.epochs = checkpoint.get("epochs") or [{"validation_accuracy": 0.0}] * checkpoint["epoch"]
+    state.best = checkpoint.get("best")
+    _restore_random_numbers(checkpoint["rng"])
+    log.info("goes on after epoch %d of %s", len(state.epochs), path)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without running any code from it.
+
+    Raises FileNotFoundError where there is none, ValueError where the file is something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a checkpoint, found none; `python -m train fit` writes it")
+    try:
+        checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]})") from error
+    if not isinstance(checkpoint, dict) or not {"config", "average"} <= set(checkpoint):
+        raise ValueError(f"{path}: expected a checkpoint with config and average, found something else")
+    return checkpoint
+
+
+def restore(path: Path, checkpoint: dict[str, Any], config: TrainConfig) -> nn.Module:
+    """Build the network that a checkpoint is judged by, in evaluation mode: the best epoch's, else the last average.
+
+    Raises ValueError where the weights do not fit the configured model.
+    """
+    network = models.build(config.model.name, len(classes_of(checkpoint)), config.input.channels, config.model.args)
+    _load_weights(network, checkpoint.get("best") or checkpoint["average"], path)
+    return network.eval()
+
+
+def classes_of(checkpoint: dict[str, Any]) -> tuple[str, ...]:
+    """Return the labels in the order of the logits."""
+    return tuple(checkpoint.get("classes", EMOTIONS))
+
+
+def _load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        problems = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
+        raise ValueError(f"{path}: its weights do not fit the configured model: {problems}") from error
+
+
+def _random_numbers() -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    return {**states, "cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else states
+
+
+def _restore_random_numbers(states: Any) -> None:
+    if not isinstance(states, list) or len(states) != processes.count():
+        log.warning("another number of processes than before: random numbers start anew")
+        return
+    mine = states[processes.rank()]
+    torch.set_rng_state(mine["cpu"])
+    if "cuda" in mine and torch.cuda.is_available():
+        torch.cuda.set_rng_state(mine["cuda"])
+
+
+def _one_line(model: dict[str, Any]) -> str:
+    args = ", ".join(f"{key}={value}" for key, value in model["args"].items())
+    return f"{model['name']}({args})"

@@ -1,0 +1,187 @@
+"""Where the faces of a data set lie: detection and 68 landmarks, kept by content in a cache folder.
+
+Pictures that come as faces (FER2013: 48x48) are enlarged and searched with a low threshold, since a face is there; on
+250 faces of YouTube-Faces shrunk to 48x48 that gives points with 6.5 % mean inter-ocular error, against 13.8 % with the
+usual place of the face.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.faces.detect import Detector, HogDetector
+from train.data import FaceSet
+
+log = logging.getLogger(__name__)
+
+FACE_PIXELS = 192  # the shorter side to which a picture that is a face is enlarged
+BORDER = 0.15  # of the shorter side, added around it: the detector wants to see some surroundings
+SURE, UNSURE = 0.0, -0.6  # HOG margins for a photo and for a picture that is known to be a face
+SMALLEST = 0.4  # of the picture's width: a smaller box in a picture that is a face is a mistake
+# Where the detector finds the face of FER2013 in the median, xyxy in shares of the picture: for those it does not find.
+USUAL = np.array([0.155, 0.04, 0.86, 0.985], np.float32)
+SAVE_EVERY = 2000  # pictures
+VERSION = 1  # of the search: another one does not take the old cache
+
+
+class Landmarker(Protocol):
+    """Find the 68 landmarks of iBUG."""
+
+    def locate(self, image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return (N, 68, 2) pixels for N canonical face boxes (N, 4) in a (H, W, 3) uint8 BGR picture."""
+        ...
+
+
+class FaceFinder:
+    """Find the face of a picture: the canonical box, and the landmarks where there is a landmarker.
+
+    The picture is the face where no box is given; a given box of NaN says that the face lies anywhere, another box says
+    about where.
+    """
+
+    def __init__(self, landmarker: Landmarker | None) -> None:
+        self.landmarker = landmarker
+        self.name = f"faces{VERSION}-hog" + (f"-{type(landmarker).__name__.lower()}" if landmarker else "")
+        self._detectors: dict[tuple[int, float], Detector] = {}
+
+    def find(
+        self, picture: NDArray[np.uint8], given: NDArray[np.float32] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return (4,) box and (68, 2) landmarks in pixels of the (H, W, C) picture, NaN where none were found."""
+        scale, border = 1.0, 0
+        if given is None:
+            scale = max(1.0, FACE_PIXELS / min(picture.shape[:2]))
+            border = round(BORDER * scale * min(picture.shape[:2]))
+        image = _enlarge(picture, scale, border)
+        inside = None if given is None else given
+        box = self._box(image, inside, border)
+        points = np.full((68, 2), np.nan, np.float32)
+        if self.landmarker and np.isfinite(box).all():
+            points = self.landmarker.locate(image, box[None])[0]
+            points = points if plausible(points[None])[0] else np.full((68, 2), np.nan, np.float32)
+        return (box - border) / scale, (points - border) / scale
+
+    def _box(self, image: NDArray[np.uint8], given: NDArray[np.float32] | None, border: int) -> NDArray[np.float32]:
+        height, width = image.shape[:2]
+        if given is None:
+            inner = np.array([width, height, width, height]) - 2 * border
+            found = self._detector(FACE_PIXELS * 5 // 12, UNSURE).detect([image])[0]
+            large = found.boxes[:, 2] - found.boxes[:, 0] >= SMALLEST * inner[0]
+            usual = (USUAL * inner + border).astype(np.float32)
+            return found.boxes[large][0] if large.any() else usual
+        found = self._detector(max(40, max(height, width) // 12), SURE).detect([image])[0]
+        if np.isfinite(given).all():
+            overlaps = overlap(found.boxes, given)
+            return found.boxes[int(overlaps.argmax())] if len(overlaps) and overlaps.max() > 0.3 else given
+        sides = found.boxes[:, 2:] - found.boxes[:, :2]
+        return found.boxes[int(sides.prod(axis=1).argmax())] if len(found) else np.full(4, np.nan, np.float32)
+
+    def _detector(self, min_face: int, threshold: float) -> Detector:
+        key = (min_face, threshold)
+        if key not in self._detectors:
+            self._detectors[key] = HogDetector(min_face, threshold)
+        return self._detectors[key]
+
+
+def locate(rows: FaceSet, cache: Path, landmarker: Landmarker | None) -> FaceSet:
+    """Find the faces of all rows, those in the cache at once; return the rows with `boxes` and `landmarks`.
+
+    Rows without a found face or landmark keep NaN and are counted in the log.
+    """
+    finder = FaceFinder(landmarker)
+    file = cache / f"{finder.name}.npz"
+    known = read_cache(file)
+    givens = [None] * len(rows) if rows.boxes is None else list(rows.boxes)
+    keys = [_key(picture, given) for picture, given in zip(rows.images, givens, strict=True)]
+    unknown = [row for row, key in enumerate(keys) if key not in known]
+    for count, row in enumerate(unknown, start=1):
+        box, points = finder.find(rows.images[row], givens[row])
+        known[keys[row]] = np.concatenate([box.reshape(2, 2), points]).astype(np.float32)
+        if count % SAVE_EVERY == 0 or count == len(unknown):
+            write_cache(file, known)
+    found = np.stack([known[key] for key in keys]) if keys else np.zeros((0, 70, 2), np.float32)
+    boxes, points = found[:, :2].reshape(-1, 4), found[:, 2:]
+    missing = ~np.isfinite(points if landmarker else boxes).reshape(len(rows), -1).all(axis=1)
+    log.info("%d pictures, %d searched now, %d without %s: the whole picture stands for them", len(rows),
+             len(unknown), int(missing.sum()), "landmarks" if landmarker else "face")  # fmt: skip
+    return replace(rows, boxes=boxes, landmarks=points if landmarker else None)
+
+
+def plausible(points: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Say which (N, 68, 2) landmarks look like a face: (N,).
+
+    In the frame of the eyes, brows lie above eyes, eyes above nostrils, nostrils above mouth and mouth above chin, the
+    eyes are apart, and nothing is longer than it can be.
+    """
+    right, left = points[:, 36:42].mean(axis=1), points[:, 42:48].mean(axis=1)
+    across = left - right
+    distance = np.linalg.norm(across, axis=1)
+    unit = across / np.maximum(distance, 1e-6)[:, None]
+    down = np.stack([-unit[:, 1], unit[:, 0]], axis=1)
+    parts = (points[:, 17:27], points[:, 36:48], points[:, 31:36], points[:, 48:68], points[:, 6:11])
+    heights = np.stack([((part.mean(axis=1) - right) * down).sum(axis=1) for part in parts], axis=1)
+    ordered = (np.diff(heights, axis=1) > 0).all(axis=1)
+    length = heights[:, 4] - heights[:, 0]
+    width = np.linalg.norm(points[:, 16] - points[:, 0], axis=1)
+    return ordered & (distance > 0.15 * length) & (length < 6 * distance) & (width > 0.3 * length)
+
+
+def overlap(boxes: NDArray[np.float32], box: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the intersection over union of (N, 4) boxes with one: (N,)."""
+    sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
+    common = np.maximum(sides, 0).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
+    return np.asarray(common / np.maximum(areas - common, 1e-6), np.float32)
+
+
+def read_cache(file: Path) -> dict[bytes, NDArray[np.float32]]:
+    """Read what was found: (70, 2) box corners and landmarks by key. Raises ValueError for a damaged file."""
+    if not file.exists():
+        return {}
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return {key.tobytes(): value for key, value in zip(arrays["keys"], arrays["found"], strict=True)}
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise ValueError(f"{file}: not a readable cache of landmarks ({error}); delete it") from error
+
+
+def write_cache(file: Path, known: dict[bytes, NDArray[np.float32]]) -> None:
+    """Write all that was found under a temporary name, then put it in place. Raises OSError where it cannot."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    keys = np.stack([np.frombuffer(key, np.uint8) for key in known])
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=file.stem, suffix=".tmp", delete=False) as unfinished:
+        try:
+            np.savez(unfinished, keys=keys, found=np.stack(list(known.values())))
+            unfinished.close()
+            os.replace(unfinished.name, file)
+        except BaseException:
+            Path(unfinished.name).unlink(missing_ok=True)
+            raise
+
+
+def _key(picture: NDArray[np.uint8], given: NDArray[np.float32] | None) -> bytes:
+    where = b"face" if given is None else np.asarray(given, np.float32).tobytes()
+    content = picture.tobytes() + repr(picture.shape).encode() + where
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def _enlarge(picture: NDArray[np.uint8], scale: float, border: int) -> NDArray[np.uint8]:
+    """Scale up, repeat the edge pixels around, and turn grey into BGR."""
+    image: Any = picture
+    if scale > 1:
+        image = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    if border:
+        image = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE)
+    if image.ndim == 2 or image.shape[2] == 1:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    return np.asarray(image, np.uint8)
