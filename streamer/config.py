@@ -62,11 +62,17 @@ class LandmarksConfig(Section):
 
 
 class SourceConfig(Section):
-    """Set deadlines of live sources and the pace of picture folders, in seconds; retries: null means for ever."""
+    """Set deadlines of live sources and the pace of picture folders, in seconds; retries: null means for ever.
 
-    timeout: PositiveFloat = 3.0
+    width, height, fps: what a webcam is asked for.
+    """
+
+    timeout: float = Field(3.0, gt=0, le=10)
     retries: int | None = Field(None, ge=0)
     period: PositiveFloat = 1.0
+    width: PositiveInt | None = None
+    height: PositiveInt | None = None
+    fps: PositiveFloat | None = None
 
 
 class MetricsConfig(Section):
@@ -145,6 +151,6 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def _describe(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
+    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"unknown key '{key}'"
     return f"'{key}': {problem['msg'][0].lower()}{problem['msg'][1:]}, found {problem['input']!r}"

@@ -32,7 +32,7 @@ Stage = Callable[[list[In]], list[Out]]
 OnState = Callable[[str, State, str], None]
 
 STALLED_AFTER = 2.0  # seconds without a frame of a live source
-JOIN_TIMEOUT = 10.0  # seconds; a read of a dead camera has a deadline below this
+JOIN_TIMEOUT = 30.0  # seconds; opening a dead camera may take twice `source.timeout`, which is at most 10
 POLL = 0.25  # seconds between looks at the states of the sources while no result comes
 
 
@@ -248,6 +248,8 @@ class Pipeline:
                 self._tell(name, State.LIVE, "")
 
     def _tell(self, stream: str, state: State, reason: str) -> None:
+        if self.metrics.states.get(stream) is State.FAILED:
+            return  # told before, by the source itself
         self.metrics.record_state(stream, state)
         if self._on_state:
             self._on_state(stream, state, reason)

@@ -45,6 +45,8 @@ def run(config: Config, names: Sequence[str], outputs: Outputs) -> int:
     Raises ValueError, OSError or ImportError for what is wrong with configuration, models, outputs or a single source.
     """
     console, metrics = Console(stderr=True, highlight=False), Metrics()
+    if not console.is_terminal:
+        console.width = 120  # a pipe or a log file has no width of its own
     sources = [open_source(name, **config.source.model_dump()) for name in names]
     for source, name in zip(sources, unique_names(source.name for source in sources), strict=True):
         source.name = name

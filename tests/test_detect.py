@@ -10,7 +10,7 @@ from engines.fake import FakeEngine
 from streamer.faces.detect import YUNET, HogDetector, YuNetDetector, keep_best
 from streamer.types import Detections
 
-FACE = np.array([170, 65, 275, 205], np.float32)  # in the portrait, forehead to chin
+FACE = np.array([178, 63, 268, 176], np.float32)  # in the portrait, as YuNet draws it
 ODD = {
     "one pixel": np.zeros((1, 1, 3), np.uint8),
     "one row": np.full((1, 5000, 3), 90, np.uint8),
@@ -33,21 +33,27 @@ def overlap(a, b):
 
 @pytest.mark.parametrize("min_face", [80, 50])
 def test_hog_finds_the_face_of_the_portrait(portrait, min_face):
-    [faces] = HogDetector(min_face).detect([portrait])
+    [faces] = HogDetector(min_face, 0.5).detect([portrait])
     assert len(faces) == 1
-    assert overlap(faces.boxes[0], FACE) > 0.6
+    assert overlap(faces.boxes[0], FACE) > 0.75
     assert 0.6 < faces.scores[0] <= 1
 
 
 def test_a_larger_smallest_face_searches_a_smaller_picture(portrait):
     small = cv2.resize(portrait, None, fx=0.6, fy=0.6)  # a face of about 60 pixels
-    [missed], [found] = HogDetector(120).detect([small]), HogDetector(50).detect([small])
+    [missed], [found] = HogDetector(120, 0.6).detect([small]), HogDetector(50, 0.6).detect([small])
     assert (len(missed), len(found)) == (0, 1)
 
 
 def test_pictures_of_different_sizes_go_together(portrait):
-    found = HogDetector().detect([portrait, np.zeros((100, 100, 3), np.uint8), portrait[:, ::-1]])
+    found = HogDetector(80, 0.5).detect([portrait, np.zeros((100, 100, 3), np.uint8), portrait[:, ::-1]])
     assert [len(faces) for faces in found] == [1, 0, 1]
+
+
+def test_a_lower_threshold_finds_more_and_scores_it_lower(portrait):
+    [few], [many] = HogDetector(80, 0.5).detect([portrait]), HogDetector(80, 0.3).detect([portrait])
+    assert len(many) > len(few)
+    assert (many.scores[len(few) :] < 0.5).all()
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import http.server
 import logging
 import os
 import random
+import re
 import socket
 import struct
 import subprocess
@@ -354,11 +357,13 @@ def test_bad_paths_are_refused_in_one_line_that_names_them(tmp_path: Path):
     empty.touch()
     text.write_text("hello\n" * 100)  # FFmpeg would draw it as a picture
     folder.mkdir()
+    hollow = write_video(tmp_path / "hollow.avi", 0)
     noise = tmp_path / "noise.mp4"
     noise.write_bytes(np.random.default_rng(0).bytes(4000))
     assert fails(str(empty)) == f"{empty}: the file is empty"
     assert fails(str(text)) == f"{text}: neither a picture nor a video that can be decoded"
     assert fails(str(noise)) == f"{noise}: neither a picture nor a video that can be decoded"
+    assert fails(str(hollow)).startswith(f"{hollow}: ")
     assert fails(str(folder)).startswith(f"{folder}: no picture there")
     assert fails(f"{folder}/*.jpg").startswith(f"{folder}/*.jpg: no picture there")
     assert fails(f"{tmp_path}/nothing.mp4").startswith(
@@ -369,7 +374,7 @@ def test_bad_paths_are_refused_in_one_line_that_names_them(tmp_path: Path):
 
 
 def test_a_webcam_that_is_not_there_is_refused():
-    assert fails("97").startswith("camera-97: no camera can be opened there: ")
+    assert fails("97").startswith("camera-97: cannot be opened: ")
     assert open_source("/dev/video3").name == "camera-3"
     assert open_source("3").live
 
@@ -398,6 +403,7 @@ def test_a_shown_url_has_no_credentials(url: str, shown: str):
 
 def test_a_network_source_is_named_without_credentials():
     assert open_source("rtsp://admin:secret@cam:8554/live").name == "rtsp://cam:8554/live"
+    assert open_source("RTSP://cam/live").name == "rtsp://cam/live"
     assert open_source("rtsp://cam/live").live
     assert open_source("https://cam/stream").live
     assert not open_source("https://host/dir/clip.MP4?x=1").live
@@ -462,6 +468,7 @@ def test_a_closed_port_refuses():
 def test_a_server_that_never_answers_is_given_up_after_the_timeout():
     with tcp_server(None) as port:
         assert fails(f"rtsp://127.0.0.1:{port}/x", timeout=0.3) == f"rtsp://127.0.0.1:{port}/x: no answer within 0.3 s"
+    assert fails(f"udp://127.0.0.1:{port}", timeout=0.3) == f"udp://127.0.0.1:{port}: no video arrived within 0.3 s"
 
 
 def test_an_unknown_host_is_named():
@@ -495,23 +502,35 @@ def test_a_server_that_speaks_something_else_is_told():
 
 
 @pytest.mark.parametrize(
-    ("challenge", "proof"),
-    [
-        ('Basic realm="r"', "Basic bWU6c2VjcmV0"),
-        ('Digest realm="r", nonce="n"', 'realm="r", nonce="n"'),
-        ('Digest realm="r", nonce="n", qop="auth,auth-int", opaque="o"', "qop=auth"),
-    ],
+    "challenge",
+    ['Basic realm="r"', 'digest realm="r", nonce="n"', 'Digest realm="r", nonce="n", qop="auth,auth-int", opaque="o"'],
 )
-def test_credentials_are_given_when_asked_for_so_that_a_wrong_path_is_not_called_unauthorised(
-    challenge: str, proof: str
-):
+def test_credentials_are_given_when_asked_for_so_that_a_wrong_path_is_not_called_unauthorised(challenge: str):
     def answer(request: bytes) -> bytes:
-        status = "404 Not Found" if b"Authorization: " in request and proof.encode() in request else "401 Unauthorized"
+        status = "404 Not Found" if is_authorized(request.decode()) else "401 Unauthorized"
         return rtsp_answer(status, f"WWW-Authenticate: {challenge}")(request)
 
     with tcp_server(answer) as port:
-        assert "not found (404)" in fails(f"rtsp://me:secret@127.0.0.1:{port}/x", timeout=1)
+        assert "not found (404)" in fails(f"rtsp://me:se%40cret@127.0.0.1:{port}/x", timeout=1)
+        assert "unauthorised (401)" in fails(f"rtsp://me:wrong@127.0.0.1:{port}/x", timeout=1)
         assert "unauthorised (401)" in fails(f"rtsp://127.0.0.1:{port}/x", timeout=1)
+
+
+def is_authorized(request: str) -> bool:
+    """Check the password 'se@cret' as a server does (RFC 2617)."""
+    given = re.search(r"Authorization: (\w+) (.*)\r", request)
+    if not given:
+        return False
+    if given[1] == "Basic":
+        return given[2] == base64.b64encode(b"me:se@cret").decode()
+    fields = dict(re.findall(r'(\w+)="?([^",]*)', given[2]))
+    extra = [fields[key] for key in ("nc", "cnonce", "qop") if "qop" in fields]
+    owner, action = md5("me:r:se@cret"), md5(f"{request.split(maxsplit=1)[0]}:{fields['uri']}")
+    return fields["response"] == md5(":".join([owner, "n", *extra, action])) and fields["uri"] == request.split()[1]
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()
 
 
 class Camera(http.server.BaseHTTPRequestHandler):
@@ -629,6 +648,21 @@ def test_a_lost_stream_is_opened_again_and_index_and_time_go_on(tmp_path: Path):
     assert reading.states[3][1].startswith("camera: connection refused; next try in ")
 
 
+def test_a_damaged_packet_is_no_loss(tmp_path: Path):
+    path = write_streamable(tmp_path / "clip.mp4")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 400] = bytes(400)
+    path.write_bytes(data)
+    capture, naive = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), 0
+    while capture.read()[0]:
+        naive += 1
+    capture.release()
+    reading = read(stream(path))
+    assert naive < len(reading.frames)  # one read failed in between
+    assert reading.order == [State.CONNECTING, State.LIVE, State.ENDED]
+
+
 @pytest.mark.usefixtures("_quick")
 def test_a_lost_stream_is_given_up_after_its_retries(tmp_path: Path):
     broken = cut(write_video(tmp_path / "broken.avi"), 0.5)
@@ -641,6 +675,17 @@ def test_a_stream_that_never_lived_is_not_retried():
     reading = read(stream("connection refused", "never asked"))
     assert str(reading.error) == "camera: connection refused"
     assert reading.order == [State.CONNECTING, State.FAILED]
+
+
+def test_what_fails_after_stop_is_no_failure():
+    stop, states = threading.Event(), []
+
+    def connect() -> cv2.VideoCapture:
+        stop.set()
+        raise SourceError("camera: connection refused")
+
+    assert not list(Live("camera", connect).frames(stop, lambda state, reason: states.append(state)))
+    assert states == [State.CONNECTING]
 
 
 def test_stop_ends_the_wait_for_the_next_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -55,8 +55,8 @@ def evaluate(
 ) -> None:
     """Judge a network on a split: accuracy with its interval, classes, confusion, calibration."""
     from train import report
+    from train.classifier import open_classifier
     from train.evaluate import evaluate as judge
-    from train.evaluate import open_classifier
 
     classifier = open_classifier(source, _with_data(overrides, data, set_name))
     found = judge(classifier, split or classifier.data.validation)

@@ -50,8 +50,8 @@ def _data(spec: EngineSpec) -> list[str]:
     return [
         f"Trained on `{data['set']}`, split `{data['train']}`, label rule `{data['labels']}`, loss on {loss}: "
         f"{rows['used']:,} rows of {rows['read']:,} ({rows['unlabelled']:,} without a usable label and "
-        f"{rows['twins']:,} pixel-identical to a validation or test row left out). Every choice was made on `{data['validation']}`; "
-        f"`{data['test']}` was only reported on.",
+        f"{rows['twins']:,} pixel-identical to a validation or test row left out). Every choice was made on "
+        f"`{data['validation']}`; `{data['test']}` was only reported on.",
         f"Network `{config['model']['name']}` ({spec.training['networks']} of them), seed {spec.training['seed']}, "
         f"source `{spec.training['commit']}`; the whole configuration is in the artefact's spec.",
     ]

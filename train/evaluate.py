@@ -1,52 +1,26 @@
-"""Evaluate whatever maps uint8 pictures to probabilities: a checkpoint, a configuration's run or an engine file."""
+"""Judge a classifier on the rows of a split, whatever it is made of."""
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
-from engines import BACKENDS, EngineSpec, load_engine
-from streamer.config import Section, check_config, load_config
-from train.checkpoint import classes_of, load, restore
-from train.config import Data, Input, TrainConfig
-from train.fit import predict
-from train.processes import first_device
-from train.rows import judged_rows
+from train.classifier import Classifier
+from train.config import Data, Input
+from train.rows import judged_rows, near_duplicates
 from train.scores import Scores, fit_temperature, measure
 
-Classify = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+log = logging.getLogger(__name__)
+
 # Rules that label the same pictures of one data set: a network trained by one is also reported by the other.
-RULES = {"fer": ("ferplus_seed", "ferplus_majority")}
-
-
-class Judged(Section):
-    """Say which rows an engine file is judged on; `--set` overrides its keys."""
-
-    data: Data
-    input: Input
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """Answer (N, H, W, C) uint8 pictures with (N, classes) probabilities, and know the data it is judged on.
-
-    timed: whether `classify` runs as it is served, so that its time says something. size: bytes of the artefact.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    classify: Classify
-    data: Data
-    input: Input
-    timed: bool = False
-    size: int | None = None
+RULES = {name: ("ferplus_seed", "ferplus_majority") for name in ("fer", "ferplus")}
 
 
 @dataclass(frozen=True)
@@ -55,7 +29,8 @@ class Evaluation:
 
     scores: by rows judged, the configured label rule first. temperature: what the logits would have to be divided by
     on top, fitted on the validation split. probabilities (N, classes), truth (N,): the rows of the first scores.
-    milliseconds: a picture at batch 8 on one thread, median, or None.
+    milliseconds: a picture at batch 8 on one thread, median, or None. near_duplicates: rows of the split that show the
+    photo of a row trained on, by perceptual hash, or None where those are not at hand.
     """
 
     name: str
@@ -68,71 +43,14 @@ class Evaluation:
     truth: NDArray[np.int64]
     milliseconds: float | None
     size: int | None
+    near_duplicates: int | None
+    input: Input
+    made: Mapping[str, Any]
 
     @property
     def first(self) -> Scores:
         """Return the scores of all rows by the configured label rule."""
         return next(iter(self.scores.values()))
-
-
-def open_classifier(source: Path, overrides: Sequence[str] = ()) -> Classifier:
-    """Open a checkpoint (`.pt`), the checkpoint of a configuration's run (`.yaml`) or an engine file.
-
-    Raises ValueError or OSError with one line where the file is none of these or does not fit.
-    """
-    if source.suffix in BACKENDS:
-        return _open_engine(source, overrides)
-    config, labels, network = open_network(source, overrides)
-    device = first_device()
-    network.to(device)
-    return Classifier(
-        name=config.name,
-        labels=labels,
-        classify=lambda images: predict(network, images, device).softmax(dim=1).numpy(),
-        data=config.data,
-        input=config.input,
-    )
-
-
-def open_network(source: Path, overrides: Sequence[str] = ()) -> tuple[TrainConfig, tuple[str, ...], nn.Module]:
-    """Build the averaged network of a checkpoint or a configuration's run, on the CPU; return it with its labels.
-
-    Raises FileNotFoundError where nothing was trained yet, ValueError where the weights do not fit.
-    """
-    if source.suffix in {".yaml", ".yml"}:
-        config = load_config(TrainConfig, source, overrides)
-        source = config.runs / config.name / "checkpoint.pt"
-        checkpoint = load(source)
-    elif source.suffix == ".pt":
-        checkpoint = load(source)
-        config = check_config(TrainConfig, checkpoint["config"], overrides, str(source))
-    else:
-        raise ValueError(
-            f"{source}: expected a configuration (.yaml), a checkpoint (.pt) or a model ({', '.join(BACKENDS)})"
-        )
-    return config, classes_of(checkpoint), restore(source, checkpoint, config)
-
-
-def _open_engine(source: Path, overrides: Sequence[str]) -> Classifier:
-    engine = load_engine(source, "expression")
-    spec = engine.spec
-    judged = check_config(Judged, _judged_by(spec), overrides, str(source))
-    return Classifier(
-        name=spec.name,
-        labels=spec.labels,
-        classify=lambda images: engine.infer(images)["probabilities"],
-        data=judged.data,
-        input=judged.input,
-        timed=True,
-        size=source.stat().st_size,
-    )
-
-
-def _judged_by(spec: EngineSpec) -> dict[str, object]:
-    if spec.height is None or spec.width is None:
-        raise ValueError(f"{spec.name}: expected a fixed input size to evaluate, found any")
-    seen = {"size": spec.height, "width": spec.width, "channels": spec.channels, **spec.crop.model_dump()}
-    return {"data": dict(spec.training.get("data", {})), "input": {**spec.training.get("input", {}), **seen}}
 
 
 def evaluate(classifier: Classifier, split: str) -> Evaluation:
@@ -142,10 +60,11 @@ def evaluate(classifier: Classifier, split: str) -> Evaluation:
     if tuple(rows.classes) != classifier.labels:
         raise ValueError(f"{classifier.name}: answers {classifier.labels}, '{data.set}' has {tuple(rows.classes)}")
     probabilities = classifier.classify(rows.images)
+    near = _near_duplicates(data, split)
     scores: dict[str, Scores] = {}
     for rule in label_rules(data):
         labels = rows.labels if rule == data.labels else judged_rows(data, classifier.input, split, rule).labels
-        for name, chosen in subsets(labels, rows.leaked, rows.classes).items():
+        for name, chosen in subsets(labels, rows.leaked, near, rows.classes).items():
             scores[f"{rule}, {name}"] = measure(probabilities[chosen], labels[chosen], rows.classes)
     labelled = rows.labels >= 0
     return Evaluation(
@@ -159,7 +78,18 @@ def evaluate(classifier: Classifier, split: str) -> Evaluation:
         truth=rows.labels[labelled],
         milliseconds=milliseconds(classifier) if classifier.timed else None,
         size=classifier.size,
+        near_duplicates=None if near is None else int((near & labelled).sum()),
+        input=classifier.input,
+        made=classifier.made,
     )
+
+
+def _near_duplicates(data: Data, split: str) -> NDArray[np.bool_] | None:
+    try:
+        return near_duplicates(data, split)
+    except (OSError, ValueError) as error:
+        log.warning("no check for near-duplicates of the training rows: %s", error)
+        return None
 
 
 def label_rules(data: Data) -> tuple[str, ...]:
@@ -169,13 +99,15 @@ def label_rules(data: Data) -> tuple[str, ...]:
 
 
 def subsets(
-    labels: NDArray[np.int64], leaked: NDArray[np.bool_], classes: Sequence[str]
+    labels: NDArray[np.int64], leaked: NDArray[np.bool_], near: NDArray[np.bool_] | None, classes: Sequence[str]
 ) -> dict[str, NDArray[np.bool_]]:
-    """Choose the rows to report on: all, those without a twin in another split, those of the seven basic emotions."""
+    """Choose the rows to report on: all, those without a twin or near-duplicate elsewhere, those without contempt."""
     labelled = labels >= 0
     chosen = {"all rows": labelled}
     if (leaked & labelled).any():
         chosen["without duplicates"] = labelled & ~leaked
+    if near is not None and (near & labelled).any():
+        chosen["without near-duplicates"] = labelled & ~near
     if "contempt" in classes and (contempt := labels == classes.index("contempt")).any():
         chosen["without contempt"] = labelled & ~contempt
     return chosen

@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from engines import Crop, EngineSpec, load_engine
+from engines import EngineSpec, load_engine
 from engines.manifest import write_entry
 from train import card
+from train.classifier import Classifier, open_network
 from train.config import TrainConfig
-from train.evaluate import Classifier, Evaluation, evaluate, open_network
-from train.fit import to_tensor
-from train.models import Output
+from train.data.regions import recipe
+from train.evaluate import Evaluation, evaluate
 from train.rows import judged_rows, training_rows
 from train.scores import fit_temperature, reliability
+from train.served import Served, answer
 
 log = logging.getLogger(__name__)
 
@@ -34,41 +35,6 @@ PARITY_F32 = 1e-3  # largest difference of a probability
 PARITY_SERVED = 5e-3  # mean difference of the probabilities, in the precision that serves
 SAME_ANSWERS = 0.99
 FORMATS = ("onnx", "pt2")
-
-
-class Served(nn.Module):
-    """Map uint8 pictures (N, H, W, C) to probabilities, pooled features and class activation maps, all in the graph.
-
-    Logits are averaged over the networks and, with `flip`, over the mirror image. The maps are averaged alike, so that
-    mean(cam) + bias = logits still holds; features stand side by side.
-    """
-
-    def __init__(self, networks: Sequence[nn.Module], temperature: float = 1.0, flip: bool = False) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-        self.temperature = temperature
-        self.flip = flip
-        self.eval()
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return probabilities (N, classes), features (N, K) and, where all have it, cam (N, classes, h, w)."""
-        pictures = images.permute(0, 3, 1, 2).float()
-        outputs = [self._look(network, pictures) for network in self.networks]
-        logits = torch.stack([output.logits for output in outputs]).mean(dim=0)
-        found = [torch.softmax(logits / self.temperature, dim=1)]
-        found.append(torch.cat([output.features for output in outputs], dim=1))
-        maps = [output.cam for output in outputs if output.cam is not None]
-        return (*found, torch.stack(maps).mean(dim=0)) if len(maps) == len(outputs) else tuple(found)
-
-    def _look(self, network: nn.Module, pictures: Tensor) -> Output:
-        seen: Output = network(pictures)
-        if not self.flip:
-            return seen
-        mirrored: Output = network(pictures.flip(3))
-        cam = None
-        if seen.cam is not None and mirrored.cam is not None:
-            cam = (seen.cam + mirrored.cam.flip(3)) / 2
-        return Output((seen.logits + mirrored.logits) / 2, (seen.features + mirrored.features) / 2, cam)
 
 
 def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *, test: bool = False) -> Path:
@@ -83,21 +49,22 @@ def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *,
     validation = judged_rows(config.data, config.input, config.data.validation)
     validation = validation[validation.labels >= 0]
     served = Served(networks, flip=config.serve.flip)
-    served.temperature = fit_temperature(answer(served, validation.images), validation.labels)
-    spec = describe(config, labels, served, validation.images[:2], out.stem)
+    found = answer(served, validation.images)
+    served.temperature = fit_temperature(found["probabilities"], validation.labels)
+    spec = describe(config, labels, served, list(found), out.stem)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".unchecked-") as folder:
         unchecked = Path(folder) / out.name
         write = graph_of(served, spec.outputs, validation.images[:2], out.suffix)
         write(spec, unchecked)
         check_parity(served, unchecked, validation.images)
-        found = _judge(unchecked, config, test)
-        spec = spec.model_copy(update=_measured(found, config))
+        judged = _judge(unchecked, config, test)
+        spec = spec.model_copy(update=_measured(judged))
         write(spec, unchecked)
         load_engine(unchecked, "expression").close()
         unchecked.replace(out)
     write_entry(out)
-    out.with_suffix(".md").write_text(card.write(spec, found, out), encoding="utf-8")
+    out.with_suffix(".md").write_text(card.write(spec, judged, out), encoding="utf-8")
     return out
 
 
@@ -110,29 +77,20 @@ def _open(sources: Sequence[Path], overrides: Sequence[str]) -> tuple[TrainConfi
     return config, labels, [network for _, _, network in opened]
 
 
-@torch.inference_mode()
-def answer(served: Served, images: NDArray[np.uint8], batch: int = 128) -> NDArray[np.float32]:
-    """Return the (N, classes) probabilities of the source network in f32."""
-    pieces = [served(torch.from_numpy(images[start : start + batch]))[0] for start in range(0, len(images), batch)]
-    return torch.cat(pieces).numpy()
-
-
 def describe(
-    config: TrainConfig, labels: tuple[str, ...], served: Served, images: NDArray[np.uint8], name: str
+    config: TrainConfig, labels: tuple[str, ...], served: Served, outputs: Sequence[str], name: str
 ) -> EngineSpec:
     """Say what the artefact is; what is measured on it comes later."""
-    with torch.inference_mode():
-        found = [network(to_tensor(images)) for network in served.networks]
-    has_cam = all(output.cam is not None for output in found)
+    height, width = config.input.shape
     return EngineSpec(
         name=name,
         task="expression",
-        height=config.input.shape[0],
-        width=config.input.shape[1],
+        height=height,
+        width=width,
         channels=config.input.channels,
-        crop=Crop(**{key: getattr(config.input, key) for key in Crop.model_fields}),
+        crop=recipe(config.input),
         labels=labels,
-        outputs=("probabilities", "features", "cam") if has_cam else ("probabilities", "features"),
+        outputs=tuple(outputs),
         temperature=served.temperature,
         training=provenance(config, len(served.networks)),
     )
@@ -235,7 +193,7 @@ def check_parity(served: Served, path: Path, images: NDArray[np.uint8]) -> None:
 
     Raises RuntimeError with what was found where they disagree.
     """
-    expected = answer(served, images)
+    expected = answer(served, images)["probabilities"]
     for precision in ("f32", "auto"):
         engine = load_engine(path, "expression", precision=precision)
         try:
@@ -266,7 +224,7 @@ def _judge(path: Path, config: TrainConfig, test: bool) -> list[Evaluation]:
         classifier = Classifier(
             name=engine.spec.name,
             labels=engine.spec.labels,
-            classify=lambda images: engine.infer(images)["probabilities"],
+            infer=engine.infer,
             data=config.data,
             input=config.input,
             timed=True,
@@ -280,7 +238,7 @@ def _judge(path: Path, config: TrainConfig, test: bool) -> list[Evaluation]:
         engine.close()
 
 
-def _measured(found: Sequence[Evaluation], config: TrainConfig) -> dict[str, Any]:
+def _measured(found: Sequence[Evaluation]) -> dict[str, Any]:
     """Return the fields of the spec that are measured: reliability on the validation split, metrics of every split."""
     table = reliability(found[0].first)
     metrics = {}

@@ -23,7 +23,8 @@ from train.checkpoint import State
 from train.config import Optimizer, TrainConfig
 from train.data import FaceSet
 from train.losses import epoch_order, loss_weights, targets
-from train.rows import judged_rows, training_rows
+from train.models.classic import FEATURES
+from train.rows import cut, judged_rows, training_rows
 from train.schedule import is_best, is_over, rate
 from train.transforms import augment, mixup
 
@@ -35,6 +36,8 @@ def fit(config: TrainConfig, until: int | None = None) -> Path:
 
     Raises RuntimeError where the loss is not finite and OSError where the disk is full: the last good checkpoint stays.
     """
+    if config.model.name in FEATURES:
+        raise ValueError(f"{config.name}: '{config.model.name}' is fitted where it is judged: use `train evaluate`")
     with processes.joined() as device:
         if config.optimizer.batch % processes.count():
             raise ValueError(
@@ -42,9 +45,10 @@ def fit(config: TrainConfig, until: int | None = None) -> Path:
             )
         rows, counts = training_rows(config)
         log.info("training rows: %s", ", ".join(f"{n} {what}" for what, n in counts.items()))
+        seen = cut(rows, config, 0)
         validation = judged_rows(config.data, config.input, config.data.validation)
         validation = validation[validation.labels >= 0]
-        state = start(config, rows, device)
+        state = start(config, seen, device)
         path = config.runs / config.name / "checkpoint.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
         checkpoint.resume(path, config, state)
@@ -53,7 +57,9 @@ def fit(config: TrainConfig, until: int | None = None) -> Path:
             if is_over(state.history, config.early_stop):
                 break
             started = time.monotonic()
-            loss = train_epoch(config, state, model, rows, device)
+            if config.input.mode == "centre":
+                seen = cut(rows, config, len(state.epochs))
+            loss = train_epoch(config, state, model, seen, device)
             accuracy = processes.shared(_accuracy(state.average, validation, device, config.precision))
             _note(config, state, loss, accuracy, time.monotonic() - started)
             checkpoint.save(path, config, rows.classes, state)

@@ -34,12 +34,16 @@ def to_json(found: Evaluation) -> dict[str, Any]:
         "name": found.name,
         "data": found.data.set,
         "split": found.split,
+        "labels": found.data.labels,
+        "input": found.input.model_dump(mode="json"),
+        "made": dict(found.made),
         "scores": {name: scores.to_json() for name, scores in found.scores.items()},
         "temperature": {"value": found.temperature, "fitted_on": found.data.validation},
         "after_temperature": {
             "calibration_error": calibration_error(after, found.truth),
             "nll": nll(after, found.truth),
         },
+        "near_duplicates": found.near_duplicates,
         "milliseconds": found.milliseconds,
         "bytes": found.size,
         "measured": {"date": datetime.now(UTC).date().isoformat(), "machine": machine()},
@@ -121,8 +125,11 @@ def calibration_lines(found: Evaluation) -> list[str]:
     lines = [
         f"Calibration error {first.calibration_error:.4f} and NLL {first.nll:.4f} as answered; "
         f"{calibration_error(after, found.truth):.4f} and {nll(after, found.truth):.4f} with a further temperature of "
-        f"{found.temperature:.3f}, fitted on '{found.data.validation}'."
+        f"{found.temperature:.3f}, fitted on '{found.data.validation}'.",
     ]
+    if found.near_duplicates is not None:
+        n = found.near_duplicates
+        lines.append(f"{n} of the rows show a photo of the split '{found.data.train}' again, by perceptual hash.")
     if found.milliseconds is not None and found.size is not None:
         lines.append(f"{found.milliseconds:.2f} ms a picture (batch 8, one thread, median); {found.size / 1e6:.1f} MB.")
     return lines

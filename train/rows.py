@@ -1,35 +1,36 @@
-"""Rows of a data set as a run uses them: trained on without twins of what is judged, judged at the network's size."""
+"""Rows of a data set as a run uses them: cut as the network sees them, trained on without twins of what is judged."""
 
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from train.config import Data, Input, TrainConfig
 from train.data import FaceSet, load
+from train.data.leaks import leaks
+from train.data.regions import as_seen, located
 from train.losses import has_target
 
 
 def judged_rows(data: Data, seen: Input, split: str, labels: str | None = None) -> FaceSet:
-    """Load a split by the label rule (the configured one unless given) with pictures of the network's size."""
+    """Load a split by a label rule, the configured one unless given, with pictures as the network sees them."""
     rows = load(data.set, data.path, split, labels or data.labels)
-    return FaceSet(
-        rows.classes, rows.names, resized(rows.images, seen.shape), rows.labels, rows.distribution, rows.leaked
-    )
+    return as_seen(located(rows, seen, data.cache), seen)
 
 
 def training_rows(config: TrainConfig) -> tuple[FaceSet, dict[str, int]]:
-    """Load the rows to train on, those with a label and no twin among the rows judged on, and what was counted."""
-    rows = load(config.data.set, config.data.path, config.data.train, config.data.labels)
-    judged = {
-        digest
-        for split in {config.data.validation, config.data.test} - {config.data.train}
-        for digest in digests(load(config.data.set, config.data.path, split, config.data.labels).images)
-    }
-    twin = np.array([digest in judged for digest in digests(rows.images)])
+    """Load the rows to train on, those with a target and no twin among the rows judged on, and what was counted.
+
+    The pictures are whole: `cut` makes what the network sees of them.
+    """
+    data = config.data
+    rows = load(data.set, data.path, data.train, data.labels)
+    splits = {data.validation, data.test} - {data.train}
+    judged = {digest for split in splits for digest in digests(load(data.set, data.path, split, data.labels))}
+    twin = np.array([digest in judged for digest in digests(rows)])
     usable = has_target(rows, config.loss)
     kept = usable & ~twin
     counts = {
@@ -38,18 +39,33 @@ def training_rows(config: TrainConfig) -> tuple[FaceSet, dict[str, int]]:
         "twins": int((twin & usable).sum()),
         "used": int(kept.sum()),
     }
-    return rows[kept], counts
+    if not kept.any():
+        raise ValueError(f"{data.path}: no row of '{data.train}' is left to train on: {counts}")
+    return located(rows[kept], config.input, data.cache), counts
 
 
-def resized(images: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize (N, H, W, C) pictures to (N, height, width, C), averaging where they shrink."""
-    if images.shape[1:3] == shape:
-        return images
-    how = cv2.INTER_AREA if shape[0] < images.shape[1] else cv2.INTER_LINEAR
-    scaled = np.stack([cv2.resize(image, shape[::-1], interpolation=how) for image in images])
-    return np.asarray(scaled, np.uint8).reshape(len(images), *shape, images.shape[3])
+def cut(rows: FaceSet, config: TrainConfig, epoch: int) -> FaceSet:
+    """Cut training rows for one epoch: larger by `augment.crop`, and with the mode 'centre' at random places."""
+    random = np.random.default_rng([config.seed, epoch]) if config.input.mode == "centre" else None
+    return as_seen(rows, config.input, config.augment.crop, random)
 
 
-def digests(images: NDArray[np.uint8]) -> list[bytes]:
+@cache
+def near_duplicates(data: Data, split: str) -> NDArray[np.bool_]:
+    """Say which rows of a split show the same photo as a row that was trained on, by perceptual hash: (N,).
+
+    Pixel-identical twins count too where they were trained on; `training_rows` leaves out those of the judged splits.
+    """
+    judged = load(data.set, data.path, split, data.labels)
+    if split == data.train:
+        return np.zeros(len(judged), bool)
+    trained = load(data.set, data.path, data.train, data.labels)
+    if split in {data.validation, data.test}:
+        seen = set(digests(judged))
+        trained = trained[np.array([digest not in seen for digest in digests(trained)])]
+    return np.isin(np.arange(len(judged)), leaks(trained, judged).second)
+
+
+def digests(rows: FaceSet) -> list[bytes]:
     """Return a hash of each picture's pixels: equal hashes are twins."""
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in rows.images]

@@ -1,7 +1,7 @@
 """Make sample.mp4: two faces that move, one of them behind a mask for two seconds.
 
-Everything is drawn from the NASA portrait of astronaut Eileen Collins (public domain) in scikit-image's wheel. The frames
-are the same on every run; the bytes of the file depend on OpenCV's encoder.
+Everything is drawn from the NASA portrait of astronaut Eileen Collins (public domain) in scikit-image's wheel. The
+frames are the same on every run; the bytes of the file depend on OpenCV's encoder.
 
     python docs/sample/make_sample.py [FILE]
 """
@@ -16,6 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from skimage.data import astronaut
+
+Picture = NDArray[np.float32]  # 0-255, BGR where it has three channels; covers are 0-1
+Points = tuple[tuple[int, int], ...]  # x, y
 
 WIDTH, HEIGHT, FPS, COUNT = 640, 480, 25, 175
 MASKED = (2.6, 4.9)  # seconds: pulled up, taken off
@@ -32,31 +35,27 @@ FIGURE = (
     *((74, 236), (96, 218), (112, 208), (113, 192), (124, 180), (134, 164), (148, 154), (170, 148), (186, 149)),
     *((184, 134), (178, 132), (172, 121), (164, 112), (156, 100), (153, 86)),
 )
-MASK = ((181, 121), (200, 117), (213, 110), (222, 107), (232, 110), (245, 119), (266, 124), (262, 150), (250, 172))
-MASK += ((236, 184), (221, 187), (206, 181), (192, 165), (184, 146))
-PLEATS = (((184, 134), (222, 133), (265, 137)), ((186, 147), (222, 148), (263, 150)), ((190, 160), (222, 164), (258, 162)))
-STRAPS = (((181, 122), (177, 112)), ((266, 125), (271, 116)))
+MASK: Points = (
+    *((181, 121), (200, 117), (213, 110), (222, 107), (232, 110), (245, 119), (266, 124), (262, 150), (250, 172)),
+    *((236, 184), (221, 187), (206, 181), (192, 165), (184, 146)),
+)
+PLEATS = (
+    ((184, 134), (222, 133), (265, 137)),
+    ((186, 147), (222, 148), (263, 150)),
+    ((190, 160), (222, 164), (258, 162)),
+)
 
 
 def frames() -> Iterator[NDArray[np.uint8]]:
     """Yield the clip's frames, (480, 640, 3) uint8 BGR."""
-    portrait = astronaut()[..., ::-1].astype(np.float32)
-    figure = filled([FIGURE], blur=1.6)
-    orange, blue = portrait, np.ascontiguousarray(blue_suit(portrait)[:, ::-1])
-    mirrored = np.ascontiguousarray(figure[:, ::-1])
-    mask_colour, mask_cover = surgical_mask()
-    scene = background()
+    portrait = np.asarray(astronaut()[..., ::-1], np.float32)  # type: ignore[no-untyped-call]
+    figure, orange = filled(FIGURE, blur=1.6), soften(portrait)
+    mirrored, blue = figure[:, ::-1].copy(), soften(blue_suit(portrait))[:, ::-1].copy()
+    mask, scene = surgical_mask(), background()
     for index in range(COUNT):
         time = index / FPS
         picture = paste(scene, blue, mirrored, right_path(time), (511 - FACE[0], FACE[1]))
-        drop, visible = mask_state(time)
-        worn = orange
-        if visible:
-            shift = np.array([[1, 0, 0], [0, 1, drop]], np.float32)
-            colour = cv2.warpAffine(mask_colour, shift, (512, 512))
-            cover = visible * cv2.warpAffine(mask_cover, shift, (512, 512))[..., None]
-            worn = orange * (1 - cover) + colour * cover
-        picture = paste(picture, worn, figure, left_path(time), FACE)
+        picture = paste(picture, wear(orange, *mask, *mask_state(time)), figure, left_path(time), FACE)
         yield np.clip(picture + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -79,29 +78,36 @@ def mask_state(time: float) -> tuple[float, float]:
     return 62 * (1 - eased), min(1.0, 2 * eased)
 
 
+def wear(portrait: Picture, colour: Picture, cover: Picture, drop: float, visible: float) -> Picture:
+    """Return the portrait with the mask on."""
+    if not visible:
+        return portrait
+    shift = np.array([[1, 0, 0], [0, 1, drop]], np.float32)
+    alpha = visible * cv2.warpAffine(cover, shift, (512, 512))[..., None]
+    return float32(portrait * (1 - alpha) + cv2.warpAffine(colour, shift, (512, 512)) * alpha)
+
+
 def paste(
-    below: NDArray[np.float32],
-    picture: NDArray[np.float32],
-    cover: NDArray[np.float32],
+    below: Picture,
+    picture: Picture,
+    cover: Picture,
     place: tuple[float, float, float, float],
     middle: tuple[float, float],
-) -> NDArray[np.float32]:
+) -> Picture:
     """Put a 512x512 picture over (480, 640, 3): turned and scaled about its `middle`, which goes to `place`."""
     x, y, angle, scale = place
-    matrix = cv2.getRotationMatrix2D(middle, angle, scale)
-    matrix[:, 2] += np.array([x, y]) - middle
+    matrix = cv2.getRotationMatrix2D(middle, angle, scale) + np.array([[0, 0, x - middle[0]], [0, 0, y - middle[1]]])
     moved = cv2.warpAffine(picture, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     alpha = cv2.warpAffine(cover, matrix, (WIDTH, HEIGHT))[..., None]
-    return below * (1 - alpha) + moved * alpha
+    return float32(below * (1 - alpha) + moved * alpha)
 
 
-def filled(polygons: list[tuple[tuple[int, int], ...]], blur: float) -> NDArray[np.float32]:
-    """Return the (512, 512) cover, 0-1, of smooth closed curves through the points, with soft edges."""
+def filled(points: Points, blur: float) -> Picture:
+    """Return the (512, 512) cover, 0-1, of a smooth closed curve through the points, with soft edges."""
     cover = np.zeros((512, 512), np.float32)
-    for points in polygons:
-        curve = smooth(np.array(points, np.float64))
-        cv2.fillPoly(cover, [np.rint(curve * 16).astype(np.int32)], 1.0, cv2.LINE_8, 4)
-    return cv2.GaussianBlur(cover, (0, 0), blur)
+    curve = smooth(np.array(points, np.float64))
+    cv2.fillPoly(cover, [np.rint(curve * 16).astype(np.int32)], (1.0,), cv2.LINE_8, 4)
+    return float32(cv2.GaussianBlur(cover, (0, 0), blur))
 
 
 def smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -113,25 +119,29 @@ def smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return (curve / 2).reshape(-1, 2)
 
 
-def surgical_mask() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return a light blue mask with pleats and straps, (512, 512, 3) BGR, and its cover, (512, 512)."""
+def surgical_mask() -> tuple[Picture, Picture]:
+    """Return a light blue mask with pleats, (512, 512, 3) BGR, and its cover, (512, 512)."""
     across = np.linspace(-1, 1, 86)[None, :] ** 2  # darker towards the cheeks
     shade = np.ones((512, 512), np.float32)
     shade[:, 181:267] = 1 - 0.16 * across
     for pleat in PLEATS:
         line = np.zeros((512, 512), np.float32)
         cv2.polylines(line, [np.array(pleat, np.int32) * 16], False, 1.0, 2, cv2.LINE_AA, 4)
-        shade -= 0.20 * cv2.GaussianBlur(line, (0, 0), 1.0)
+        shade -= 0.16 * cv2.GaussianBlur(line, (0, 0), 1.0)
     colour = shade[..., None] * np.array([222, 205, 168], np.float32)
-    straps = np.zeros((512, 512), np.float32)
-    for strap in STRAPS:
-        cv2.polylines(straps, [np.array(strap, np.int32) * 16], False, 1.0, 2, cv2.LINE_AA, 4)
-    colour = np.where(straps[..., None] > 0, np.float32(235), colour)
-    return colour, np.maximum(filled([MASK], blur=0.9), straps)
+    return float32(colour), filled(MASK, blur=0.9)
 
 
-def blue_suit(portrait: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the portrait with a blue suit, darker hair and a cooler light."""
+def soften(portrait: Picture) -> Picture:
+    """Return the portrait with less grain in the head and a body out of focus: the encoder pays for every detail."""
+    body = np.clip((np.arange(512, dtype=np.float32)[:, None, None] - 176) / 24, 0, 1)
+    return float32(
+        (1 - body) * cv2.GaussianBlur(portrait, (0, 0), 0.55) + body * cv2.GaussianBlur(portrait, (0, 0), 1.7)
+    )
+
+
+def blue_suit(portrait: Picture) -> Picture:
+    """Return the portrait with a blue suit and in a cooler light."""
     hsv = cv2.cvtColor(portrait / 255, cv2.COLOR_BGR2HSV)
     rows = np.arange(512)[:, None]
     suit = (rows > 195) & (hsv[..., 1] > 0.45) & ((hsv[..., 0] < 30) | (hsv[..., 0] > 345))
@@ -139,10 +149,10 @@ def blue_suit(portrait: NDArray[np.float32]) -> NDArray[np.float32]:
     hsv[..., 1] = np.where(suit, 0.72 * hsv[..., 1], hsv[..., 1])
     hsv[..., 2] = np.where(suit, 0.80 * hsv[..., 2], hsv[..., 2])
     toned = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR) * 255
-    return toned * np.array([1.04, 0.98, 0.93], np.float32)
+    return float32(toned * np.array([1.04, 0.98, 0.93]))
 
 
-def background() -> NDArray[np.float32]:
+def background() -> Picture:
     """Return a calm gradient with soft discs of light, (480, 640, 3) BGR."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     down = (y / HEIGHT)[..., None]
@@ -150,7 +160,12 @@ def background() -> NDArray[np.float32]:
     for cx, cy, radius, gain in ((90, 70, 80, 14), (330, 40, 110, 12), (560, 120, 70, 14), (320, 330, 90, 10)):
         disc = np.clip((radius - np.hypot(x - cx, y - cy)) / 14, 0, 1)
         scene += gain * disc[..., None]
-    return scene
+    return float32(scene)
+
+
+def float32(values: object) -> Picture:
+    """Return an array as float32."""
+    return np.asarray(values, np.float32)
 
 
 def write(path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Engine, EngineSpec
+from streamer.faces.landmarks import HOG_TO_FACE
 from streamer.types import Detections
 
 OVERLAP = 0.3  # of two boxes with a larger IoU only the better one is kept
@@ -40,8 +41,6 @@ class HogDetector:
     """
 
     WINDOW = 80
-    # From dlib's box (brows to chin, tight) to the canonical one, in shares of the side: centre shift, width, height.
-    TO_FACE = (0.0, -0.06, 0.88, 1.14)
 
     def __init__(self, min_face: int = 80, threshold: float = 0.4) -> None:
         import dlib
@@ -65,8 +64,8 @@ class HogDetector:
             return Detections.empty()
         corners = np.array([(box.left(), box.top(), box.right() + 1, box.bottom() + 1) for box in found], np.float64)
         centre, side = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
-        centre = centre + side * self.TO_FACE[:2]
-        side = side * self.TO_FACE[2:]
+        centre = centre + side * HOG_TO_FACE[:2]
+        side = side * HOG_TO_FACE[2:]
         boxes = np.concatenate([centre - side / 2, centre + side / 2], axis=1) / self._scale
         scores = np.clip(0.5 + 0.25 * np.array(margins), 0, 1)
         return Detections(boxes.astype(np.float32), scores.astype(np.float32))

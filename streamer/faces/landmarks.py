@@ -52,9 +52,9 @@ class DlibLandmarker:
     def locate(self, image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Locate each face on its own; a box without area, not finite or outside the picture gives NaN."""
         found = np.full((len(boxes), 68, 2), np.nan, np.float32)
-        for points, box in zip(found, face_to_hog(boxes), strict=True):
-            if np.isfinite(box).all():
-                self._locate(image, np.floor(box + 0.5).astype(int), points)
+        rows = np.flatnonzero(np.isfinite(boxes).all(axis=1))
+        for row, box in zip(rows, np.floor(face_to_hog(boxes[rows]) + 0.5).astype(np.int64), strict=True):
+            self._locate(image, box, found[row])
         return found
 
     def _locate(self, image: NDArray[np.uint8], box: NDArray[np.int64], points: NDArray[np.float32]) -> None:
@@ -71,7 +71,7 @@ class DlibLandmarker:
 
 
 def face_to_hog(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn (N, 4) canonical face boxes into the squares that dlib's HOG detector would give, on which it was trained."""
+    """Turn (N, 4) canonical face boxes into the squares of dlib's HOG detector, which the predictor expects."""
     shift_x, shift_y, width, height = HOG_TO_FACE
     low, high = boxes[:, :2], boxes[:, 2:]
     side = np.sqrt((high - low).clip(0).prod(axis=1, keepdims=True) / (width * height))
@@ -80,7 +80,8 @@ def face_to_hog(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def installed_predictor() -> Path:
-    """Find the predictor file of the extra `dlib-landmarks`, without importing its package (it breaks on setuptools 82)."""
+    """Find the predictor file of the extra `dlib-landmarks`. Raises ModuleNotFoundError where it is not installed."""
+    # Importing the package fails with setuptools 82 and newer; its list of files is all that is needed.
     try:
         files: Iterable[metadata.PackagePath] = metadata.distribution("face_recognition_models").files or ()
     except metadata.PackageNotFoundError:

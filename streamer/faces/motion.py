@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.faces.boxes import centred
+
 # Lengths are in face sizes (square root of the box area); each row is cx, cy, width, height. Chosen on clips of moving
 # heads for the best overlap between the predicted box and the one found when the detector runs on every frame.
 JITTER = np.array([0.025, 0.025, 0.04, 0.04], np.float32)  # standard deviation of a detected box
@@ -12,6 +14,7 @@ ACCELERATION = np.array([3.0, 3.0, 1.5, 1.5], np.float32)  # noise density, size
 START_SPEED = np.array([3.0, 3.0, 0.5, 0.5], np.float32)  # standard deviation of a new face's speed, sizes / s
 TOP_SPEED = np.array([8.0, 8.0, 1.0, 1.0], np.float32)  # sizes / s
 DAMPING = 0.4  # s after which a face that is not seen has lost 63 % of its speed
+FARTHEST = 0.3  # largest standard deviation of a place: a face that is not seen is looked for near by
 MIN_SIDE = 1.0  # pixels
 
 
@@ -73,8 +76,8 @@ class Motion:
     def distances(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the (T, N) squared Mahalanobis distances between the centres and those of (N, 4) xyxy boxes."""
         centres = centred(boxes)[:, :2]
-        jitter = (JITTER[:2] * _sizes(self.state[0])) ** 2
-        variance = self.covariance[0, :, :2] + jitter
+        size = _sizes(self.state[0])
+        variance = np.minimum(self.covariance[0, :, :2], (FARTHEST * size) ** 2) + (JITTER[:2] * size) ** 2
         offset = centres[None] - self.state[0, :, None, :2]
         return np.asarray((offset**2 / variance[:, None]).sum(axis=2), np.float32)
 
@@ -91,12 +94,6 @@ class Motion:
         self.state[0, rows, 2:] = np.maximum(self.state[0, rows, 2:], MIN_SIDE)
         top = TOP_SPEED * _sizes(self.state[0, rows])
         self.state[1, rows] = np.clip(self.state[1, rows], -top, top)
-
-
-def centred(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn (N, 4) xyxy into (N, 4) centre x, centre y, width, height."""
-    low, high = boxes[:, :2], boxes[:, 2:]
-    return np.concatenate([(low + high) / 2, high - low], axis=1).astype(np.float32)
 
 
 def _sizes(position: NDArray[np.float32]) -> NDArray[np.float32]:

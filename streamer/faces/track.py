@@ -13,7 +13,8 @@ import dlib
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.faces.likeness import blend, describe
+from streamer.faces.boxes import areas, iou
+from streamer.faces.likeness import blend, describe, hidden
 from streamer.faces.motion import Motion
 from streamer.types import Detections, Face, Frame
 
@@ -43,7 +44,7 @@ class TrackerSettings:
     max_growth: float = 1.6
     likeness: float = 0.78
     trust: float = 0.15
-    forget: float = 1.5
+    forget: float = 2.0
     refresh: float = 0.5
 
     def __post_init__(self) -> None:
@@ -99,18 +100,17 @@ class Tracker:
                 setattr(self, name, getattr(self, name)[kept])
 
     def _detect(self, frame: Frame, detections: Detections) -> None:
-        looks = describe(frame.image, detections.boxes)
-        high = detections.scores >= self.settings.high_score
-        tracks, found = self._associate(frame.time, detections, looks, high)
-        self._correct(frame.time, tracks, found, detections, looks)
+        looks, veiled = describe(frame.image, detections.boxes), hidden(frame.image, detections.boxes)
+        tracks, found = self._associate(frame.time, detections, looks, veiled)
+        self._correct(frame.time, tracks, detections[found], looks[found], veiled[found])
         self._recheck(frame, tracks)
-        new = high.copy()
+        new = detections.scores >= self.settings.high_score
         new[found] = False
         self._spawn(frame.time, detections[new], looks[new])
         self._detection_time = frame.time
 
     def _associate(
-        self, now: float, detections: Detections, looks: NDArray[np.float32], high: NDArray[np.bool_]
+        self, now: float, detections: Detections, looks: NDArray[np.float32], veiled: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Pair tracks with detections: all with high scores first, what is left with low ones."""
         boxes = self._motion.boxes
@@ -118,11 +118,12 @@ class Tracker:
         distance = self._motion.distances(detections.boxes)
         likeness = self._looks @ looks.T
         near = (overlap >= self.settings.min_iou) | (distance <= self.settings.max_distance**2)
-        growth = np.abs(np.log(_areas(boxes)[:, None] / _areas(detections.boxes)[None])) / 2
-        alike = likeness + self.settings.trust * overlap >= self._asked(now)[:, None]
+        growth = np.abs(np.log(areas(boxes)[:, None] / areas(detections.boxes)[None])) / 2
+        alike = likeness + self.settings.trust * overlap >= self._asked(now)[:, None] * (1 - veiled)
         possible = near & alike & (growth <= np.log(self.settings.max_growth))
         # Every pair is worth more than nothing, so that a pair is given up only where it makes a better one possible.
         worth = 2 + overlap + np.exp(-distance / 2) + likeness
+        high = detections.scores >= self.settings.high_score
         low = alike & (overlap >= self.settings.min_iou_low)
         in_view = (self._seen >= self._detection_time)[:, None]
         pairs = []
@@ -145,25 +146,26 @@ class Tracker:
         self,
         now: float,
         tracks: NDArray[np.int64],
-        found: NDArray[np.int64],
         detections: Detections,
         looks: NDArray[np.float32],
+        veiled: NDArray[np.float32],
     ) -> None:
-        self._motion.correct(tracks, detections.boxes[found])
-        self._scores[tracks] = detections.scores[found]
+        self._motion.correct(tracks, detections.boxes)
+        self._scores[tracks] = detections.scores
         self._seen[tracks] = now
-        self._looks[tracks] = blend(self._looks[tracks], looks[found], self.settings.refresh)
+        # What is hidden now is still known from before.
+        share = self.settings.refresh * (1 - veiled[:, None]) ** 2
+        self._looks[tracks] = blend(self._looks[tracks], looks, share)
         self._confirm(tracks[self._ids[tracks] == 0])
 
     def _recheck(self, frame: Frame, tracks: NDArray[np.int64]) -> None:
         """Go on showing a missed face only where the picture still looks like it: not where it left or is hidden."""
         self._plausible[:] = True
         missed = np.setdiff1d(np.flatnonzero(self._ages(frame.time) <= self.settings.coast), tracks)
-        if not len(missed):
-            return
-        looks = describe(frame.image, self._motion.boxes[missed])
-        likeness = (self._looks[missed] * looks).sum(axis=1)
-        self._plausible[missed] = likeness >= self._asked(frame.time)[missed]
+        if len(missed):
+            boxes = self._motion.boxes[missed]
+            likeness = (self._looks[missed] * describe(frame.image, boxes)).sum(axis=1)
+            self._plausible[missed] = likeness >= self._asked(frame.time)[missed] * (1 - hidden(frame.image, boxes))
 
     def _spawn(self, now: float, detections: Detections, looks: NDArray[np.float32]) -> None:
         start, n = len(self._ids), len(detections)
@@ -204,19 +206,6 @@ def assign(worth: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.in
     chosen = np.array(dlib.max_cost_assignment(dlib.matrix(square.tolist())), np.int64)[: len(rows)]
     paired = square[np.arange(len(rows)), chosen] > 0
     return rows[paired], columns[chosen[paired]]
-
-
-def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the (T, N) intersection over union of (T, 4) and (N, 4) xyxy boxes, 0-1."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    union = _areas(a)[:, None] + _areas(b)[None] - shared
-    return np.asarray(shared / np.maximum(union, 1e-6), np.float32)
-
-
-def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(np.clip(boxes[:, 2:] - boxes[:, :2], 1e-3, None).prod(axis=1))
 
 
 def _inside(boxes: NDArray[np.float32], frame: Frame) -> NDArray[np.bool_]:

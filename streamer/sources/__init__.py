@@ -71,9 +71,11 @@ def open_source(
     return _from_path(text, period)
 
 
-def _from_url(url: str, timeout: float, retries: int | None) -> Source:
+def _from_url(text: str, timeout: float, retries: int | None) -> Source:
+    scheme, separator, rest = text.partition("://")
+    scheme = scheme.lower()  # FFmpeg knows them in lower case only
+    url = scheme + separator + rest
     name = redact(url)
-    scheme = url.partition("://")[0].lower()
     if scheme not in PORTS:
         raise SourceError(f"{name}: unknown kind of URL '{scheme}': expected {', '.join(PORTS)}")
     try:

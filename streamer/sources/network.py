@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 import socket
 import ssl
 from base64 import b64encode
@@ -130,7 +131,7 @@ def _authorization(parts: SplitResult, head: str) -> str:
             for key, quoted, bare in re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]*))', challenges["digest"])
         }
         realm, nonce = given.get("realm", ""), given.get("nonce", "")
-        once = ("00000001", "7f3a9c15", "auth") if "auth" in given.get("qop", "").split(",") else ()
+        once = ("00000001", secrets.token_hex(8), "auth") if "auth" in given.get("qop", "").split(",") else ()
         proof = _md5(_md5(user, realm, password), nonce, *once, _md5(method, target))
         fields = {"username": user, "realm": realm, "nonce": nonce, "uri": target, "response": proof}
         if "opaque" in given:

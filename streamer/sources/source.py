@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from enum import StrEnum
@@ -10,6 +11,8 @@ from threading import Event
 from typing import Protocol
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from streamer.types import Frame
 
@@ -84,6 +87,22 @@ def redact(url: str) -> str:
         return url
     address, mark, query = rest.partition("?")
     return scheme + separator + SECRET.sub(r"\1***", address.rpartition("@")[2] + mark + query)
+
+
+def read_on(capture: cv2.VideoCapture, attempts: int) -> tuple[NDArray[np.uint8] | None, int]:
+    """Return the next (H, W, 3) uint8 BGR picture, or None at the end, and how many reads failed before.
+
+    One broken packet fails one read though the next may be good; at the end all fail, at once. A read that fails after
+    more than a second ran into its deadline and is not repeated.
+    """
+    for failed in range(attempts):
+        asked = time.monotonic()
+        done, image = capture.read()
+        if done:
+            return image, failed  # type: ignore[return-value]
+        if time.monotonic() - asked > 1:
+            break
+    return None, attempts
 
 
 def frame_rate(capture: cv2.VideoCapture) -> float | None:

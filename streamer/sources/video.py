@@ -10,12 +10,12 @@ from threading import Event
 import cv2
 
 from streamer.sources.container import Promise, read_promise
-from streamer.sources.source import Report, SourceError, frame_count, frame_rate, reported
+from streamer.sources.source import Report, SourceError, frame_count, frame_rate, read_on, reported
 from streamer.types import Frame
 
 FALLBACK_PERIOD = 0.04  # s, for containers that state no rate
 LONGEST_STEP = 3600.0  # s; a time that jumps further is broken
-FAILURES_AT_END = 256  # reads that fail in a row: one broken packet fails one read, and what follows can be good
+FAILURES_AT_END = 2000  # reads; a damaged stretch of this many packets can be stepped over
 TEXT_ART = {b"ansi", b"xbin"}  # the codecs with which FFmpeg draws text files
 
 
@@ -46,17 +46,15 @@ class Video:
             self.fps, self.total = frame_rate(capture), frame_count(capture)
             if self.total and self.fps and promise.duration and promise.duration < 0.9 * self.total / self.fps:
                 self.total = round(promise.duration * self.fps)  # the header counts frames that an edit list hides
-            clock, index, failed, broken = _Clock(capture, self.fps), 0, 0, False
-            while failed < FAILURES_AT_END and not stop.is_set():
-                asked = time.monotonic()
-                done, image = capture.read()
+            clock, index, broken = _Clock(capture, self.fps), 0, False
+            while not stop.is_set():
+                image, failed = read_on(capture, FAILURES_AT_END)
                 captured_at = time.monotonic()
-                if done:
-                    broken |= failed > 0 and index > 0
-                    yield Frame(image, self.name, index, clock.tick(), captured_at)  # type: ignore[arg-type]
-                    index, failed = index + 1, 0
-                else:
-                    failed = FAILURES_AT_END if captured_at - asked > 1 else failed + 1  # slow: the server is gone
+                if image is None:
+                    break
+                broken |= failed > 0 and index > 0
+                yield Frame(image, self.name, index, clock.tick(), captured_at)
+                index += 1
         finally:
             capture.release()
         if not stop.is_set():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from streamer.config import load_config
 from tests.train.conftest import CLASSES, write_toy_set
 from train import report
 from train.__main__ import app
+from train.classifier import Classifier, open_classifier
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS
-from train.evaluate import Classifier, evaluate, open_classifier
+from train.evaluate import evaluate
 from train.fit import fit
 
 WriteConfig = Callable[..., Path]
@@ -31,7 +33,8 @@ def brightest_bar(images: np.ndarray) -> np.ndarray:
 
 
 def toy_classifier(path: Path, answer: Callable[[np.ndarray], np.ndarray] = brightest_bar) -> Classifier:
-    return Classifier("bars", EMOTIONS, answer, Data(path=path), Input(size=48))
+    infer = lambda images: {"probabilities": answer(images)}  # noqa: E731
+    return Classifier("bars", EMOTIONS, infer, Data(path=path), Input(size=48))
 
 
 def change(folder: Path, **columns: Callable[[list[object]], list[object]]) -> None:
@@ -71,7 +74,7 @@ def test_the_temperature_comes_from_the_validation_split(tmp_path: Path) -> None
 
 def test_a_classifier_of_other_classes_is_refused(tmp_path: Path) -> None:
     folder = write_toy_set(tmp_path / "set", {"public": 1})
-    classifier = Classifier("two", ("yes", "no"), brightest_bar, Data(path=folder), Input())
+    classifier = replace(toy_classifier(folder), name="two", labels=("yes", "no"))
     with pytest.raises(ValueError, match=r"two: answers \('yes', 'no'\)"):
         evaluate(classifier, "public")
 

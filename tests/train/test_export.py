@@ -19,13 +19,14 @@ from streamer.config import load_config
 from tests.train.conftest import write_toy_config
 from train import models
 from train.__main__ import app
+from train.classifier import open_network
 from train.config import TrainConfig
 from train.data import EMOTIONS
-from train.evaluate import open_network
-from train.export import Served, export
+from train.export import export
 from train.fit import fit
 from train.models import Output
 from train.rows import judged_rows
+from train.served import Served
 
 WriteConfig = Callable[..., Path]
 

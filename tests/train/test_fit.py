@@ -40,11 +40,11 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def test_a_short_run_through_the_command_line_learns_the_toy_classes(write_config: WriteConfig, tmp_path: Path) -> None:
-    path = write_config(phases=[{"epochs": 10, "size": 24}])
+    path = write_config(phases=[{"epochs": 12, "size": 24}], optimizer={"rate": 0.1, "batch": 8, "average": 0.9})
     result = CliRunner().invoke(app, ["fit", str(path)])
     assert result.exit_code == 0, result.output
     lines = [json.loads(line) for line in (tmp_path / "runs/toy/epochs.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in lines] == list(range(1, 11))
+    assert [line["epoch"] for line in lines] == list(range(1, 13))
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert lines[-1]["validation_accuracy"] > 0.8
 

@@ -1,4 +1,4 @@
-"""Rows as a network sees them: the region cut out of every picture, by the code that serves (`streamer.faces.regions`)."""
+"""Rows as a network sees them: the region cut out of each picture by the code that serves, `streamer.faces.regions`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from streamer.faces.regions import crop, face_square, region_box
 from train.config import Input
 from train.data import FaceSet
 from train.data.landmarks import locate
+from train.data.pictures import at_most
 
 # An aligned face: the eyes' distance in shares of the width of a 7:9 frame, their height in shares of the frame's.
 EYES_APART, EYES_DOWN, FRAME = 0.4, 0.36, 7 / 9
@@ -58,12 +59,14 @@ def recipe(seen: Input) -> Crop:
 def as_seen(rows: FaceSet, seen: Input, larger: float = 0.0, rng: np.random.Generator | None = None) -> FaceSet:
     """Cut the region out of every row's picture: images become (N, height, width, channels) uint8.
 
-    larger: cut so much more, as a share of the side, for random windows in training (`augment.crop`). rng: with the mode
-    'centre' the piece lies at a random place of the region, for training. Rows must be `located`; where nothing was
-    found the whole picture is cut. Raises ValueError where landmarks are needed and were never looked for.
+    larger: cut so much more, as a share of the side, for random windows in training (`augment.crop`). rng: with the
+    mode 'centre' the piece lies at a random place of the region, for training. Rows must be `located`; where nothing
+    was found the whole picture is cut. Raises ValueError where landmarks are needed and were never looked for.
     """
     if needs(seen) == "landmarks" and rows.landmarks is None:
-        raise ValueError(f"the region '{seen.region}' is cut by landmarks, and the rows have none: call `located` first")
+        raise ValueError(
+            f"the region '{seen.region}' is cut by landmarks, and the rows have none: call `located` first"
+        )
     height, width = (round(side * (1 + larger)) for side in seen.shape)
     offsets = np.full(len(rows), 0.5) if rng is None else rng.random(len(rows))
     cut = np.empty((len(rows), height, width, seen.channels), np.uint8)
@@ -83,7 +86,11 @@ def _picture_and_box(rows: FaceSet, row: int, seen: Input) -> tuple[NDArray[np.u
         picture, points = align(picture, points, seen.shape)
         box = None
     if seen.region != "face" or seen.face_box == "landmarks":
-        box = None if points is None or _is_aligned_face(seen) else region_box(points, seen.region, seen.margin, seen.eyes)
+        box = (
+            None
+            if points is None or _is_aligned_face(seen)
+            else region_box(points, seen.region, seen.margin, seen.eyes)
+        )
     elif seen.face_box == "detector" and box is not None and np.isfinite(box).all():
         box = face_square(box, seen.margin, seen.shift_y)
     else:
@@ -137,7 +144,8 @@ def align(
     a = (to_second - to_first) / (second - first)
     b = to_first - a * first
     matrix = np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
-    how = cv2.INTER_AREA if abs(a) < 1 else cv2.INTER_LINEAR
-    turned = cv2.warpAffine(picture, matrix, (width, height), flags=how, borderMode=cv2.BORDER_CONSTANT)
     moved = points @ matrix[:, :2].T + matrix[:, 2]
+    small = at_most(max(1, round(abs(a) * max(picture.shape[:2]))))(picture)  # averaged first: warping does not
+    matrix[:, :2] *= max(picture.shape[:2]) / max(small.shape[:2])
+    turned = cv2.warpAffine(small, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return np.asarray(turned, np.uint8).reshape(height, width, -1), moved.astype(np.float32)

@@ -1,0 +1,1 @@
+"""Presets of the analyzer, one YAML a use; `train/` holds one a training system."""

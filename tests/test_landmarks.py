@@ -1,0 +1,164 @@
+"""dlib's landmarks, where the extra is installed; and what is said where it is not."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from streamer.faces.boxes import iou
+from streamer.faces.detect import HogDetector
+from streamer.faces.landmarks import HOG_TO_FACE, DlibLandmarker, face_to_hog, installed_predictor
+
+FACE = np.array([[178, 63, 268, 176]], np.float32)  # of the astronaut
+
+
+@pytest.fixture(scope="module")
+def landmarker() -> DlibLandmarker:
+    try:
+        return DlibLandmarker()
+    except ModuleNotFoundError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> NDArray[np.uint8]:
+    data = pytest.importorskip("skimage.data")
+    return np.ascontiguousarray(data.astronaut()[..., ::-1])
+
+
+def test_landmarks_lie_on_the_features_of_the_face(landmarker: DlibLandmarker, astronaut: NDArray[np.uint8]) -> None:
+    points = landmarker.locate(astronaut, FACE)
+    assert points.shape == (1, 68, 2)
+    assert points.dtype == np.float32
+    # Seen by eye: the pupils, the tip of the nose, the middle of the mouth, the chin.
+    for feature, seen in (
+        (slice(36, 42), (202, 102)),
+        (slice(42, 48), (247, 103)),
+        (slice(30, 31), (221, 125)),
+        (slice(48, 68), (221, 144)),
+        (slice(8, 9), (221, 178)),
+    ):
+        np.testing.assert_allclose(points[0, feature].mean(axis=0), seen, atol=5)
+
+
+def test_landmarks_follow_the_face_and_not_the_picture_around_it(
+    landmarker: DlibLandmarker, astronaut: NDArray[np.uint8]
+) -> None:
+    moved = np.zeros((700, 900, 3), np.uint8)
+    moved[150:662, 300:812] = astronaut
+    points = landmarker.locate(astronaut, FACE)
+    np.testing.assert_array_equal(
+        landmarker.locate(moved, FACE + np.float32([300, 150, 300, 150])), points + [300, 150]
+    )
+    one_by_one = [landmarker.locate(astronaut, box[None])[0] for box in (FACE[0], FACE[0] + 4)]
+    np.testing.assert_array_equal(landmarker.locate(astronaut, np.stack([FACE[0], FACE[0] + 4])), one_by_one)
+
+
+def test_a_face_at_the_edge_of_the_picture_has_landmarks(
+    landmarker: DlibLandmarker, astronaut: NDArray[np.uint8]
+) -> None:
+    cut = np.ascontiguousarray(astronaut[80:, 190:])
+    points = landmarker.locate(cut, FACE - np.float32([190, 80, 190, 80]))
+    whole = landmarker.locate(astronaut, FACE) - [190, 80]
+    assert np.abs(points - whole).mean() < 12
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (10, 10, 10, 40),
+        (40, 40, 10, 10),
+        (np.nan, 0, 10, 10),
+        (0, 0, np.inf, 10),
+        (9000, 9000, 9100, 9100),
+        (-900, -900, -800, -800),
+    ],
+)
+def test_a_box_without_a_picture_gives_nan_and_leaves_the_others_alone(
+    landmarker: DlibLandmarker, astronaut: NDArray[np.uint8], box: tuple[float, ...]
+) -> None:
+    points = landmarker.locate(astronaut, np.array([box, FACE[0]], np.float32))
+    assert np.isnan(points[0]).all()
+    np.testing.assert_array_equal(points[1:], landmarker.locate(astronaut, FACE))
+
+
+def test_no_faces_have_no_landmarks(landmarker: DlibLandmarker, astronaut: NDArray[np.uint8]) -> None:
+    assert landmarker.locate(astronaut, np.zeros((0, 4), np.float32)).shape == (0, 68, 2)
+
+
+def test_the_map_between_the_boxes_goes_both_ways() -> None:
+    shift_x, shift_y, width, height = HOG_TO_FACE
+    hog = np.array([[100, 50, 180, 130], [0, 0, 20, 20]], np.float32)
+    side = (hog[:, 2] - hog[:, 0])[:, None]
+    centre = (hog[:, :2] + hog[:, 2:]) / 2 + side * [shift_x, shift_y]
+    half = side * [width, height] / 2
+    face = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+    np.testing.assert_allclose(face_to_hog(face), hog, atol=1e-4)
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "emotion-streamer\[dlib-landmarks\]"'):
+        DlibLandmarker()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"points\.dat: expected dlib's 68-point landmark predictor, found no file"
+    ):
+        DlibLandmarker(tmp_path / "points.dat")
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "points.dat"
+    path.write_bytes(b"not a predictor" * 100)
+    with pytest.raises(ValueError, match=r"points\.dat: expected dlib's 68-point landmark predictor"):
+        DlibLandmarker(path)
+
+
+def test_a_predictor_of_other_landmarks_is_refused(landmarker: DlibLandmarker) -> None:
+    other = installed_predictor().with_name("shape_predictor_5_face_landmarks.dat")
+    with pytest.raises(ValueError, match="expected a predictor of 68 landmarks, found one of 5"):
+        DlibLandmarker(other)
+
+
+@pytest.mark.data
+def test_boxes_of_another_detector_lose_little_accuracy(shared: Path, landmarker: DlibLandmarker) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = parquet.read_table(shared / "data/landmarks/ytf68.parquet", columns=["jpg", "points"])
+    detector = cv2.FaceDetectorYN.create(str(shared / "models/face_detection_yunet_2023mar.onnx"), "", (320, 320), 0.7)
+    errors = []
+    for row in rows.take(list(range(0, len(rows), len(rows) // 60))).to_pylist():
+        image = cv2.imdecode(np.frombuffer(row["jpg"], np.uint8), cv2.IMREAD_COLOR)
+        truth = np.array(row["points"]).reshape(68, 2)
+        detector.setInputSize(image.shape[1::-1])
+        found = detector.detect(image)[1]
+        if found is not None:
+            box = np.concatenate([found[:1, :2], found[:1, :2] + found[:1, 2:4]], axis=1)
+            points = landmarker.locate(image, box)[0]
+            eyes = np.linalg.norm(truth[36:42].mean(axis=0) - truth[42:48].mean(axis=0))
+            errors.append(np.linalg.norm(points - truth, axis=1).mean() / eyes)
+    assert len(errors) > 50
+    assert np.median(errors) < 0.1
+
+
+@pytest.mark.data
+def test_hog_boxes_become_boxes_like_those_of_yunet(shared: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = parquet.read_table(shared / "data/faces/lfw.parquet", columns=["jpg"]).slice(0, 60).to_pylist()
+    yunet = cv2.FaceDetectorYN.create(str(shared / "models/face_detection_yunet_2023mar.onnx"), "", (320, 320), 0.7)
+    hog, overlaps = HogDetector(min_face=60), []
+    for row in rows:
+        image = cv2.imdecode(np.frombuffer(row["jpg"], np.uint8), cv2.IMREAD_COLOR)
+        yunet.setInputSize(image.shape[1::-1])
+        found, own = yunet.detect(image)[1], hog.detect([image])[0]
+        if found is not None and len(own):
+            box = np.concatenate([found[:1, :2], found[:1, :2] + found[:1, 2:4]], axis=1)
+            overlaps.append(iou(own.boxes[:1], box)[0, 0])
+    assert len(overlaps) > 40
+    assert np.median(overlaps) > 0.7

@@ -1,0 +1,141 @@
+"""Anything that can be judged: a checkpoint, a configuration's run or an engine file, opened as one `Classifier`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from engines import BACKENDS, EngineSpec, Outputs, load_engine
+from streamer.config import Section, check_config, load_config
+from train.checkpoint import classes_of, load, restore
+from train.config import Data, Input, TrainConfig
+from train.models.classic import FEATURES, build_classic
+from train.processes import first_device
+from train.rows import cut, training_rows
+from train.served import Served, answer
+
+YAML = {".yaml", ".yml"}
+
+
+class Judged(Section):
+    """Say which rows an engine file is judged on; `--set` overrides its keys."""
+
+    data: Data
+    input: Input
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Answer (N, H, W, C) uint8 pictures, and know the data to be judged on.
+
+    infer: gives 'probabilities' (N, classes) and, where there are, 'features', 'cam' and 'attention'. made: model, rule
+    (of the updates) and init, where they are known. timed: whether it runs as it is served, so that its time says
+    something. size: bytes of the artefact. epochs: the figures of each epoch of its training, where they are known.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    infer: Callable[[NDArray[np.uint8]], Outputs]
+    data: Data
+    input: Input
+    made: Mapping[str, Any] = field(default_factory=dict)
+    timed: bool = False
+    size: int | None = None
+    epochs: Sequence[Mapping[str, Any]] = ()
+
+    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return (N, classes) probabilities."""
+        return self.infer(images)["probabilities"]
+
+
+def open_classifier(source: Path, overrides: Sequence[str] = ()) -> Classifier:
+    """Open a checkpoint (`.pt`), the checkpoint of a configuration's run (`.yaml`) or an engine file.
+
+    A configuration of a hand-made baseline is fitted here. Raises ValueError or OSError with one line where the file is
+    none of these or does not fit.
+    """
+    if source.suffix in BACKENDS:
+        return _open_engine(source, overrides)
+    if source.suffix in YAML and (config := load_config(TrainConfig, source, overrides)).model.name in FEATURES:
+        return fit_classic(config)
+    config, checkpoint = read_run(source, overrides)
+    served = Served([restore(source, checkpoint, config)], flip=config.serve.flip).to(first_device())
+    return Classifier(
+        name=config.name,
+        labels=classes_of(checkpoint),
+        infer=lambda images: answer(served, images),
+        data=config.data,
+        input=config.input,
+        made=made_by(config.model_dump(mode="json")),
+        epochs=checkpoint.get("epochs", ()),
+    )
+
+
+def open_network(source: Path, overrides: Sequence[str] = ()) -> tuple[TrainConfig, tuple[str, ...], nn.Module]:
+    """Build the averaged network of a checkpoint or a configuration's run, on the CPU; return it with its labels.
+
+    Raises FileNotFoundError where nothing was trained yet, ValueError where the weights do not fit.
+    """
+    config, checkpoint = read_run(source, overrides)
+    return config, classes_of(checkpoint), restore(source, checkpoint, config)
+
+
+def read_run(source: Path, overrides: Sequence[str] = ()) -> tuple[TrainConfig, dict[str, Any]]:
+    """Read the checkpoint of a run, given by itself or by its configuration, and the configuration to use it with."""
+    if source.suffix in YAML:
+        config = load_config(TrainConfig, source, overrides)
+        return config, load(config.runs / config.name / "checkpoint.pt")
+    if source.suffix != ".pt":
+        kinds = f"a configuration (.yaml), a checkpoint (.pt) or a model ({', '.join(BACKENDS)})"
+        raise ValueError(f"{source}: expected {kinds}")
+    checkpoint = load(source)
+    return check_config(TrainConfig, checkpoint["config"], overrides, str(source)), checkpoint
+
+
+def made_by(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of a configuration's plain values what tells runs apart."""
+    rule, model = config.get("optimizer", {}).get("rule"), config.get("model", {}).get("name")
+    return {"model": model, "rule": rule, "init": bool(config.get("init")), "seed": config.get("seed")}
+
+
+def _open_engine(source: Path, overrides: Sequence[str]) -> Classifier:
+    engine = load_engine(source, "expression")
+    spec = engine.spec
+    judged = check_config(Judged, _judged_by(spec), overrides, str(source))
+    return Classifier(
+        name=spec.name,
+        labels=spec.labels,
+        infer=engine.infer,
+        data=judged.data,
+        input=judged.input,
+        made=made_by({"seed": spec.training.get("seed"), **spec.training.get("config", {})}),
+        timed=True,
+        size=source.stat().st_size,
+    )
+
+
+def fit_classic(config: TrainConfig) -> Classifier:
+    """Fit a hand-made baseline to its training rows."""
+    rows, _ = training_rows(config)
+    machine = build_classic(config.model.name, config.model.args, config.seed).fit(cut(rows, config, 0))
+    return Classifier(
+        name=config.name,
+        labels=rows.classes,
+        infer=lambda images: {"probabilities": machine(images)},
+        data=config.data,
+        input=config.input,
+        made=made_by(config.model_dump(mode="json")),
+    )
+
+
+def _judged_by(spec: EngineSpec) -> dict[str, object]:
+    if spec.height is None or spec.width is None:
+        raise ValueError(f"{spec.name}: expected a fixed input size to evaluate, found any")
+    seen = {"size": spec.height, "width": spec.width, "channels": spec.channels, **spec.crop.model_dump()}
+    return {"data": dict(spec.training.get("data", {})), "input": {**spec.training.get("input", {}), **seen}}

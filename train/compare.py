@@ -1,0 +1,148 @@
+"""Set runs side by side with the figures of the papers: one table, and the curves of their training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from train.classifier import open_classifier
+from train.evaluate import evaluate
+from train.report import table, to_json
+
+PAPERS = Path(__file__).with_name("papers.yaml")
+HEAD = ("run", "data", "rows", "n", "accuracy", "95 % interval or deviation", "macro F1", "ms", "paper", "difference")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Hold what a paper reports for a run like this: accuracy in percent and where it stands."""
+
+    paper: str
+    where: str
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """Hold a run as `report.json` or `repeats.json` tell it, and the figures of its epochs where they are known."""
+
+    values: Mapping[str, Any]
+    epochs: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def name(self) -> str:
+        """Return the run's name."""
+        return str(self.values["name"])
+
+    def traits(self) -> dict[str, Any]:
+        """Return what an entry of `papers.yaml` may ask for."""
+        seen = {key: self.values["input"][key] for key in ("region", "mode")}
+        return {"set": self.values["data"], "labels": self.values["labels"], **seen, **self.values["made"]}
+
+
+def open_run(source: Path, split: str | None, overrides: Sequence[str] = ()) -> Run:
+    """Read a report or repeats, given as file or folder; judge anything else on a split (its validation split).
+
+    Raises FileNotFoundError where a folder holds neither.
+    """
+    if source.is_dir():
+        known = [source / name for name in ("report.json", "repeats.json") if (source / name).is_file()]
+        if not known:
+            raise FileNotFoundError(f"{source}: expected report.json or repeats.json in this folder, found neither")
+        source = known[0]
+    if source.suffix == ".json":
+        return Run(json.loads(source.read_text(encoding="utf-8")))
+    classifier = open_classifier(source, overrides)
+    return Run(to_json(evaluate(classifier, split or classifier.data.validation)), classifier.epochs)
+
+
+def reference(run: Run) -> Figure | None:
+    """Return the papers' figure for a run like this, or None."""
+    traits = run.traits()
+    for entry in yaml.safe_load(PAPERS.read_text(encoding="utf-8")):
+        figure = Figure(entry.pop("paper"), entry.pop("where"), entry.pop("accuracy"))
+        if all(_fits(traits.get(key), wanted) for key, wanted in entry.items()):
+            return figure
+    return None
+
+
+def _fits(found: Any, wanted: Any) -> bool:
+    return found in wanted if isinstance(wanted, list) else found == wanted
+
+
+def rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
+    """Return the cells of every run: one line for each choice of rows, one for repeated runs."""
+    cells = []
+    for run in runs:
+        figure = reference(run)
+        if "mean" in run.values:
+            spread = f"± {100 * run.values['deviation']:.2f} of {len(run.values['runs'])}"
+            mean = float(run.values["mean"])
+            cells.append(_cells(run, "", "", mean, spread, "", figure))
+            continue
+        for name, scores in run.values["scores"].items():
+            low, high = scores["interval"]
+            spread = f"{100 * low:.2f}-{100 * high:.2f}"
+            rows = f"{scores['rows']:,}"
+            cells.append(_cells(run, name, rows, scores["accuracy"], spread, f"{scores['macro_f1']:.3f}", figure))
+    return cells
+
+
+def _cells(
+    run: Run, name: str, count: str, accuracy: float, spread: str, macro_f1: str, figure: Figure | None
+) -> tuple[str, ...]:
+    milliseconds = run.values.get("milliseconds")
+    return (
+        run.name,
+        f"{run.values['data']} {run.values.get('split', '')}".strip(),
+        name,
+        count,
+        f"{100 * accuracy:.2f}",
+        spread,
+        macro_f1,
+        f"{milliseconds:.2f}" if milliseconds else "",
+        f"{figure.accuracy:.2f} ({figure.paper}, {figure.where})" if figure else "",
+        f"{100 * accuracy - figure.accuracy:+.2f}" if figure else "",
+    )
+
+
+def write(runs: Sequence[Run], folder: Path) -> None:
+    """Write `compare.md` and, where epochs are known, `curves.png`. Raises OSError where it cannot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = f"# Runs and papers\n\nAccuracy in percent.\n\n{table(HEAD, rows(runs))}\n"
+    known = [run for run in runs if run.epochs]
+    if known:
+        draw_curves(known, folder / "curves.png")
+        text += "\n![loss and validation accuracy by epoch](curves.png)\n"
+    (folder / "compare.md").write_text(text, encoding="utf-8")
+
+
+def draw_curves(runs: Sequence[Run], path: Path) -> None:
+    """Draw training loss and validation accuracy of every run over its epochs (Rao & Li, Fig. 2 and 4)."""
+    from matplotlib.figure import Figure as Canvas
+
+    canvas = Canvas(figsize=(11, 4.5), layout="constrained")
+    for position, key in enumerate(("loss", "validation_accuracy"), start=1):
+        axes = canvas.add_subplot(1, 2, position, xlabel="epoch", ylabel=key.replace("_", " "))
+        for run in runs:
+            lines = [line for line in run.epochs if key in line]
+            rule = run.values["made"].get("rule")
+            axes.plot(range(1, len(lines) + 1), [line[key] for line in lines], label=f"{run.name} ({rule})")
+        axes.legend(fontsize="small")
+    canvas.savefig(path, dpi=100)
+
+
+def show(runs: Sequence[Run]) -> None:
+    """Print the table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(*HEAD, title="accuracy in percent")
+    for cells in rows(runs):
+        shown.add_row(*cells)
+    Console().print(shown)

@@ -1,0 +1,93 @@
+"""The configuration of one training run of a face detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from streamer.config import Section
+from train.config import Optimizer, Phase
+
+
+class DetectorData(Section):
+    """Say where the sources and the teacher lie, and where the labelled pictures are kept.
+
+    root: the folder with `data/faces`, `data/fer`, `data/landmarks`, `media/masks`, `media/photos/groups`. teacher: the
+    ONNX file of YuNet. cache: one npz, made on the first use. most: pictures a source, evenly chosen; 0 takes all.
+    """
+
+    root: Path = Path("../shared")
+    teacher: Path = Path("../shared/models/face_detection_yunet_2023mar.onnx")
+    cache: Path = Path("data/cache/detector.npz")
+    most: int = Field(0, ge=0)
+
+
+class Scenes(Section):
+    """Bound the random scenes that are trained on; sizes in pixels of the scene, the rest are shares of all scenes.
+
+    smallest, largest: longer side of a face. degrees: of rotation. occlude: share of faces that get something over mouth,
+    eyes or one side. blur, noise, jpeg, dark: share of scenes with the flaw.
+    """
+
+    smallest: float = Field(8, gt=0)
+    largest: float = Field(400, gt=0)
+    degrees: float = Field(45, ge=0, le=180)
+    occlude: float = Field(0.2, ge=0, le=1)
+    blur: float = Field(0.2, ge=0, le=1)
+    noise: float = Field(0.25, ge=0, le=1)
+    jpeg: float = Field(0.2, ge=0, le=1)
+    dark: float = Field(0.2, ge=0, le=1)
+
+
+class Architecture(Section):
+    """Set the widths of `train.models.detector`: the stem and the three levels of strides 8, 16 and 32."""
+
+    name: Literal["detector"] = "detector"
+    stem: PositiveInt = 24
+    widths: tuple[PositiveInt, PositiveInt, PositiveInt] = (48, 80, 96)
+    blocks: tuple[int, int, int] = (2, 3, 2)
+    pyramid: PositiveInt = 48
+
+
+class Losses(Section):
+    """Weigh the parts of the loss against the score's, which counts 1."""
+
+    box: float = Field(2.0, ge=0)
+    points: float = Field(0.5, ge=0)
+
+
+class DetectorConfig(Section):
+    """Describe a run from sources to artefact.
+
+    task: what tells this configuration from that of an expression network. steps: batches an epoch; scenes are drawn
+    anew in each. phases: scenes of growing side. workers: processes that draw scenes; 0 draws them in the trainer.
+    """
+
+    task: Literal["detection"]
+    name: str
+    seed: int = 1
+    precision: Literal["auto", "f32", "bf16"] = "f32"
+    steps: PositiveInt = 250
+    workers: int = Field(0, ge=0)
+    data: DetectorData = DetectorData()
+    scenes: Scenes = Scenes()
+    model: Architecture = Architecture()
+    losses: Losses = Losses()
+    optimizer: Optimizer = Optimizer(rule="adam", rate=2e-3, batch=16, weight_decay=1e-3)
+    phases: tuple[Phase, ...] = Field(min_length=1)
+    runs: Path = Path("runs")
+
+    @property
+    def epochs(self) -> int:
+        """Count the epochs of all phases."""
+        return sum(phase.epochs for phase in self.phases)
+
+    def size_at(self, epoch: int) -> int:
+        """Return the side of the scenes of an epoch, counted from 0."""
+        for phase in self.phases:
+            if epoch < phase.epochs:
+                return phase.size
+            epoch -= phase.epochs
+        raise ValueError(f"epoch {epoch} lies behind the last phase")
