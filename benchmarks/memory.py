@@ -38,16 +38,20 @@ def main() -> None:
     source.live = False  # every frame counts: the source waits for the pipeline
     threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
     at: dict[int, float] = {}
-    with tempfile.TemporaryDirectory() as folder, LogSink(Path(folder) / "log.jsonl", {}) as log:
-        with build_pipeline(Config(), [source], Metrics()) as results:
-            for done, result in enumerate(results, 1):
-                draw(result)
-                log.write(result, None)
-                if done % (count // 10) == 0:
-                    at[done] = resident()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LogSink(Path(folder) / "log.jsonl") as log,
+        build_pipeline(Config(), [source], Metrics()) as results,
+    ):
+        for done, result in enumerate(results, 1):
+            draw(result)
+            log.write(result)
+            if done % (count // 10) == 0:
+                at[done] = resident()
     rows = [{"frames": done, "resident MB": round(size, 2)} for done, size in at.items()]
     grown = at[count] - at[count // 2]
-    left = f"{threading.active_count() - threads} threads and {len(os.listdir('/proc/self/fd')) - descriptors} descriptors left"
+    threads, descriptors = threading.active_count() - threads, len(os.listdir("/proc/self/fd")) - descriptors
+    left = f"{threads} threads and {descriptors} descriptors left"
     report.write("memory", "Memory over a long run", rows, f"Growth over the second half: {grown:.2f} MB; {left}.")
 
 

@@ -18,7 +18,8 @@ def machine() -> str:
     """Name processor, cores and Python."""
     info = Path("/proc/cpuinfo")
     names = {line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")}
-    return f"{', '.join(sorted(names)) or platform.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    processor = ", ".join(sorted(names)) or platform.processor()
+    return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def write(name: str, title: str, rows: Sequence[Mapping[str, Any]], notes: str = "") -> None:

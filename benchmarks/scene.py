@@ -17,7 +17,7 @@ from streamer.types import Frame
 
 
 def scene(width: int, height: int, count: int) -> list[NDArray[np.uint8]]:
-    """Draw `count` different (height, width, 3) BGR pictures; each quarter shows the portrait drifting on its own path."""
+    """Draw `count` different (height, width, 3) BGR pictures; in each quarter the portrait drifts on its own path."""
     from skimage.data import astronaut
 
     portrait = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR)

@@ -1,8 +1,8 @@
 """Compiled models behind one protocol. A backend is one class; the artefact's suffix chooses it.
 
-    Engine (protocol) <- OpenVinoEngine  .onnx .xml   CPU
-                      <- TorchEngine     .pt2         CPU, CUDA (TensorRT where it can be built)
-                      <- FakeEngine      -            tests
+Engine (protocol) <- OpenVinoEngine  .onnx .xml   CPU
+                  <- TorchEngine     .pt2         CPU, CUDA (TensorRT where it can be built)
+                  <- FakeEngine      -            tests
 """
 
 from __future__ import annotations
@@ -86,7 +86,9 @@ def _warm_up(engine: Engine) -> None:
         outputs = engine.infer(np.zeros((1, height, width, engine.spec.channels), np.uint8))
         missing = set(engine.spec.outputs) - set(outputs)
         if missing:
-            raise ValueError(f"{engine.spec.name}: the spec promises the output {sorted(missing)}, the graph has {sorted(outputs)}")
+            raise ValueError(
+                f"{engine.spec.name}: the spec promises the output {sorted(missing)}, the graph has {sorted(outputs)}"
+            )
 
 
 def check_batch(batch: NDArray[np.uint8], spec: EngineSpec) -> None:

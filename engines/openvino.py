@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# OpenVINO reports its own import over the network, from a thread that it leaves behind; with its telemetry package out of
-# reach it does not. A tool that watches faces calls nobody.
+# OpenVINO reports its own import over the network, from a thread that it leaves behind; with its telemetry package out
+# of reach it does not. A tool that watches faces calls nobody.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino as ov  # noqa: E402
@@ -18,7 +18,11 @@ from openvino.preprocess import PrePostProcessor  # noqa: E402
 
 from engines import EngineSpec, Outputs, check_batch  # noqa: E402
 
-PRECISIONS = {"f32": "f32", "bf16": "bf16", "int8": "f32"}  # an int8 file keeps its quantised layers, the rest runs in f32
+PRECISIONS = {
+    "f32": "f32",
+    "bf16": "bf16",
+    "int8": "f32",
+}  # an int8 file keeps its quantised layers, the rest runs in f32
 LARGEST_BATCH = 32
 
 
@@ -46,8 +50,14 @@ class OpenVinoEngine:
     def infer(self, batch: NDArray[np.uint8]) -> Outputs:
         """Run the batch in pieces of at most 32 pictures."""
         check_batch(batch, self.spec)
-        pieces = [self._run(batch[start : start + LARGEST_BATCH]) for start in range(0, max(len(batch), 1), LARGEST_BATCH)]
-        return pieces[0] if len(pieces) == 1 else {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+        pieces = [
+            self._run(batch[start : start + LARGEST_BATCH]) for start in range(0, max(len(batch), 1), LARGEST_BATCH)
+        ]
+        return (
+            pieces[0]
+            if len(pieces) == 1
+            else {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+        )
 
     def _run(self, batch: NDArray[np.uint8]) -> Outputs:
         if not len(batch):
@@ -75,11 +85,13 @@ def _spec_text(model: Any, path: Path) -> str:
     for place in (["framework", "spec"], ["spec"]):
         if model.has_rt_info(place):
             return str(model.get_rt_info(place).astype(str))
-    raise ValueError(f"{path}: carries no spec; a model from elsewhere needs one, ours are written by `python -m train export`")
+    raise ValueError(
+        f"{path}: carries no spec; a model from elsewhere needs one, ours are written by `python -m train export`"
+    )
 
 
 def _take_uint8_pictures(model: Any, spec: EngineSpec) -> Any:
-    """Put cast and layout of a float NCHW network into the graph, and free the batch (and, without a size, the picture)."""
+    """Put cast and layout of a float NCHW network into the graph; free the batch, and the size where the spec does."""
     if model.input(0).get_element_type() != ov.Type.u8:
         steps = PrePostProcessor(model)
         steps.input(0).tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))

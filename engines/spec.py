@@ -25,9 +25,9 @@ class Crop(Strict):
     """
 
     region: str = "face"
-    margin: float = Field(0.0, ge=-0.5, le=1.0)
-    shift_y: float = Field(0.0, ge=-0.5, le=0.5)
-    padding: int = Field(0, ge=0, le=255)
+    margin: float = Field(default=0.0, ge=-0.5, le=1.0)
+    shift_y: float = Field(default=0.0, ge=-0.5, le=0.5)
+    padding: int = Field(default=0, ge=0, le=255)
     mode: Literal["pad", "centre"] = "pad"
     eyes: Literal["both", "paper"] = "both"
 

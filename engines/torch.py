@@ -48,7 +48,9 @@ class TorchEngine:
         enabled = self._dtype != torch.float32
         with torch.inference_mode(), torch.autocast(self._device.type, dtype=self._dtype, enabled=enabled):
             outputs = self._module(pictures)
-        return {name: value.float().cpu().numpy().copy() for name, value in zip(self.spec.outputs, outputs, strict=True)}
+        return {
+            name: value.float().cpu().numpy().copy() for name, value in zip(self.spec.outputs, outputs, strict=True)
+        }
 
     def close(self) -> None:
         """Release the network."""

@@ -37,10 +37,13 @@ def run(
     ],
     config: Annotated[str | None, typer.Option(help="YAML file, or the name of a preset.", show_default=False)] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key: `--set detector.min_face=60`.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one key: `--set detector.min_face=60`."),
     ] = None,
     video: Annotated[Path | None, typer.Option(help="Write the annotated video: out.mp4.", show_default=False)] = None,
-    log: Annotated[Path | None, typer.Option(help="Write one JSON line a frame: out.jsonl.", show_default=False)] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Write one JSON line a frame: out.jsonl.", show_default=False)
+    ] = None,
     summary: Annotated[Path | None, typer.Option(help="Write the totals: summary.json.", show_default=False)] = None,
     window: Annotated[bool, typer.Option("--window", help="Show the result; needs the extra `window`.")] = False,
 ) -> None:

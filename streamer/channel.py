@@ -63,7 +63,7 @@ class Channel(Generic[T]):
             self._wait(lambda: sender not in self._slots)
 
     def take(self, timeout: float | None = None) -> list[T] | None:
-        """Empty all slots at once, at most one put a sender; [] after `timeout` seconds, None when all senders closed."""
+        """Empty all slots at once, at most one put a sender; [] after `timeout` seconds, None when all have closed."""
         with self._condition:
             self._wait(lambda: bool(self._slots) or not self._senders, timeout)
             if not self._slots:

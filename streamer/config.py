@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator, with_config
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+    with_config,
+)
 
 from streamer.emotion import ExpressionSettings
 from streamer.faces.track import TrackerSettings
@@ -34,9 +43,9 @@ class DetectorConfig(Section):
 
     kind: Literal["hog", "yunet"] = "hog"
     model: Path | None = None
-    sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$")
+    sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
     min_face: PositiveInt = 80
-    threshold: float = Field(0.4, ge=0, le=1)
+    threshold: float = Field(default=0.4, ge=0, le=1)
     precision: Precision = "auto"
 
     @model_validator(mode="after")
@@ -50,7 +59,7 @@ class ClassifierConfig(Section):
     """Choose the expression network: a file, or `zoo/NAME` for a shipped one."""
 
     model: Path = Path("zoo/face.onnx")
-    sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$")
+    sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
     precision: Precision = "auto"
 
 
@@ -67,8 +76,8 @@ class SourceConfig(Section):
     width, height, fps: what a webcam is asked for.
     """
 
-    timeout: float = Field(3.0, gt=0, le=10)
-    retries: int | None = Field(None, ge=0)
+    timeout: float = Field(default=3.0, gt=0, le=10)
+    retries: int | None = Field(default=None, ge=0)
     period: PositiveFloat = 1.0
     width: PositiveInt | None = None
     height: PositiveInt | None = None
@@ -78,7 +87,7 @@ class SourceConfig(Section):
 class MetricsConfig(Section):
     """Serve Prometheus metrics where a port is given."""
 
-    port: int | None = Field(None, ge=1, le=65535)
+    port: int | None = Field(default=None, ge=1, le=65535)
     address: str = "127.0.0.1"
 
 

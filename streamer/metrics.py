@@ -32,17 +32,23 @@ class Metrics:
         self.frames = self._counter("streamer_frames", "Frames captured")
         self.dropped = self._counter("streamer_frames_dropped", "Live frames replaced by newer ones")
         self.results = self._counter("streamer_results", "Frames analysed")
-        self.fresh = self._counter("streamer_results_fresh", "Results whose faces were detected and classified just now")
+        self.fresh = self._counter(
+            "streamer_results_fresh", "Results whose faces were detected and classified just now"
+        )
         self.tracks = self._counter("streamer_tracks", "Faces followed so far")
         self.detections = self._counter("streamer_detections", "Results with a detection of their own")
         self.classifications = self._counter("streamer_classifications", "Faces classified")
         self.retries = self._counter("streamer_source_retries", "Times a source was lost and tried again")
         self.faces = Gauge("streamer_faces", "Faces in the newest result", stream, registry=self.registry)
-        self.state = Gauge("streamer_source_state", "1 for the state a source is in", ["stream", "state"], registry=self.registry)
+        self.state = Gauge(
+            "streamer_source_state", "1 for the state a source is in", ["stream", "state"], registry=self.registry
+        )
         self.latency = Histogram(
             "streamer_latency_seconds", "From capture to result", stream, buckets=SECONDS, registry=self.registry
         )
-        self.stages = Histogram("streamer_stage_seconds", "One call of a stage", ["stage"], buckets=SECONDS, registry=self.registry)
+        self.stages = Histogram(
+            "streamer_stage_seconds", "One call of a stage", ["stage"], buckets=SECONDS, registry=self.registry
+        )
         self.states: dict[str, State] = {}
         self.quantiles: dict[str, Quantiles] = {}
         self._known: dict[str, set[int]] = {}
@@ -56,7 +62,9 @@ class Metrics:
         try:
             self._server = start_http_server(port, address, self.registry)
         except OSError as error:
-            raise OSError(f"metrics.port: {address}:{port} cannot be opened ({error.strerror}); choose another port") from error
+            raise OSError(
+                f"metrics.port: {address}:{port} cannot be opened ({error.strerror}); choose another port"
+            ) from error
         log.info("metrics on http://%s:%d/metrics", address, port)
 
     def close(self) -> None:
@@ -91,7 +99,9 @@ class Metrics:
         self.classifications.labels(stream).inc(sum(at == now for at in read))
         self.detections.labels(stream).inc(any(face.detected_time == now for face in result.faces))
         fresh = len(read) == len(result.faces) and all(now - at <= CLASSIFIED_WITHIN for at in read)
-        self.fresh.labels(stream).inc(fresh and all(now - face.detected_time <= DETECTED_WITHIN for face in result.faces))
+        self.fresh.labels(stream).inc(
+            fresh and all(now - face.detected_time <= DETECTED_WITHIN for face in result.faces)
+        )
 
     def record_totals(self, stream: str, *, captured: int, dropped: int) -> None:
         """Raise the counters that a capture thread keeps to their newest values."""

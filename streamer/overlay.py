@@ -158,7 +158,8 @@ def _wordings(face: Face, small: bool) -> list[tuple[str, ...]]:
     label = expression.label
     wordings: list[tuple[str, ...]] = [(badge, label), (badge, label[:3])]
     if not small and label in expression.probabilities:  # the confidence of 'uncertain' is that of another label
-        wordings.insert(0, (badge, label, f"{100 * expression.confidence:.0f}%"))
+        percent = f"{100 * expression.confidence:.0f}%" if expression.confidence < 0.995 else ">99%"  # never all sure
+        wordings.insert(0, (badge, label, percent))
         if expression.region != "face":
             wordings.insert(0, (*wordings[0], f"by {expression.region}"))
     return wordings

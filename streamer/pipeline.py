@@ -119,7 +119,9 @@ class Pipeline:
             self._frames.close("pipeline")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
         for channel in (self._frames, self._perceived, self._expressed):
             channel.cancel()
@@ -197,7 +199,7 @@ class Pipeline:
             function(*args)
         except Cancelled:
             pass
-        except BaseException as error:  # noqa: BLE001 - the one broad except: it hands the error to the caller
+        except BaseException as error:  # the one broad except: it hands the error to the caller
             if self._error is None:
                 self._error = error
             for channel in (self._frames, self._perceived, self._expressed):

@@ -20,9 +20,9 @@ from streamer.config import Config
 from streamer.metrics import Metrics
 from streamer.overlay import draw
 from streamer.pipeline import Pipeline, unique_names
-from streamer.sinks import Sink
+from streamer.sinks import PerStream, Sink
 from streamer.sinks.log import LogSink
-from streamer.sinks.video import video_sink
+from streamer.sinks.video import VideoSink, video_sink
 from streamer.sinks.window import WindowSink
 from streamer.sources import Source, State, open_source
 from streamer.status import Status
@@ -72,8 +72,9 @@ def run(config: Config, names: Sequence[str], outputs: Outputs) -> int:
     print_summary(report, console)
     if outputs.summary:
         write_summary(report, outputs.summary)
-    for stream, failure in pipeline.failures.items():
-        console.print(f"[bold red]failed[/] {stream}: {failure}", soft_wrap=True)
+    if len(sources) == 1:
+        for failure in pipeline.failures.values():
+            console.print(f"streamer: {failure}", style="yellow", markup=False, soft_wrap=True)
     return 128 + received[0] if received else int(bool(pipeline.failures))
 
 
@@ -113,7 +114,8 @@ def _pictures(stack: ExitStack, outputs: Outputs, sources: Sequence[Source]) -> 
     """Open the sinks that show pictures."""
     sinks: list[Sink] = []
     if outputs.video:
-        sinks.append(stack.enter_context(video_sink(outputs.video, sources)))
+        video: VideoSink | PerStream = stack.enter_context(video_sink(outputs.video, sources))
+        sinks.append(video)
     if outputs.window:
         sinks.append(stack.enter_context(WindowSink("streamer")))
     return sinks

@@ -8,12 +8,20 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from streamer.sources import Source, State
 from streamer.types import Result
 
-WORTH_TELLING = (State.STALLED, State.RETRYING, State.FAILED)
+WORTH_TELLING = (State.STALLED, State.RETRYING)
 SHOW_EVERY = 0.25  # seconds between two looks at the frame rate
 
 
@@ -40,7 +48,9 @@ class Status:
             self._shown[name], self._results[name] = (now, 0), 0
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def count(self, result: Result) -> None:
@@ -58,8 +68,8 @@ class Status:
             self._shown[name] = (now, self._results[name])
 
     def tell(self, stream: str, state: State, reason: str) -> None:
-        """Print a trouble of a source, or show its state."""
-        if state in WORTH_TELLING:
+        """Print a trouble of a source, or show its state; the failure of a single one ends the run, which tells it."""
+        if state in WORTH_TELLING or (state is State.FAILED and len(self._sources) > 1):
             self._progress.console.print(f"{stream}: {state}: {reason}", style="yellow", markup=False, soft_wrap=True)
         if stream in self._tasks:
             self._progress.update(self._tasks[stream], figures=str(state))

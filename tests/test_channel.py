@@ -69,7 +69,10 @@ def test_cancel_wakes_everybody_who_waits():
             call()
         woken.append(call)
 
-    full = [in_thread(lambda: wait(lambda: channel.put("a", [2]))), in_thread(lambda: wait(lambda: channel.wait_for_room("a")))]
+    full = [
+        in_thread(lambda: wait(lambda: channel.put("a", [2]))),
+        in_thread(lambda: wait(lambda: channel.wait_for_room("a"))),
+    ]
     empty = Channel(["b"])
     waiting = in_thread(lambda: wait(empty.take))
     channel.cancel()

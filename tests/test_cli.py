@@ -116,7 +116,7 @@ def test_bad_input_is_one_line_and_exit_code_2(clip, tmp_path):
     refused(streamer("run", clip, "--set", "detector.min_face=small"), "detector.min_face", "small")
     refused(streamer("run", clip, "--set", "classifier.model=model.bin"), "unknown model suffix '.bin'")
     refused(streamer("run", clip, "--set", "classifier.model=model.onnx"), "model.onnx", "found none")
-    refused(streamer("run", clip, "--set", f"classifier.sha256={'0' * 64}"), "expected sha256 0000")
+    refused(streamer("run", clip, "--set", f"classifier.sha256={'f' * 64}"), "expected sha256 ffff")
     refused(streamer("run", clip, "--log", tmp_path / "no" / "out.jsonl"), "cannot write the log")
     refused(streamer("run", clip, "--video", tmp_path / "no" / "out.mp4"), "cannot write the video")
     refused(streamer("run", clip, "--video", tmp_path / "out.xyz"), "expected one of .mp4")
@@ -146,7 +146,9 @@ def test_a_truncated_video_is_analysed_as_far_as_it_goes(clip, tmp_path):
 
 
 def test_a_failing_source_beside_a_good_one_ends_with_1(clip, tmp_path):
-    done = streamer("run", clip, "rtsp://127.0.0.1:9/live", "--set", "source.retries=0", "--log", tmp_path / "out.jsonl")
+    done = streamer(
+        "run", clip, "rtsp://127.0.0.1:9/live", "--set", "source.retries=0", "--log", tmp_path / "out.jsonl"
+    )
     assert done.returncode == 1
     assert len(frames_of(tmp_path / "out.jsonl")) == 40
     states = [record["state"] for record in read_log(tmp_path / "out.jsonl") if record["type"] == "source"]

@@ -57,7 +57,13 @@ def artefacts(tmp_path_factory):
         helper.make_node("Gemm", ["both", "w", "b"], ["logits"], transB=1),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
-    constants = {"scale": np.float32(255), "axes": np.array([1, 2, 3]), "column": np.array([-1, 1]), "w": weight, "b": bias}
+    constants = {
+        "scale": np.float32(255),
+        "axes": np.array([1, 2, 3]),
+        "column": np.array([-1, 1]),
+        "w": weight,
+        "b": bias,
+    }
     initial = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "tiny", [images], [out], initial)
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

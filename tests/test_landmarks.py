@@ -53,7 +53,7 @@ def test_landmarks_follow_the_face_and_not_the_picture_around_it(
     moved[150:662, 300:812] = astronaut
     points = landmarker.locate(astronaut, FACE)
     np.testing.assert_array_equal(
-        landmarker.locate(moved, FACE + np.float32([300, 150, 300, 150])), points + [300, 150]
+        landmarker.locate(moved, FACE + np.float32([300, 150, 300, 150])), points + np.float32([300, 150])
     )
     one_by_one = [landmarker.locate(astronaut, box[None])[0] for box in (FACE[0], FACE[0] + 4)]
     np.testing.assert_array_equal(landmarker.locate(astronaut, np.stack([FACE[0], FACE[0] + 4])), one_by_one)

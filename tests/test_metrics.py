@@ -63,7 +63,7 @@ def test_metrics_are_served_and_stop_being_served():
     assert 'streamer_frames_dropped_total{stream="cam"} 3.0' in text
     assert 'streamer_source_state{state="live",stream="cam"} 1.0' in text
     assert all(re.match(r"streamer_\w+", line) for line in text.splitlines() if line and line[0] != "#")
-    with pytest.raises(OSError, match="metrics.port: 127.0.0.1:19473 cannot be opened"):
+    with pytest.raises(OSError, match=r"metrics\.port: 127\.0\.0\.1:19473 cannot be opened"):
         Metrics().serve(19473, "127.0.0.1")
     metrics.close()
 

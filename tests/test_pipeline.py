@@ -74,9 +74,10 @@ def test_the_first_exception_of_a_stage_reaches_the_caller_with_its_own_tracebac
     def broken(items):
         raise ZeroDivisionError("of my own")
 
-    with pytest.raises(ZeroDivisionError, match="of my own") as caught, pipeline(
-        ListSource("a", 1000), **{stage: broken}
-    ) as results:
+    with (
+        pytest.raises(ZeroDivisionError, match="of my own") as caught,
+        pipeline(ListSource("a", 1000), **{stage: broken}) as results,
+    ):
         list(results)
     assert "broken" in [entry.name for entry in caught.traceback]
 

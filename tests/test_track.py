@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from streamer.faces.boxes import iou
-from streamer.faces.likeness import describe
+from streamer.faces.likeness import describe, hidden
 from streamer.faces.track import Tracker, TrackerSettings, assign
 from streamer.types import Detections, Face, Frame
 
@@ -74,8 +74,8 @@ class Scene:
         found, scores = [], []
         for n, actor in enumerate(present):
             box = self.boxes[actor.seed]
-            hidden = any(iou(box[None], self.boxes[other.seed][None])[0, 0] > 0.3 for other in present[n + 1 :])
-            if actor.seen(time) and not hidden:
+            behind = any(iou(box[None], self.boxes[other.seed][None])[0, 0] > 0.3 for other in present[n + 1 :])
+            if actor.seen(time) and not behind:
                 found.append(box)
                 scores.append(actor.score(time))
         return detections(found, scores)
@@ -338,6 +338,8 @@ def test_degenerate_boxes_are_ignored_and_good_ones_beside_them_kept() -> None:
         [90, 90, 50, 50],
         [np.nan, 0, 10, 10],
         [0, 0, np.inf, 10],
+        [np.inf, 0, np.inf, 10],
+        [-1e30, -1e30, 1e30, 1e30],
         [WIDTH + 5, 10, WIDTH + 60, 60],
         [-80, -80, -2, -2],
         [10, 10, 10.5, 10.5],
@@ -457,6 +459,17 @@ def test_likeness_sees_the_pattern_and_not_the_light() -> None:
     assert look @ describe(other, boxes)[0] < 0.4
     assert look @ describe(flat, boxes)[0] < 0.4
     assert describe(flat, boxes)[0] @ describe(np.full_like(one, 130), boxes)[0] > 0.99
+
+
+def test_what_another_face_or_the_edge_hides_is_known() -> None:
+    image = np.zeros((200, 200, 3), np.uint8)
+    boxes = np.array([[50, 50, 90, 90], [60, 50, 100, 90], [140, 140, 160, 160], [180, -20, 220, 20]], np.float32)
+    first, second, alone, corner = hidden(image, boxes)
+    assert first == second > 0.5
+    assert alone == 0
+    assert corner == pytest.approx(0.75)
+    assert hidden(image, boxes[:0]).shape == (0,)
+    assert describe(image, boxes[:0]).shape == (0, describe(image, boxes).shape[1])
 
 
 @pytest.mark.data

@@ -1,4 +1,4 @@
-"""Command line of the train package: `python -m train fit CONFIG`, `evaluate`, `export`."""
+"""Command line of the train package: `python -m train fit CONFIG`, then `evaluate`, `export`, `explain` and more."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from engines import ZOO
 from streamer.config import load_config
 from train.config import TrainConfig
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, evaluate and export the networks.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, evaluate, explain and export the networks.")
+analyze = typer.Typer(no_args_is_help=True, help="Analyses over whole splits, as the papers have them.")
+app.add_typer(analyze, name="analyze")
+
 Overrides = Annotated[list[str], typer.Option("--set", help="Override a key of the configuration: a.b=value.")]
-DataPath = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the data set: short for --set data.path=PATH.")
-]
-SetName = Annotated[str | None, typer.Option("--set-name", help="Name of the data set: short for --set data.set=NAME.")]
-Source = Annotated[
-    Path, typer.Argument(help="A configuration (.yaml), a checkpoint (.pt) or a model (.onnx, .xml, .pt2).")
-]
+DataPath = Annotated[Path | None, typer.Option("--data", help="Folder of the data set; short for --set data.path=.")]
+SetName = Annotated[str | None, typer.Option("--set-name", help="Name of the data set; short for --set data.set=.")]
+Split = Annotated[str | None, typer.Option(help="Split to judge on; the validation split unless said.")]
+KINDS = "A configuration (.yaml), a checkpoint (.pt) or a model (.onnx, .xml, .pt2)"
+Source = Annotated[Path, typer.Argument(help=f"{KINDS}.")]
+Sources = Annotated[list[Path], typer.Argument(help=f"{KINDS}; several.")]
+Folder = Annotated[Path, typer.Option("--out", help="Folder for tables and pictures.")]
 
 
 @app.callback()
 def main() -> None:
-    """Train, evaluate and export the networks."""
+    """Train, evaluate, explain and export the networks."""
     logging.basicConfig(format="%(message)s")
     for name in ("train", "engines"):
         logging.getLogger(name).setLevel(logging.INFO)
@@ -45,9 +48,28 @@ def fit(
 
 
 @app.command()
+def repeat(
+    config: Path,
+    seeds: Annotated[str | None, typer.Option(help="Train once for every seed, like 1,2,3,4,5.")] = None,
+    folds: Annotated[bool, typer.Option("--folds", help="Train once for every fold of subjects.")] = False,
+    split: Split = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Train a configuration several times and report mean and standard deviation."""
+    from train import repeat as repeats
+
+    read = load_config(TrainConfig, config, overrides)
+    if bool(seeds) == folds:
+        raise ValueError("expected one of --seeds and --folds")
+    configs = repeats.with_folds(read) if folds else repeats.with_seeds(read, repeats.seeds_of(seeds or ""))
+    found = repeats.repeat(read.name, configs, split)
+    typer.echo(f"{found.name}: {100 * found.mean:.2f} ± {100 * found.deviation:.2f} % ({len(found.runs)} runs)")
+
+
+@app.command()
 def evaluate(
     source: Source,
-    split: Annotated[str | None, typer.Option(help="Split to judge on; the validation split unless said.")] = None,
+    split: Split = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.md, report.json and the pictures.")] = None,
     data: DataPath = None,
     set_name: SetName = None,
@@ -81,22 +103,96 @@ def export(
     typer.echo(run(sources, out or ZOO / f"{name}.{suffix}", _with_data(overrides, data, None), test=test))
 
 
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help=f"{KINDS}, or a folder or file with report or repeats.")],
+    split: Split = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for compare.md and curves.png.")] = None,
+    data: DataPath = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """List runs side by side with the figures of the papers."""
+    from train import compare as compared
+
+    opened = [compared.open_run(run, split, _with_data(overrides, data, None)) for run in runs]
+    compared.show(opened)
+    if out:
+        compared.write(opened, out)
+
+
+@app.command()
+def explain(
+    source: Source,
+    out: Folder,
+    split: Split = None,
+    per_class: Annotated[int, typer.Option(help="Example pictures of each emotion.")] = 4,
+    data: DataPath = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Draw activation, attention and saliency maps, and write the rules that stand for the last layer."""
+    from engines import BACKENDS
+    from train.classifier import open_classifier, open_network
+    from train.explain import report
+
+    given = _with_data(overrides, data, None)
+    classifier = open_classifier(source, given)
+    network = None if source.suffix in BACKENDS else open_network(source, given)[2]
+    report.write(classifier, network, classifier.rows(split or classifier.data.validation), out, per_class)
+    typer.echo(out)
+
+
+@analyze.command()
+def regions(
+    sources: Sources,
+    out: Folder,
+    split: Split = None,
+    data: DataPath = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Compare the regions of the face: Tables 5 and 6, Figures 5 to 7 and the reliability of <emotion, region>."""
+    from train import analyze as analysis
+    from train.classifier import open_classifier
+
+    given = _with_data(overrides, data, None)
+    analysis.regions([open_classifier(source, given) for source in sources], split, out)
+    typer.echo((out / "regions.md").read_text(encoding="utf-8"))
+
+
+@analyze.command()
+def occlusion(
+    source: Source,
+    out: Folder,
+    split: Split = None,
+    per_class: Annotated[int, typer.Option(help="The most pictures of an emotion for the curves.")] = 40,
+    data: DataPath = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Hide the cells of a 4x4 grid and see what changes, and recognise from mouth and eyes alone."""
+    from train.classifier import open_classifier
+    from train.explain import occlusion as hiding
+
+    hiding.write(open_classifier(source, _with_data(overrides, data, None)), split, out, per_class)
+    typer.echo((out / "occlusion.md").read_text(encoding="utf-8"))
+
+
 def _with_data(overrides: list[str], data: Path | None, set_name: str | None) -> list[str]:
     given = [f"data.path={data}"] if data else []
     return [*given, *([f"data.set={set_name}"] if set_name else []), *overrides]
 
 
 def run() -> None:
-    """Run the command line; a wrong request or a missing file is one line and exit code 2."""
+    """Run the command line; a wrong request or a missing file is one line and exit code 2, a broken promise 1."""
     try:
         app()
     except (ValueError, OSError) as error:
         sys.exit(_fail(error, 2))
     except RuntimeError as error:
         sys.exit(_fail(error, 1))
+    except ModuleNotFoundError as error:
+        sys.exit(_fail(f'{error}; pip install "emotion-streamer[train]" has what training needs', 2))
 
 
-def _fail(error: Exception, code: int) -> int:
+def _fail(error: Exception | str, code: int) -> int:
     print(f"error: {error}", file=sys.stderr)
     return code
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from train import models, processes
-from train.config import TrainConfig
+from train.config import RunConfig, TrainConfig
 from train.data import EMOTIONS
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class State:
         return [line["validation_accuracy"] for line in self.epochs]
 
 
-def save(path: Path, config: TrainConfig, classes: tuple[str, ...], state: State) -> None:
+def save(path: Path, config: RunConfig, classes: tuple[str, ...], state: State) -> None:
     """Write the checkpoint; every process takes part, process 0 writes.
 
     Raises OSError where the disk does not take it; the previous checkpoint is kept.
@@ -67,7 +67,7 @@ def save(path: Path, config: TrainConfig, classes: tuple[str, ...], state: State
         raise OSError(f"{path}: could not be written ({reason}); the previous checkpoint is kept") from error
 
 
-def resume(path: Path, config: TrainConfig, state: State) -> None:
+def resume(path: Path, config: RunConfig, state: State) -> None:
     """Load the checkpoint of the same model into a fresh state, if there is one.
 
     Raises ValueError where the checkpoint holds another architecture.

@@ -15,9 +15,10 @@ from engines import BACKENDS, EngineSpec, Outputs, load_engine
 from streamer.config import Section, check_config, load_config
 from train.checkpoint import classes_of, load, restore
 from train.config import Data, Input, TrainConfig
+from train.data import FaceSet
 from train.models.classic import FEATURES, build_classic
 from train.processes import first_device
-from train.rows import cut, training_rows
+from train.rows import cut, judged_rows, training_rows
 from train.served import Served, answer
 
 YAML = {".yaml", ".yml"}
@@ -52,6 +53,11 @@ class Classifier:
     def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return (N, classes) probabilities."""
         return self.infer(images)["probabilities"]
+
+    def rows(self, split: str) -> FaceSet:
+        """Load the rows of a split that have a label, cut as the classifier sees them."""
+        rows = judged_rows(self.data, self.input, split)
+        return rows[rows.labels >= 0]
 
 
 def open_classifier(source: Path, overrides: Sequence[str] = ()) -> Classifier:

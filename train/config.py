@@ -41,9 +41,9 @@ class Input(Section):
     size: PositiveInt = 48
     width: PositiveInt | None = None
     channels: Literal[1, 3] = 1
-    margin: float = Field(0.0, ge=-0.5, le=1)
-    shift_y: float = Field(0.0, ge=-0.5, le=0.5)
-    padding: int = Field(0, ge=0, le=255)
+    margin: float = Field(default=0.0, ge=-0.5, le=1)
+    shift_y: float = Field(default=0.0, ge=-0.5, le=0.5)
+    padding: int = Field(default=0, ge=0, le=255)
     face_box: Literal["picture", "detector", "landmarks"] = "picture"
     mode: Literal["pad", "centre"] = "pad"
     eyes: Literal["both", "paper"] = "both"
@@ -70,16 +70,16 @@ class Augment(Section):
     blur, noise: the share of pictures that get it. mixup: concentration of the blend of two pictures and their targets.
     """
 
-    degrees: float = Field(12.0, ge=0)
-    scale: float = Field(0.15, ge=0, lt=1)
-    stretch: float = Field(0.08, ge=0, lt=1)
-    shift: float = Field(0.08, ge=0, lt=1)
-    crop: float = Field(0.0, ge=0, lt=1)
+    degrees: float = Field(default=12.0, ge=0)
+    scale: float = Field(default=0.15, ge=0, lt=1)
+    stretch: float = Field(default=0.08, ge=0, lt=1)
+    shift: float = Field(default=0.08, ge=0, lt=1)
+    crop: float = Field(default=0.0, ge=0, lt=1)
     flip: bool = True
-    erase: float = Field(0.25, ge=0, le=1)
-    blur: float = Field(0.1, ge=0, le=1)
-    noise: float = Field(0.1, ge=0, le=1)
-    mixup: float = Field(0.0, ge=0)
+    erase: float = Field(default=0.25, ge=0, le=1)
+    blur: float = Field(default=0.1, ge=0, le=1)
+    noise: float = Field(default=0.1, ge=0, le=1)
+    mixup: float = Field(default=0.0, ge=0)
 
 
 class Phase(Section):
@@ -102,10 +102,10 @@ class Optimizer(Section):
     weight_decay: float = Field(5e-4, ge=0)
     batch: PositiveInt = 64
     schedule: Literal["one_cycle", "plateau", "constant"] = "one_cycle"
-    warm_up: float = Field(0.1, ge=0, lt=1)
+    warm_up: float = Field(default=0.1, ge=0, lt=1)
     patience: PositiveInt = 3
-    factor: float = Field(0.3, gt=0, lt=1)
-    average: float = Field(0.998, ge=0, lt=1)
+    factor: float = Field(default=0.3, gt=0, lt=1)
+    average: float = Field(default=0.998, ge=0, lt=1)
 
 
 class Serve(Section):
@@ -114,33 +114,18 @@ class Serve(Section):
     flip: bool = False
 
 
-class TrainConfig(Section):
-    """Describe a run from data to artefact.
+class RunConfig(Section):
+    """Hold what every run has, whatever it trains: the loop, its rates and its checkpoints need no more.
 
-    loss: targets are the taggers' 'distribution', the 'hard' label, or the label made 'soft' by `smoothing`. balance:
-    draw the classes equally often ('sample') or weigh them by their rarity ('loss'). init: weights to start from, a
-    checkpoint or safetensors. freeze: parameters whose names start so keep those weights. precision: 'auto' computes in
-    bf16 where the processor has it. keep: judge the averaged weights of the 'last' epoch or of the 'best' on the
-    validation split. early_stop: end after so many epochs without a new best; 0 never.
+    precision: 'auto' computes in bf16 where the processor has it.
     """
 
     name: str
     seed: int = 1
-    loss: Literal["distribution", "soft", "hard"] = "distribution"
-    smoothing: float = Field(0.1, ge=0, lt=1)
-    balance: Literal["none", "sample", "loss"] = "none"
-    init: Path | None = None
-    freeze: tuple[str, ...] = ()
     precision: Literal["auto", "f32", "bf16"] = "auto"
-    keep: Literal["last", "best"] = "last"
-    early_stop: int = Field(0, ge=0)
-    data: Data = Data()
-    input: Input = Input()
-    model: Network
-    augment: Augment = Augment()
+    model: Section
     optimizer: Optimizer = Optimizer()
     phases: tuple[Phase, ...] = Field(min_length=1)
-    serve: Serve = Serve()
     runs: Path = Path("runs")
 
     @property
@@ -155,3 +140,27 @@ class TrainConfig(Section):
                 return phase.size
             epoch -= phase.epochs
         raise ValueError(f"epoch {epoch} lies behind the last phase")
+
+
+class TrainConfig(RunConfig):
+    """Describe a run from data to artefact.
+
+    loss: targets are the taggers' 'distribution', the 'hard' label, or the label made 'soft' by `smoothing`. balance:
+    draw the classes equally often ('sample') or weigh them by their rarity ('loss'). init: weights to start from, a
+    checkpoint or safetensors. freeze: parameters whose names start so keep those weights. keep: judge
+    the averaged weights of the 'last' epoch or of the 'best' on the validation split. early_stop: end after so many
+    epochs without a new best; 0 never.
+    """
+
+    loss: Literal["distribution", "soft", "hard"] = "distribution"
+    smoothing: float = Field(default=0.1, ge=0, lt=1)
+    balance: Literal["none", "sample", "loss"] = "none"
+    init: Path | None = None
+    freeze: tuple[str, ...] = ()
+    keep: Literal["last", "best"] = "last"
+    early_stop: int = Field(default=0, ge=0)
+    data: Data = Data()
+    input: Input = Input()
+    model: Network
+    augment: Augment = Augment()
+    serve: Serve = Serve()

@@ -115,8 +115,7 @@ def subsets(
 
 def validation_temperature(classifier: Classifier) -> float:
     """Fit the temperature that the answers still need on the validation split."""
-    rows = judged_rows(classifier.data, classifier.input, classifier.data.validation)
-    rows = rows[rows.labels >= 0]
+    rows = classifier.rows(classifier.data.validation)
     return fit_temperature(classifier.classify(rows.images), rows.labels)
 
 

@@ -129,9 +129,9 @@ def graph_of(
     """Trace the network for any batch size; return what writes the graph with a spec inside to a path."""
     example = (torch.from_numpy(np.ascontiguousarray(images)),)
     shapes = {"images": {0: torch.export.Dim("batch")}}
-    with _quiet():
+    with quiet():
         program = torch.export.export(served, example, dynamic_shapes=shapes)
-    return partial(_write_program, program) if suffix == ".pt2" else partial(_write_onnx, _to_onnx(program, outputs))
+    return partial(_write_program, program) if suffix == ".pt2" else partial(write_onnx, to_onnx(program, outputs))
 
 
 def _write_program(program: Any, spec: EngineSpec, path: Path) -> None:
@@ -139,12 +139,13 @@ def _write_program(program: Any, spec: EngineSpec, path: Path) -> None:
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # names files of this machine
         node.meta.pop("nn_module_stack", None)
-    with _quiet():
+    with quiet():
         torch.export.save(program, path, extra_files={"spec": spec.model_dump_json()})
 
 
-def _to_onnx(program: Any, outputs: Sequence[str]) -> Any:
-    with _quiet():
+def to_onnx(program: Any, outputs: Sequence[str]) -> Any:
+    """Turn an exported program into an ONNX model that holds no path of this machine."""
+    with quiet():
         graph = torch.onnx.export(
             program,
             dynamo=True,
@@ -164,7 +165,8 @@ def _to_onnx(program: Any, outputs: Sequence[str]) -> Any:
     return model
 
 
-def _write_onnx(model: Any, spec: EngineSpec, path: Path) -> None:
+def write_onnx(model: Any, spec: EngineSpec, path: Path) -> None:
+    """Write an ONNX model with its spec inside."""
     import onnx
 
     del model.metadata_props[:]
@@ -175,7 +177,7 @@ def _write_onnx(model: Any, spec: EngineSpec, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence what the exporter says about itself: missing torchvision, deprecations inside torch."""
     with warnings.catch_warnings(), open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
         warnings.simplefilter("ignore")

@@ -77,7 +77,7 @@ def start(config: TrainConfig, rows: FaceSet, device: torch.device) -> State:
     if config.init:
         redrawn = models.load_weights(model, config.init, config.freeze)
         log.info("starts from %s%s", config.init, f", but for {', '.join(redrawn)}" if redrawn else "")
-    models.fit_inputs(model, to_tensor(rows.images))
+    models.fit_inputs(model, rows.images)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     torch.manual_seed(config.seed + processes.rank())  # from here on each process draws its own changes of the pictures
     return State(model, copy.deepcopy(model).eval(), build_optimizer(model, config.optimizer))

@@ -70,7 +70,9 @@ def with_folds(config: TrainConfig) -> list[TrainConfig]:
     Raises ValueError where its splits are no folds ('not foldK' to train on, 'foldK' to judge on).
     """
     data = config.data
-    if not all(re.fullmatch(r"(not )?fold\d", split) for split in (data.train, data.validation, data.test)):
+    if not all(
+        re.fullmatch(r"(not )?fold\d(:rest|:tenth)?", split) for split in (data.train, data.validation, data.test)
+    ):
         found = ", ".join((data.train, data.validation, data.test))
         raise ValueError(
             f"{config.name}: expected splits like 'not fold0' and 'fold0' to cross-validate, found {found}"

@@ -9,7 +9,7 @@ frames are the same on every run; the bytes of the file depend on OpenCV's encod
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -46,13 +46,13 @@ PLEATS = (
 )
 
 
-def frames() -> Iterator[NDArray[np.uint8]]:
-    """Yield the clip's frames, (480, 640, 3) uint8 BGR."""
+def frames(indices: Iterable[int] = range(COUNT)) -> Iterator[NDArray[np.uint8]]:
+    """Yield the clip's frames of these numbers, (480, 640, 3) uint8 BGR."""
     portrait = np.asarray(astronaut()[..., ::-1], np.float32)  # type: ignore[no-untyped-call]
     figure, orange = filled(FIGURE, blur=1.6), soften(portrait)
     mirrored, blue = figure[:, ::-1].copy(), soften(blue_suit(portrait))[:, ::-1].copy()
     mask, scene = surgical_mask(), background()
-    for index in range(COUNT):
+    for index in indices:
         time = index / FPS
         picture = paste(scene, blue, mirrored, right_path(time), (511 - FACE[0], FACE[1]))
         picture = paste(picture, wear(orange, *mask, *mask_state(time)), figure, left_path(time), FACE)

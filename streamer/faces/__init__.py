@@ -1,5 +1,6 @@
-"""Faces, from picture to network input. Everything here is shared by training and serving.
+"""Faces, from picture to network input; training and serving share all of it.
 
-detect: detectors, which give canonical boxes. track: faces under stable ids, by motion (motion) and likeness
-(likeness). landmarks: the 68 points of a face. regions: the seven regions of a face and the crop a network sees.
+detect: detectors, which give canonical boxes. track: faces under stable ids, by where they move (motion) and how they
+look (likeness). landmarks: the 68 points of a face. regions: the seven regions of a face, and the crop that a network
+sees. boxes: geometry.
 """

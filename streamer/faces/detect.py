@@ -5,6 +5,7 @@ All boxes are canonical face boxes: forehead to chin, about ear to ear, as YuNet
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from streamer.types import Detections
 
 OVERLAP = 0.3  # of two boxes with a larger IoU only the better one is kept
 LARGEST_BATCH = 8  # pictures a call of a network
-STRIDE = 32  # of YuNet's coarsest level: its input is padded to a multiple
+STRIDE = 32  # of the networks' coarsest level: their input is padded to a multiple
 
 
 class Detector(Protocol):
@@ -84,23 +85,20 @@ YUNET = EngineSpec(
 )
 
 
-class YuNetDetector:
-    """Run YuNet (Wu et al. 2023) on an engine, with the decoding here.
+class NetworkDetector:
+    """Hold what all detectors on engines share: scaling, and batches of pictures that have one size.
 
-    min_face: smallest face wanted, pixels; the network finds faces from about 16 pixels on, which sets the scale.
-    threshold: lowest score, 0-1.
+    scale: input pixels per pixel of the picture. threshold: lowest score, 0-1.
     """
 
-    SMALLEST = 16
-
-    def __init__(self, engine: Engine, min_face: int = 40, threshold: float = 0.6) -> None:
+    def __init__(self, engine: Engine, scale: float, threshold: float) -> None:
         self.engine = engine
-        self._scale = min(1.0, self.SMALLEST / min_face)
+        self._scale = scale
         self._threshold = threshold
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Search pictures of one size together."""
-        prepared = [_fit(image, self._scale) for image in images]
+        prepared = [_fit(self._prepare(image), self._scale_for(image)) for image in images]
         found: list[Detections] = [Detections.empty()] * len(images)
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for position, (picture, _) in enumerate(prepared):
@@ -116,14 +114,84 @@ class YuNetDetector:
                     found[position] = Detections(faces.boxes * np.tile(scale, 2), faces.scores, landmarks)
         return found
 
+    def close(self) -> None:
+        """Close the engine."""
+        self.engine.close()
+
+    def _prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return image
+
+    def _scale_for(self, image: NDArray[np.uint8]) -> float:
+        return self._scale
+
     def _decode(self, batch: NDArray[np.uint8]) -> list[Detections]:
-        """Turn the network's maps into faces: boxes and points are offsets from the cell, in strides (sizes as logs)."""
+        """Return the faces of each picture of an (N, H, W, ...) batch, in its pixels."""
+        raise NotImplementedError
+
+
+class ZooDetector(NetworkDetector):
+    """Run our own detector (`train/detector`): grey pictures in, decoded boxes out.
+
+    min_face: smallest face wanted, pixels; the network finds faces from about 12 pixels on, which sets the scale. Below
+    that pictures are enlarged. threshold: lowest score; None takes the one chosen on held-back scenes. budget: seconds
+    a picture; where the measured pace says that the scale costs more, smaller faces are given up. None searches at the
+    same scale always, so that a file gives the same answer twice.
+    """
+
+    SMALLEST = 12
+
+    def __init__(
+        self, engine: Engine, min_face: int = 40, threshold: float | None = None, budget: float | None = None
+    ) -> None:
+        chosen = engine.spec.metrics["threshold"] if threshold is None else threshold
+        super().__init__(engine, self.SMALLEST / min_face, chosen)
+        self._budget = budget
+        self._pace = 0.0  # seconds an input pixel, smoothed
+
+    def _prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+
+    def _scale_for(self, image: NDArray[np.uint8]) -> float:
+        """Take the wanted scale, or what the budget bears in quarter octaves: each new input size costs once."""
+        if self._budget is None or not self._pace:
+            return self._scale
+        bearable = np.sqrt(self._budget / (self._pace * image.shape[0] * image.shape[1]))
+        return self._scale if bearable >= self._scale else float(2 ** (np.floor(4 * np.log2(bearable)) / 4))
+
+    def _decode(self, batch: NDArray[np.uint8]) -> list[Detections]:
+        started = time.monotonic()
+        outputs = self.engine.infer(batch[..., None])
+        pace = (time.monotonic() - started) / batch.size
+        self._pace = 0.8 * self._pace + 0.2 * pace if self._pace else pace
+        parts = zip(outputs["boxes"], outputs["scores"], outputs["points"], strict=True)
+        return [keep_best(Detections(*rows), self._threshold) for rows in parts]
+
+
+class YuNetDetector(NetworkDetector):
+    """Run YuNet (Wu et al. 2023) on an engine, with the decoding here.
+
+    min_face: smallest face wanted, pixels; the network finds faces from about 16 pixels on, which sets the scale.
+    threshold: lowest score, 0-1.
+    """
+
+    SMALLEST = 16
+
+    def __init__(self, engine: Engine, min_face: int = 40, threshold: float = 0.6) -> None:
+        super().__init__(engine, min(1.0, self.SMALLEST / min_face), threshold)
+
+    def _decode(self, batch: NDArray[np.uint8]) -> list[Detections]:
+        """Turn the maps into faces: boxes and points are offsets from the cell, in strides (sizes as logs)."""
         outputs = self.engine.infer(batch)
         count, height, width = batch.shape[:3]
         scores, boxes, points = [], [], []
         for stride in (8, 16, 32):
-            cells = np.stack(np.meshgrid(np.arange(width // stride), np.arange(height // stride)), axis=-1).reshape(-1, 2)
-            maps = {kind: outputs[f"{kind}_{stride}"].reshape(count, len(cells), -1) for kind in ("cls", "obj", "bbox", "kps")}
+            cells = np.stack(np.meshgrid(np.arange(width // stride), np.arange(height // stride)), axis=-1).reshape(
+                -1, 2
+            )
+            maps = {
+                kind: outputs[f"{kind}_{stride}"].reshape(count, len(cells), -1)
+                for kind in ("cls", "obj", "bbox", "kps")
+            }
             scores.append(np.sqrt(np.clip(maps["cls"], 0, 1) * np.clip(maps["obj"], 0, 1))[..., 0])
             centre = (cells + maps["bbox"][..., :2]) * stride
             half = np.exp(np.minimum(maps["bbox"][..., 2:], 8)) * stride / 2
@@ -132,13 +200,12 @@ class YuNetDetector:
         return [
             keep_best(Detections(*(np.asarray(part, np.float32) for part in parts)), self._threshold)
             for parts in zip(
-                np.concatenate(boxes, axis=1), np.concatenate(scores, axis=1), np.concatenate(points, axis=1), strict=True
+                np.concatenate(boxes, axis=1),
+                np.concatenate(scores, axis=1),
+                np.concatenate(points, axis=1),
+                strict=True,
             )
         ]
-
-    def close(self) -> None:
-        """Close the engine."""
-        self.engine.close()
 
 
 def keep_best(faces: Detections, threshold: float) -> Detections:
@@ -157,7 +224,8 @@ def _fit(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], tup
     height, width = image.shape[:2]
     small_h, small_w = max(1, round(height * scale)), max(1, round(width * scale))
     if (small_h, small_w) != (height, width):
-        image = np.asarray(cv2.resize(image, (small_w, small_h), interpolation=cv2.INTER_AREA), np.uint8)
+        kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        image = np.asarray(cv2.resize(image, (small_w, small_h), interpolation=kind), np.uint8)
     below, right = -small_h % STRIDE, -small_w % STRIDE
     padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
     return np.asarray(padded, np.uint8), (width / small_w, height / small_h)

@@ -26,11 +26,12 @@ class TrackerSettings:
     coast: a face is shown this long after its last detection. max_age: a lost face can be taken up again this long.
     low_score: detections below are ignored. high_score: detections below may continue a track but not found one.
     sure_score: a track founded at this score is shown at once, any other at its second detection; in the first
-    detection of a stream, or after a gap of max_age, all are. min_iou: overlap at which a track and a
-    detection may belong together. max_distance: or distance of their centres, in standard deviations. min_iou_low:
-    overlap asked of low scores. max_growth: side ratio at which they no longer can. likeness: how much alike they must
-    look, -1 to 1; full overlap makes up for `trust` of it, and a face unseen for `forget` seconds for 63 %. refresh:
-    share of the newest picture in a track's running mean.
+    detection of a stream, or after max_age without any, all are shown at once.
+
+    A track and a detection may belong together by min_iou, their overlap, or max_distance, that of their centres in
+    standard deviations (low scores: by min_iou_low alone), where neither is max_growth times as large as the other,
+    lengthwise, and they look alike. likeness: how much they must, -1 to 1; full overlap makes up for `trust` of it, and
+    `forget` seconds out of sight for 63 %. refresh: share of the newest picture in a track's running mean.
     """
 
     coast: float = 0.2
@@ -215,7 +216,7 @@ def _inside(boxes: NDArray[np.float32], frame: Frame) -> NDArray[np.bool_]:
 
 
 def _usable(detections: Detections, frame: Frame) -> NDArray[np.bool_]:
-    boxes = detections.boxes
-    finite = np.isfinite(boxes).all(axis=1) & np.isfinite(detections.scores)
-    with_area = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
-    return np.asarray(finite & with_area & _inside(boxes, frame))
+    """Return which boxes are numbers, of one pixel at least, and in the picture."""
+    sound = (np.abs(detections.boxes) < 1e6).all(axis=1) & np.isfinite(detections.scores)
+    boxes = np.where(sound[:, None], detections.boxes, 0)
+    return np.asarray((boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1) & _inside(boxes, frame))

@@ -1,6 +1,7 @@
 r"""The log of a run as JSON Lines; docs/log.md describes every key. Written in the caller's thread.
 
-Every line reaches the file with one system call before `write` returns, so a killed run leaves whole lines.
+A line is in the file, whole, when `write` returns. Only a kill in the middle of `write` can tear the last one, and
+`read_log` leaves that out.
 """
 
 from __future__ import annotations

@@ -67,60 +67,53 @@ def as_seen(rows: FaceSet, seen: Input, larger: float = 0.0, rng: np.random.Gene
         raise ValueError(
             f"the region '{seen.region}' is cut by landmarks, and the rows have none: call `located` first"
         )
-    height, width = (round(side * (1 + larger)) for side in seen.shape)
+    shape = larger_shape(seen.shape, larger)
     offsets = np.full(len(rows), 0.5) if rng is None else rng.random(len(rows))
-    cut = np.empty((len(rows), height, width, seen.channels), np.uint8)
-    for row in range(len(rows)):
-        cut[row] = _cut(*_picture_and_box(rows, row, seen), seen, larger, (height, width), offsets[row])
+    cut = np.empty((len(rows), *shape, seen.channels), np.uint8)
+    for row, offset in enumerate(offsets):
+        picture, points, frame = rows.images[row], _found(rows.landmarks, row), None
+        if seen.align and points is not None:
+            picture, points, frame = align(picture, points, seen.shape, larger)
+        box = _box(seen, points, _found(rows.boxes, row), whole(picture) if frame is None else frame)
+        cut[row] = _cut(picture, box, seen, larger, offset)
     return replace(rows, images=cut, boxes=None, landmarks=None)
 
 
-def _picture_and_box(rows: FaceSet, row: int, seen: Input) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return a row's picture, aligned if asked, and the box to cut; NaN falls back on the whole picture."""
-    picture = rows.images[row]
-    points = None if rows.landmarks is None else rows.landmarks[row]
-    box = None if rows.boxes is None else rows.boxes[row]
-    if points is not None and not np.isfinite(points).all():
-        points = None
-    if seen.align and points is not None:
-        picture, points = align(picture, points, seen.shape)
-        box = None
-    if seen.region != "face" or seen.face_box == "landmarks":
-        box = (
-            None
-            if points is None or _is_aligned_face(seen)
-            else region_box(points, seen.region, seen.margin, seen.eyes)
-        )
-    elif seen.face_box == "detector" and box is not None and np.isfinite(box).all():
-        box = face_square(box, seen.margin, seen.shift_y)
-    else:
-        box = None
-    return picture, whole(picture) if box is None else box
+def larger_shape(shape: tuple[int, int], larger: float) -> tuple[int, int]:
+    """Return height and width grown by a share."""
+    return round(shape[0] * (1 + larger)), round(shape[1] * (1 + larger))
 
 
-def _is_aligned_face(seen: Input) -> bool:
-    return seen.align and seen.region == "face"
+def _found(column: NDArray[np.float32] | None, row: int) -> NDArray[np.float32] | None:
+    """Return a row's box or landmarks, None where they were not found."""
+    return None if column is None or not np.isfinite(column[row]).all() else column[row]
+
+
+def _box(
+    seen: Input, points: NDArray[np.float32] | None, box: NDArray[np.float32] | None, frame: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Choose what to cut: the region by the landmarks, the face by its box, or the frame, the whole picture."""
+    if seen.region == "face" and (seen.align or seen.face_box == "picture"):
+        return frame
+    if seen.region == "face" and seen.face_box == "detector":
+        return frame if box is None else face_square(box, seen.margin, seen.shift_y)
+    return frame if points is None else region_box(points, seen.region, seen.margin, seen.eyes)
 
 
 def _cut(
-    picture: NDArray[np.uint8],
-    box: NDArray[np.float32],
-    seen: Input,
-    larger: float,
-    shape: tuple[int, int],
-    offset: float,
+    picture: NDArray[np.uint8], box: NDArray[np.float32], seen: Input, larger: float, offset: float
 ) -> NDArray[np.uint8]:
-    """Cut one picture; a larger cut shows more of the picture around a face, and padding around another region."""
-    if larger and seen.region == "face":
+    """Cut one picture; a larger cut shows the surroundings of a face, and padding around the region of landmarks."""
+    shape = larger_shape(seen.shape, larger)
+    if shape == seen.shape or (seen.region == "face" and seen.face_box != "landmarks"):
         grown = (box[2:] - box[:2]) * larger / 2
-        box = np.concatenate([box[:2] - grown, box[2:] + grown])
-    elif larger:
-        inner = crop(picture, box, *seen.shape, seen.channels, seen.padding, seen.mode, offset)
-        cut = np.full((*shape, seen.channels), seen.padding, np.uint8)
-        top, left = ((outside - inside) // 2 for outside, inside in zip(shape, seen.shape, strict=True))
-        cut[top : top + seen.shape[0], left : left + seen.shape[1]] = inner
-        return cut
-    return crop(picture, box, *shape, seen.channels, seen.padding, seen.mode, offset)
+        around = np.concatenate([box[:2] - grown, box[2:] + grown])
+        return crop(picture, around, *shape, seen.channels, seen.padding, seen.mode, offset)
+    cut = np.full((*shape, seen.channels), seen.padding, np.uint8)
+    top, left = ((outside - inside) // 2 for outside, inside in zip(shape, seen.shape, strict=True))
+    inner = crop(picture, box, *seen.shape, seen.channels, seen.padding, seen.mode, offset)
+    cut[top : top + seen.shape[0], left : left + seen.shape[1]] = inner
+    return cut
 
 
 def whole(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -129,23 +122,27 @@ def whole(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def align(
-    picture: NDArray[np.uint8], points: NDArray[np.float32], shape: tuple[int, int]
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    picture: NDArray[np.uint8], points: NDArray[np.float32], shape: tuple[int, int], larger: float = 0.0
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
     """Turn, scale and shift a picture so that the eyes lie in fixed places of a frame twice `shape` (height, width).
 
-    Returns the (2 height, 2 width, C) picture and the (68, 2) points in it.
+    larger: show so much more around the frame, as a share of its sides. Returns the picture (H, W, C), the (68, 2)
+    points and the box of the frame in it.
     """
     height, width = FINER * shape[0], FINER * shape[1]
+    down, across = (
+        side - inner for side, inner in zip(larger_shape((height, width), larger), (height, width), strict=True)
+    )
     apart = EYES_APART * min(width, FRAME * height)
-    wanted = np.array([[(width - apart) / 2, EYES_DOWN * height], [(width + apart) / 2, EYES_DOWN * height]])
-    eyes = np.stack([points[36:42].mean(axis=0), points[42:48].mean(axis=0)]).astype(np.float64)
+    first_wanted = (width - apart + across) / 2 + 1j * (EYES_DOWN * height + down / 2)
     # As complex numbers a similarity is z -> a z + b.
-    (first, second), (to_first, to_second) = eyes @ (1, 1j), wanted @ (1, 1j)
-    a = (to_second - to_first) / (second - first)
-    b = to_first - a * first
-    matrix = np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
-    moved = points @ matrix[:, :2].T + matrix[:, 2]
+    first, second = (complex(*points[eye].mean(axis=0)) for eye in (slice(36, 42), slice(42, 48)))
+    a = apart / (second - first)
+    b = first_wanted - a * first
+    turn = np.array([[a.real, -a.imag], [a.imag, a.real]])
+    moved = np.asarray(points @ turn.T + (b.real, b.imag), np.float32)
     small = at_most(max(1, round(abs(a) * max(picture.shape[:2]))))(picture)  # averaged first: warping does not
-    matrix[:, :2] *= max(picture.shape[:2]) / max(small.shape[:2])
-    turned = cv2.warpAffine(small, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    return np.asarray(turned, np.uint8).reshape(height, width, -1), moved.astype(np.float32)
+    matrix = np.column_stack([turn * max(picture.shape[:2]) / max(small.shape[:2]), (b.real, b.imag)])
+    turned = cv2.warpAffine(small, matrix, (width + across, height + down), flags=cv2.INTER_LINEAR)
+    frame = np.array([across / 2, down / 2, across / 2 + width, down / 2 + height], np.float32)
+    return np.asarray(turned, np.uint8).reshape(height + down, width + across, -1), moved, frame

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 
 from streamer.config import Section
-from train.config import Optimizer, Phase
+from train.config import Optimizer, RunConfig
 
 
 class DetectorData(Section):
@@ -21,24 +21,24 @@ class DetectorData(Section):
     root: Path = Path("../shared")
     teacher: Path = Path("../shared/models/face_detection_yunet_2023mar.onnx")
     cache: Path = Path("data/cache/detector.npz")
-    most: int = Field(0, ge=0)
+    most: int = Field(default=0, ge=0)
 
 
 class Scenes(Section):
     """Bound the random scenes that are trained on; sizes in pixels of the scene, the rest are shares of all scenes.
 
-    smallest, largest: longer side of a face. degrees: of rotation. occlude: share of faces that get something over mouth,
-    eyes or one side. blur, noise, jpeg, dark: share of scenes with the flaw.
+    smallest, largest: longer side of a face. degrees: of rotation. occlude: share of faces that get something over
+    mouth, eyes or one side. blur, noise, jpeg, dark: share of scenes with the flaw.
     """
 
-    smallest: float = Field(8, gt=0)
-    largest: float = Field(400, gt=0)
-    degrees: float = Field(45, ge=0, le=180)
-    occlude: float = Field(0.2, ge=0, le=1)
-    blur: float = Field(0.2, ge=0, le=1)
-    noise: float = Field(0.25, ge=0, le=1)
-    jpeg: float = Field(0.2, ge=0, le=1)
-    dark: float = Field(0.2, ge=0, le=1)
+    smallest: float = Field(default=8, gt=0)
+    largest: float = Field(default=400, gt=0)
+    degrees: float = Field(default=45, ge=0, le=180)
+    occlude: float = Field(default=0.2, ge=0, le=1)
+    blur: float = Field(default=0.2, ge=0, le=1)
+    noise: float = Field(default=0.25, ge=0, le=1)
+    jpeg: float = Field(default=0.2, ge=0, le=1)
+    dark: float = Field(default=0.2, ge=0, le=1)
 
 
 class Architecture(Section):
@@ -54,11 +54,11 @@ class Architecture(Section):
 class Losses(Section):
     """Weigh the parts of the loss against the score's, which counts 1."""
 
-    box: float = Field(2.0, ge=0)
-    points: float = Field(0.5, ge=0)
+    box: float = Field(default=2.0, ge=0)
+    points: float = Field(default=0.5, ge=0)
 
 
-class DetectorConfig(Section):
+class DetectorConfig(RunConfig):
     """Describe a run from sources to artefact.
 
     task: what tells this configuration from that of an expression network. steps: batches an epoch; scenes are drawn
@@ -66,28 +66,11 @@ class DetectorConfig(Section):
     """
 
     task: Literal["detection"]
-    name: str
-    seed: int = 1
     precision: Literal["auto", "f32", "bf16"] = "f32"
     steps: PositiveInt = 250
-    workers: int = Field(0, ge=0)
+    workers: int = Field(default=0, ge=0)
     data: DetectorData = DetectorData()
     scenes: Scenes = Scenes()
     model: Architecture = Architecture()
     losses: Losses = Losses()
     optimizer: Optimizer = Optimizer(rule="adam", rate=2e-3, batch=16, weight_decay=1e-3)
-    phases: tuple[Phase, ...] = Field(min_length=1)
-    runs: Path = Path("runs")
-
-    @property
-    def epochs(self) -> int:
-        """Count the epochs of all phases."""
-        return sum(phase.epochs for phase in self.phases)
-
-    def size_at(self, epoch: int) -> int:
-        """Return the side of the scenes of an epoch, counted from 0."""
-        for phase in self.phases:
-            if epoch < phase.epochs:
-                return phase.size
-            epoch -= phase.epochs
-        raise ValueError(f"epoch {epoch} lies behind the last phase")

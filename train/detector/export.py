@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +15,21 @@ from torch import Tensor, nn
 
 from engines import EngineSpec, load_engine
 from engines.manifest import write_entry
-from train.export import graph_of, commit
+from streamer.faces.detect import ZooDetector
+from train import checkpoint
+from train.detector.config import DetectorConfig
+from train.detector.evaluate import LOWEST, choose_threshold, judge
+from train.detector.fit import build
+from train.detector.scores import at_threshold, average_precision
+from train.detector.sets import Judged, scenes
+from train.export import commit, quiet, to_onnx, write_onnx
+
+log = logging.getLogger(__name__)
 
 OUTPUTS = ("scores", "boxes", "points")
+LARGEST = 512  # times 32 pixels: the longest side that the graph takes
+LIKELY = 0.3  # score of the cells whose boxes are compared
+PARITY = {"f32": (1e-3, 1e-3), "auto": (0.06, 0.06)}  # most that scores, and boxes in shares of their side, may differ
 
 
 class ServedDetector(nn.Module):
@@ -28,3 +43,101 @@ class ServedDetector(nn.Module):
         """Return (N, cells), (N, cells, 4) xyxy and (N, cells, 5, 2)."""
         maps = self.network(images.permute(0, 3, 1, 2).float())
         return maps.logits.sigmoid(), maps.boxes, maps.points
+
+
+def export(config: DetectorConfig, out: Path) -> Path:
+    """Write the network of a run with its threshold, check it against its source, and enter it into the manifest.
+
+    Raises RuntimeError where the artefact disagrees with the network; then nothing is written.
+    """
+    if out.suffix != ".onnx":
+        raise ValueError(f"{out}: expected a name that ends in .onnx")
+    source = config.runs / config.name / "checkpoint.pt"
+    network = build(config)
+    network.load_state_dict(checkpoint.load(source)["average"])
+    served = ServedDetector(network)
+    judged = scenes(config)
+    spec = describe(config, served)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        unchecked = Path(folder) / out.name
+        write = graph_of(served)
+        write(spec, unchecked)
+        check_parity(served, unchecked, np.stack([picture.image for picture in judged[:8]])[..., :1])
+        spec = spec.model_copy(update={"metrics": measure(unchecked, judged)})
+        write(spec, unchecked)
+        load_engine(unchecked, "detection").close()
+        unchecked.replace(out)
+    write_entry(out)
+    return out
+
+
+def describe(config: DetectorConfig, served: ServedDetector) -> EngineSpec:
+    """Say what the artefact is; paths of this machine are left out."""
+    values = config.model_dump(mode="json", exclude={"runs": True, "data": {"root", "teacher", "cache"}})
+    return EngineSpec(
+        name=config.name,
+        task="detection",
+        height=None,
+        width=None,
+        channels=1,
+        outputs=OUTPUTS,
+        training={
+            "parameters": sum(parameter.numel() for parameter in served.parameters()),
+            "seed": config.seed,
+            "commit": commit(),
+            "config": values,
+        },
+    )
+
+
+def graph_of(served: ServedDetector) -> Callable[[EngineSpec, Path], None]:
+    """Trace the network for any number of pictures of any size in steps of 32; return what writes it with a spec."""
+    example = (torch.zeros((2, 192, 256, 1), dtype=torch.uint8),)
+    rows, columns = torch.export.Dim("rows", max=LARGEST), torch.export.Dim("columns", max=LARGEST)
+    shapes = {"images": {0: torch.export.Dim("batch"), 1: 32 * rows, 2: 32 * columns}}
+    with quiet():
+        program = torch.export.export(served, example, dynamic_shapes=shapes)
+    return partial(write_onnx, to_onnx(program, OUTPUTS))
+
+
+def check_parity(served: ServedDetector, path: Path, images: NDArray[np.uint8]) -> None:
+    """Compare scores, and the boxes of likely faces in shares of their side, with the network's: f32 and as served."""
+    with torch.inference_mode():
+        scores, boxes, _ = (part.numpy() for part in served(torch.from_numpy(images)))
+    likely = scores > LIKELY
+    for precision, (most_score, most_box) in PARITY.items():
+        engine = load_engine(path, "detection", precision=precision)
+        try:
+            found = engine.infer(images)
+        finally:
+            engine.close()
+        sides = np.maximum((boxes[..., 2:] - boxes[..., :2]).max(axis=2), 1)
+        score = float(np.abs(found["scores"] - scores).max())
+        box = float((np.abs(found["boxes"] - boxes).max(axis=2) / sides)[likely].max(initial=0))
+        log.info(
+            "parity %s: scores differ by %.5f, boxes of %d cells by %.5f at most", precision, score, likely.sum(), box
+        )
+        if score > most_score or box > most_box:
+            raise RuntimeError(
+                f"{path.name} in {precision}: scores differ by {score:.4f}, boxes by {box:.4f} of their side; expected at "
+                f"most {most_score:g} and {most_box:g}; it is not written"
+            )
+
+
+def measure(path: Path, judged: list[Judged]) -> dict[str, float]:
+    """Choose the threshold on held-back scenes and return it with what it gives there."""
+    engine = load_engine(path, "detection")
+    try:
+        found = judge("ours", ZooDetector(engine, ZooDetector.SMALLEST, LOWEST), LOWEST, judged)
+    finally:
+        engine.close()
+    threshold = choose_threshold(found.matches)
+    counts = at_threshold(found.matches, threshold)
+    return {
+        "threshold": threshold,
+        "scenes.average_precision": average_precision(found.matches),
+        "scenes.recall": counts["recall"],
+        "scenes.precision": counts["precision"],
+        "scenes.faces": counts["faces"],
+    }

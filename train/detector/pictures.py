@@ -15,8 +15,8 @@ class Picture:
     """Hold a grey picture and its N faces.
 
     image: (H, W) uint8. boxes: (N, 4) float32 xyxy pixels. points: (N, 5, 2) float32, eyes, nose, mouth corners. sure:
-    (N,) bool; a face that the teachers disputed is False and teaches nothing, neither face nor background. source: name of
-    the set it comes from. held: kept from training, for thresholds and validation.
+    (N,) bool; a face that the teachers disputed is False and teaches nothing, neither face nor background. source: name
+    of the set it comes from. held: kept from training, for thresholds and validation.
     """
 
     image: NDArray[np.uint8]
@@ -54,7 +54,8 @@ def load(path: Path) -> list[Picture]:
         faces = np.cumsum(table["counts"])[:-1]
         columns = [np.split(table[name], faces) for name in ("boxes", "points", "sure")]
         images = [
-            pixels.reshape(shape) for pixels, shape in zip(np.split(table["pixels"], ends), table["shapes"], strict=True)
+            pixels.reshape(shape)
+            for pixels, shape in zip(np.split(table["pixels"], ends), table["shapes"], strict=True)
         ]
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path}: not a file of labelled pictures ({error}); delete it, it is made anew") from error

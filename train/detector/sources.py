@@ -129,4 +129,9 @@ READERS: dict[str, Callable[[Path], list[tuple[str, bytes]]]] = {
     "fer": partial(_read_tables, "data/fer", "png", 6),
     "lfw": partial(_read_tables, "data/faces", "jpg", 1),
 }
-SCALES: dict[str, tuple[float, ...]] = {"groups": (1.0, 1.5, 2.0, 3.0), "masks": (0.6, 1.0, 1.6), "ytf": (0.75, 1.5), "fer": (1.0,)}
+SCALES: dict[str, tuple[float, ...]] = {
+    "groups": (1.0, 1.5, 2.0, 3.0),
+    "masks": (0.6, 1.0, 1.6),
+    "ytf": (0.75, 1.5),
+    "fer": (1.0,),
+}

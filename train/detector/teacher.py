@@ -41,13 +41,14 @@ class Teacher:
         seen = self._seen_by_hog(grey, faces)
         return faces, (votes >= 2) & (faces.scores >= np.where(seen, SURE - 0.15, SURE))
 
-    def look(self, grey: NDArray[np.uint8], scale: float, mirrored: bool = False) -> Detections:
-        """Run YuNet on one view and return its faces in pixels of the picture."""
-        scale = min(scale, (LARGEST / grey.size) ** 0.5)
-        width, height = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
-        view = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    def look(self, image: NDArray[np.uint8], scale: float, mirrored: bool = False) -> Detections:
+        """Run YuNet on one view of an (H, W) or (H, W, 3) picture and return its faces in pixels of the picture."""
+        scale = min(scale, (LARGEST / (image.shape[0] * image.shape[1])) ** 0.5)
+        width, height = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+        view = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         self._net.setInputSize((width, height))
-        rows = self._net.detect(cv2.cvtColor(cv2.flip(view, 1) if mirrored else view, cv2.COLOR_GRAY2BGR))[1]
+        view = cv2.flip(view, 1) if mirrored else view
+        rows = self._net.detect(cv2.cvtColor(view, cv2.COLOR_GRAY2BGR) if view.ndim == 2 else view)[1]
         if rows is None:
             return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
         boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
@@ -55,9 +56,11 @@ class Teacher:
         if mirrored:
             boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
             points = (points * (-1, 1) + (width, 0))[:, MIRRORED]
-        back = np.array([grey.shape[1] / width, grey.shape[0] / height], np.float32)
+        back = np.array([image.shape[1] / width, image.shape[0] / height], np.float32)
         return Detections(
-            (boxes * np.tile(back, 2)).astype(np.float32), rows[:, 14].astype(np.float32), (points * back).astype(np.float32)
+            (boxes * np.tile(back, 2)).astype(np.float32),
+            rows[:, 14].astype(np.float32),
+            (points * back).astype(np.float32),
         )
 
     def _seen_by_hog(self, grey: NDArray[np.uint8], faces: Detections) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
 """A small fully convolutional face detector in the manner of YuNet (Wu et al. 2023) and FCOS (Tian et al. 2019).
 
-One strided stem, depthwise blocks at strides 8, 16 and 32, a top-down pyramid (Lin et al. 2017), one head for all levels.
+One strided stem, depthwise blocks at strides 8, 16 and 32, a top-down pyramid (Lin et al. 2017), one head for all.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def decode(found: Tensor, stride: int) -> Maps:
     cells = found.float().flatten(2).transpose(1, 2)
     centre = centres + cells[..., 1:3] * stride
     half = torch.exp(cells[..., 3:5].clamp(max=6)) * (UNIT * stride / 2)
-    points = centres[:, None] + cells[..., 5:].unflatten(2, (5, 2)) * (UNIT * stride)
+    points = centres[:, None] + torch.unflatten(cells[..., 5:], 2, (5, 2)) * (UNIT * stride)
     strides = torch.full_like(centres[:, 0], stride)
     return Maps(cells[..., 0], torch.cat([centre - half, centre + half], dim=2), points, centres, strides)
 

@@ -73,6 +73,10 @@ class Reduction(nn.Module):
 
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
+        if outside <= inside:
+            raise ValueError(
+                f"model.args.widths: expected each stage wider than the last, found {outside} after {inside}"
+            )
         self.pool = nn.MaxPool2d(3, 2, 1)
         self.convolve = conv_norm_relu(inside, outside - inside, stride=2)
 

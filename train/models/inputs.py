@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from train.models.layers import Size, normalise, pair, require_size
@@ -97,7 +99,8 @@ def in_float(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Call a function outside autocast: whitening and solving lose too much in 16 bits."""
     kind = images.device.type
     # An export must not see the context manager: ONNX has none.
-    with torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext():
+    mixed = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    with torch.autocast(kind, enabled=False) if mixed else nullcontext():
         return function(images.float())
 
 
@@ -123,13 +126,14 @@ DEFAULT: Sequence[Step] = ("standardise",)
 
 
 @torch.no_grad()
-def fit_inputs(model: nn.Module, images: Tensor) -> None:
-    """Fit the steps that learn from the training pictures, (N, C, H, W) in 0-255; does nothing where there are none."""
+def fit_inputs(model: nn.Module, images: NDArray[np.uint8]) -> None:
+    """Fit the steps that learn from the training pictures, (N, H, W, C) uint8; does nothing where there are none."""
     prepare = getattr(model, "prepare", None)
     if not isinstance(prepare, nn.Sequential) or not any(isinstance(step, Zca) for step in prepare):
         return
+    pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float()
     for step in prepare:
         if isinstance(step, Zca):
-            step.fit(images)
-        images = step.eval()(images)
+            step.fit(pictures)
+        pictures = step.eval()(pictures)
     prepare.train(model.training)

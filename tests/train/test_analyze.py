@@ -1,0 +1,149 @@
+"""Analyses over regions and hidden cells, and explanations, on toy faces whose answer lies in a known place."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from typer.testing import CliRunner
+
+from engines import Outputs
+from streamer.config import load_config
+from tests.train.conftest import CLASSES, write_toy_set
+from train import analyze
+from train.__main__ import app
+from train.classifier import Classifier
+from train.config import Data, Input, TrainConfig
+from train.data import EMOTIONS, labelled
+from train.explain import occlusion, rules
+from train.explain.maps import heated, surest
+from train.explain.saliency import saliency
+from train.fit import fit
+from train.models import Output
+
+WriteConfig = Callable[..., Path]
+
+
+def bars(images: NDArray[np.uint8]) -> Outputs:
+    """Answer by the row of the brightest bar; the map of every class is bright in its own row."""
+    rows = images[..., 0].astype(np.float32).mean(axis=2).reshape(len(images), CLASSES, -1).mean(axis=2)
+    powers = np.exp((rows - rows.max(axis=1, keepdims=True)) / 10)
+    cam = np.tile(np.eye(CLASSES, dtype=np.float32)[None, :, :, None], (len(images), 1, 1, CLASSES))
+    return {"probabilities": powers / powers.sum(axis=1, keepdims=True), "features": rows, "cam": cam}
+
+
+def bar_classifier(path: Path, region: str = "face") -> Classifier:
+    return Classifier(f"bars-{region}", EMOTIONS, bars, Data(path=path), Input(size=48, region=region))
+
+
+def test_hidden_cells_are_those_of_the_paper() -> None:
+    images = np.full((1, 48, 48, 1), 100, np.uint8)
+    changed = occlusion.hidden(images, [10, 11], 1.0)[0, :, :, 0]
+    assert (changed[24:36, 12:36] == 255).all()
+    assert (changed == 255).sum() == 12 * 24
+    left = occlusion.kept(images, [6], 0.0)[0, :, :, 0]
+    assert (left[12:24, 12:24] == 100).all()
+    assert (left == 100).sum() == 12 * 12
+
+
+def test_hiding_the_place_of_the_answer_changes_it_and_hiding_another_does_not(tmp_path: Path) -> None:
+    images = np.full((2, 48, 48, 1), 60, np.uint8)
+    images[:, 12:18] = 80  # class 2, in the cells 5 to 8
+    rows = labelled(EMOTIONS, ["a", "b"], images, [2, 5])  # the second is answered wrongly and does not count
+    change = occlusion.changes(bar_classifier(tmp_path), rows)
+    assert change[2, 4:8, 0].max() < -0.001  # cells 5 to 8, filled with black
+    assert change[2, 12:, 0].min() >= 0  # the last row of cells
+    assert np.isnan(change[5]).all()
+
+
+def test_the_occlusion_report_tells_what_is_left_of_each_emotion(toy_set: Path, tmp_path: Path) -> None:
+    values = occlusion.write(bar_classifier(toy_set), None, tmp_path, per_class=2)
+    assert values["recall"]["everything"] == dict.fromkeys(EMOTIONS, 1.0)
+    assert values["recall"]["mouth"]["neutral"] == 0.0  # its bar lies in the first row, which is hidden
+    assert values["recall"]["mouth"]["anger"] == 1.0  # its bar lies in the third
+    assert "| neutral | 100.00 | 0.00 |" in (tmp_path / "occlusion.md").read_text()
+    assert json.loads((tmp_path / "occlusion.json").read_text())["changes"].keys() == set(EMOTIONS)
+    assert (tmp_path / "occlusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_region_report_holds_tables_reliability_and_pictures(tmp_path: Path) -> None:
+    folder = write_toy_set(tmp_path / "set", {"train": 1, "public": 4})
+    values = analyze.regions([bar_classifier(folder)], None, tmp_path / "out")
+    assert values["accuracy"]["fer face pad"]["scores"]["ferplus_seed, all rows"]["accuracy"] == 1.0
+    assert values["reliability"]["fer face pad"]["fear"]["precision"] == 1.0
+    text = (tmp_path / "out/regions.md").read_text()
+    assert "| face | 100.00 (81.93) |  |  |" in text
+    assert "| fear | 1.000 (0.510-1.000, 4) |" in text
+    for name in ("confusion", "tsne", "cam"):
+        assert (tmp_path / f"out/{name}-fer-face-pad.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="another network for fer face pad was given before"):
+        analyze.regions([bar_classifier(folder), bar_classifier(folder)], None, tmp_path / "out")
+
+
+def test_heat_is_laid_over_the_picture_as_in_the_paper() -> None:
+    picture = np.full((8, 8, 1), 100, np.uint8)
+    heat = np.zeros((8, 8), np.float32)
+    heat[:, 4:] = 1.0
+    found = heated(picture, heat)
+    jet = cv2.applyColorMap(np.array([[0, 255]], np.uint8), cv2.COLORMAP_JET)[0]
+    assert np.allclose(found[0, 0], 0.4 * jet[0] + 50, atol=1)
+    assert np.allclose(found[0, 7], 0.4 * jet[1] + 50, atol=1)
+    assert np.allclose(heated(picture, np.ones((2, 2), np.float32)), 0.4 * jet[0] + 50, atol=1)
+
+
+def test_the_surest_right_answers_come_first() -> None:
+    probabilities = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], np.float32)
+    assert surest(probabilities, np.array([0, 0, 0, 1]), 0, 5).tolist() == [1, 0]
+
+
+class LeftHalf(nn.Module):
+    """Score class 1 by the left half of the picture."""
+
+    def forward(self, images: torch.Tensor) -> Output:
+        left = images[..., : images.shape[-1] // 2].mean(dim=(1, 2, 3))
+        return Output(torch.stack([-left, left], dim=1), left[:, None])
+
+
+def test_saliency_lies_where_the_score_comes_from() -> None:
+    images = np.random.default_rng(0).integers(0, 255, (3, 8, 8, 1), np.uint8)
+    found = saliency(LeftHalf(), images, np.array([1, 0, 1]))
+    assert found.shape == (3, 8, 8)
+    assert np.allclose(found[:, :, :4], 1 / 32)
+    assert (found[:, :, 4:] == 0).all()
+
+
+def test_rules_name_the_feature_that_decides_and_agree_with_the_network() -> None:
+    random = np.random.default_rng(0)
+    features = random.normal(0, 1, (400, 6)).astype(np.float32)
+    answers = ((features[:, 3] > 0.5) & (features[:, 1] <= 0)).astype(np.int64)
+    calm, glad = rules.extract(features, answers, ("calm", "glad"))
+    assert glad.fidelity > 0.97
+    assert glad.recall > 0.8
+    assert glad.precision > 0.9
+    assert "feature 3 > 0." in glad.text()
+    assert "feature 1 <= " in glad.text()
+    assert calm.fidelity == glad.fidelity
+    assert rules.extract(features, np.zeros(400, np.int64), ("calm", "glad"))[0].text() == "(always)"
+
+
+def test_explain_writes_maps_rules_and_features_of_a_trained_network(write_config: WriteConfig, tmp_path: Path) -> None:
+    path = write_config(optimizer={"rate": 0.1, "batch": 8, "average": 0.9}, phases=[{"epochs": 6, "size": 24}])
+    fit(load_config(TrainConfig, path))
+    result = CliRunner().invoke(app, ["explain", str(path), "--out", str(tmp_path / "out"), "--split", "train"])
+    assert result.exit_code == 0, result.output
+    assert list((tmp_path / "out").glob("examples-*.png"))
+    assert (tmp_path / "out/mean-cam.png").exists()
+    assert "Mean fidelity to the network" in (tmp_path / "out/rules.md").read_text()
+    with (tmp_path / "out/features.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 24 * CLASSES
+    assert lines[0]["answer"] != lines[0]["next"]
+    assert "feature 15" in lines[0]

@@ -1,0 +1,75 @@
+"""Runs beside the figures of the papers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from streamer.config import load_config
+from tests.train.conftest import CONFIG
+from train import compare
+from train.__main__ import app
+from train.compare import Figure, Run
+from train.config import TrainConfig
+from train.fit import fit
+
+WriteConfig = Callable[..., Path]
+
+
+def run_like(**traits: Any) -> Run:
+    values = {"data": "fer", "labels": "ferplus_seed", "region": "face", "mode": "pad", "model": "residual"} | traits
+    seen = {"region": values["region"], "mode": values["mode"]}
+    made = {"model": values["model"], "rule": "adam", "init": values.get("init", False)}
+    report = {"name": "one", "data": values["data"], "labels": values["labels"], "input": seen, "made": made}
+    return Run(report)
+
+
+@pytest.mark.parametrize(
+    ("traits", "figure"),
+    [
+        ({}, Figure("A", "Table 6", 81.93)),
+        ({"region": "mouth_eyes"}, Figure("A", "Table 6", 81.57)),
+        ({"data": "rafdb", "mode": "centre", "region": "eyes"}, Figure("A", "Table 5", 40.16)),
+        ({"data": "rafd_pose", "model": "attention"}, Figure("B", "Table 5", 93.1)),
+        ({"data": "sfew", "model": "attention", "init": True}, Figure("B", "Table 5 with FER-2013", 48.3)),
+        ({"labels": "fer2013", "model": "zca_net"}, Figure("D", "section 3.4", 57.02)),
+        ({"data": "fer2013", "labels": "fer2013", "model": "alexnet"}, Figure("E", "section 6", 57.0)),
+        ({"labels": "fer2013"}, None),
+        ({"data": "jaffe"}, None),
+    ],
+)
+def test_a_run_finds_its_figure_in_the_papers(traits: dict[str, Any], figure: Figure | None) -> None:
+    assert compare.reference(run_like(**traits)) == figure
+
+
+def test_the_papers_are_complete_and_no_two_entries_fit_one_run() -> None:
+    entries = yaml.safe_load(compare.PAPERS.read_text())
+    assert {entry["paper"] for entry in entries} == set("ABCDE")
+    kinds = [{key: str(value) for key, value in entry.items() if key != "accuracy"} for entry in entries]
+    assert len({json.dumps(kind, sort_keys=True) for kind in kinds}) == len(entries)
+
+
+def test_update_rules_are_listed_and_drawn_side_by_side(write_config: WriteConfig, tmp_path: Path) -> None:
+    paths = []
+    for rule, rate in (("sgd", 0.05), ("rmsprop", 0.001)):
+        optimizer = {**CONFIG["optimizer"], "rule": rule, "rate": rate}
+        paths.append(write_config(name=rule, optimizer=optimizer, phases=[{"epochs": 2, "size": 24}]))
+        fit(load_config(TrainConfig, paths[-1]))
+    result = CliRunner().invoke(app, ["compare", *map(str, paths), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "out/compare.md").read_text()
+    assert "| sgd | fer public | ferplus_seed, all rows | 48 |" in text
+    assert "| rmsprop | fer public |" in text
+    assert "81.93 (A, Table 6)" in text
+    assert (tmp_path / "out/curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_folder_without_a_report_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"expected report\.json or repeats\.json"):
+        compare.open_run(tmp_path, None)

@@ -1,0 +1,166 @@
+"""Paint random scenes: photos, mosaics of photos, and cut-out faces on textures; then damage them as cameras do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from train.detector import place
+from train.detector.config import Scenes
+from train.detector.pictures import Picture
+from train.detector.place import Pose, Region, Scene
+
+MOST = 32  # faces of a scene; further ones are rare and become disputed ground by being painted over
+LAYOUTS = {"photo": 0.35, "mosaic": 0.35, "cut_outs": 0.3}
+SHARES = {"lfw": 0.4, "ytf": 0.22, "masks": 0.2, "groups": 0.12, "fer": 0.06}  # how often a photo comes from a source
+
+
+class Painter:
+    """Draw scenes from labelled pictures; the same random numbers give the same scenes."""
+
+    def __init__(self, pictures: Sequence[Picture], settings: Scenes) -> None:
+        self.settings = settings
+        self._by_source = {name: [picture for picture in pictures if picture.source == name] for name in SHARES}
+        self._names = [name for name, found in self._by_source.items() if found]
+        shares = np.array([SHARES[name] for name in self._names])
+        self._shares = shares / shares.sum()
+        self._textures = [picture for picture in pictures if not len(picture.boxes)]
+
+    def paint(self, random: np.random.Generator, size: int) -> Scene:
+        """Return one scene of `size` x `size` pixels."""
+        scene = Scene(self._background(random, size))
+        layout = random.choice(list(LAYOUTS), p=list(LAYOUTS.values()))
+        if layout == "photo":
+            self._photo(scene, random, (0, 0, size, size))
+        elif layout == "mosaic":
+            self._mosaic(scene, random, size)
+        else:
+            self._cut_outs(scene, random, size)
+        for box, points, kind in zip(scene.boxes, scene.points, scene.kind, strict=True):
+            if kind == 1 and random.random() < self.settings.occlude:
+                _occlude(scene.image, box, points, random)
+        for number, box in enumerate(scene.boxes):
+            if max(box[2] - box[0], box[3] - box[1]) < self.settings.smallest:
+                scene.kind[number] = -1
+        scene.image = damage(scene.image, self.settings, random)
+        return scene
+
+    def _draw(self, random: np.random.Generator) -> tuple[Picture, int]:
+        pictures = self._by_source[random.choice(self._names, p=self._shares)]
+        picture = pictures[random.integers(len(pictures))]
+        return picture, int(random.choice(np.flatnonzero(picture.sure)))
+
+    def _pose(self, random: np.random.Generator, x: float, y: float, side: float) -> Pose:
+        degrees = random.normal(0, 8) if random.random() < 0.6 else random.uniform(-1, 1) * self.settings.degrees
+        return Pose(x, y, side, np.deg2rad(degrees), bool(random.random() < 0.5), float(random.uniform(0.9, 1.1)))
+
+    def _photo(self, scene: Scene, random: np.random.Generator, region: Region, share: float = 0.0) -> None:
+        """Fill a region with a photo; `share` of the region's side is what its face takes, 0 draws any size."""
+        picture, face = self._draw(random)
+        x0, y0, x1, y1 = region
+        sides = picture.boxes[face, 2:] - picture.boxes[face, :2]
+        filling = 0.6 * (x1 - x0) * float(sides.max()) / max(picture.image.shape)  # the photo covers much of the region
+        high = min(self.settings.largest, 1.5 * (x1 - x0))
+        low = min(max(self.settings.smallest, filling), 0.5 * high)
+        side = share * (x1 - x0) if share else float(np.exp(random.uniform(np.log(low), np.log(high))))
+        x, y = x0 + (x1 - x0) * random.uniform(0.1, 0.9), y0 + (y1 - y0) * random.uniform(0.1, 0.9)
+        outside = -1 if random.random() < 0.4 else int(random.integers(256))
+        place.place(scene, picture, picture.boxes[face], self._pose(random, x, y, side), region, outside)
+
+    def _mosaic(self, scene: Scene, random: np.random.Generator, size: int) -> None:
+        count = int(random.choice([2, 3, 4, 5, 6], p=[0.3, 0.25, 0.2, 0.15, 0.1]))
+        edges = np.linspace(0, size, count + 1).round().astype(int)
+        for row in range(count):
+            for column in range(count):
+                if len(scene.boxes) >= MOST or random.random() < 0.15:
+                    continue
+                region = (int(edges[column]), int(edges[row]), int(edges[column + 1]), int(edges[row + 1]))
+                self._photo(
+                    scene, random, region, max(random.uniform(0.25, 1.0), self.settings.smallest / (size / count))
+                )
+
+    def _cut_outs(self, scene: Scene, random: np.random.Generator, size: int) -> None:
+        """Place faces where they do not touch; one scene in six stays empty."""
+        for _ in range(int(random.integers(0, 12)) if random.random() < 5 / 6 else 0):
+            side = float(np.exp(random.uniform(np.log(self.settings.smallest), np.log(0.8 * size))))
+            x, y = random.uniform(0, size, 2)
+            apart = [
+                max(abs(x - (b[0] + b[2]) / 2), abs(y - (b[1] + b[3]) / 2)) - (b[3] - b[1]) / 2 for b in scene.boxes
+            ]
+            if min(apart, default=size) > 0.6 * side:
+                picture, face = self._draw(random)
+                place.cut_out(scene, picture, face, self._pose(random, x, y, side))
+
+    def _background(self, random: np.random.Generator, size: int) -> NDArray[np.uint8]:
+        """Take a flat grey, smooth or rough noise, or a piece of a texture at any scale."""
+        kind = random.random()
+        if kind < 0.2 or not self._textures:
+            return np.full((size, size), random.integers(256), np.uint8)
+        if kind < 0.4:
+            cells = int(2 ** random.uniform(1, 6))
+            noise = random.normal(random.uniform(40, 215), random.uniform(5, 80), (cells, cells)).clip(0, 255)
+            return np.asarray(
+                cv2.resize(noise.astype(np.uint8), (size, size), interpolation=int(random.integers(0, 3)))
+            )
+        image = self._textures[random.integers(len(self._textures))].image
+        part = int(np.clip(size / np.exp(random.uniform(-1.2, 1.2)), 8, min(image.shape)))
+        y, x = (random.integers(0, side - part + 1) for side in image.shape)
+        piece = np.rot90(image[y : y + part, x : x + part], int(random.integers(4)))
+        return np.asarray(cv2.resize(np.ascontiguousarray(piece), (size, size), interpolation=cv2.INTER_AREA))
+
+
+def _occlude(
+    image: NDArray[np.uint8], box: NDArray[np.float32], points: NDArray[np.float32], random: np.random.Generator
+) -> None:
+    """Cover mouth and nose as a mask does, the eyes as dark glasses do, or one side as a hand or a neighbour does."""
+    right, left, nose = points[:3]
+    across, centre = left - right, (points[3] + points[4]) / 2
+    down = centre - (right + left) / 2
+    kind = random.choice(["mask", "glasses", "side"], p=[0.6, 0.2, 0.2])
+    if kind == "mask":
+        top = nose - random.uniform(0.0, 0.35) * down
+        corners = [top - 0.75 * across, top - random.uniform(0, 0.3) * down, top + 0.75 * across,
+                   centre + 0.6 * across + 0.2 * down, centre + 0.7 * down, centre - 0.6 * across + 0.2 * down]  # fmt: skip
+    elif kind == "glasses":
+        middle, height = (right + left) / 2, 0.25 * down
+        corners = [middle - 0.85 * across - height, middle + 0.85 * across - height, middle + 0.85 * across + height,
+                   middle - 0.85 * across + height]  # fmt: skip
+    else:
+        share, size = random.uniform(0.15, 0.45), box[2:] - box[:2]
+        low, high = box[:2].copy(), box[2:].copy()
+        axis = random.integers(2)
+        if random.random() < 0.5:
+            high[axis] = low[axis] + share * size[axis]
+        else:
+            low[axis] = high[axis] - share * size[axis]
+        corners = [low, np.array([high[0], low[1]]), high, np.array([low[0], high[1]])]
+    shape = np.array(corners).round().astype(np.int32)
+    tone = random.integers(0, 60) if kind == "glasses" else random.integers(0, 256)
+    cv2.fillPoly(image, [shape], (int(tone),), lineType=cv2.LINE_AA)
+
+
+def damage(image: NDArray[np.uint8], settings: Scenes, random: np.random.Generator) -> NDArray[np.uint8]:
+    """Change tones and light, then blur, add noise and compress, each with its share."""
+    gain, offset = random.uniform(0.6, 1.4), random.uniform(-40, 40)
+    if random.random() < settings.dark:
+        gain, offset = random.uniform(0.1, 0.45), random.uniform(0, 25)
+    tones = np.linspace(0, 1, 256) ** np.exp(random.normal(0, 0.25)) * 255
+    picture = np.asarray(
+        cv2.LUT(image, ((tones - 128) * gain + 128 * min(gain, 1) + offset).clip(0, 255).astype(np.uint8))
+    )
+    if random.random() < settings.blur:
+        if random.random() < 0.5:
+            picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), random.uniform(0.4, 1.8)))
+        else:
+            reach = int(random.integers(2, 7))
+            picture = np.asarray(cv2.blur(picture, (reach, 1) if random.random() < 0.5 else (1, reach)))
+    if random.random() < settings.noise:
+        noise = random.integers(-128, 128, picture.shape, dtype=np.int8).astype(np.float32) * random.uniform(0.02, 0.2)
+        picture = (picture + noise).clip(0, 255).astype(np.uint8)
+    if random.random() < settings.jpeg:
+        encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(15, 70))])[1]
+        picture = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE))
+    return np.asarray(picture, np.uint8)
