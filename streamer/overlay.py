@@ -7,12 +7,13 @@ shortened, then left out. Only the regions that they cover are blended.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.stencils import Colour, Rect, bends, dashes, lettering, line_height, panel, sides_and_corners
+from streamer.stencils import Colour, Rect, Stencil, bends, dashes, lettering, line_height, panel, sides_and_corners
 from streamer.types import Expression, Face, Result
 
 PALETTE: dict[str, Colour] = {  # after Okabe & Ito: apart for colour-blind people too, bright on dark panels
@@ -170,33 +171,48 @@ def _draw_bars(page: _Page, expression: Expression, rect: Rect) -> None:
     cap = CAPS[max(0, CAPS.index(page.cap(0.07 * _side(rect))) - 1)]
     taken = page.boxes + page.panels
     for letters, avoid in ((None, taken), (3, taken), (3, page.panels)):
-        names = [label[:letters] for label in expression.probabilities]
-        column = lettering("\n".join(names), cap, DIM)
-        size = (9 * cap + column.size[0], round(1.4 * cap) + column.size[1])
-        spots = _beside(page, rect, cap, size) if avoid is taken else _inside_large(rect, cap, size)
+        names = tuple(label[:letters] for label in expression.probabilities)
+        bars = _empty_bars(names, cap)
+        spots = _beside(page, rect, cap, bars.size) if avoid is taken else _inside_large(rect, cap, bars.size)
         if spot := page.place(spots, avoid):
             break
     else:
         return
-    panel(*size, round(0.5 * cap), DARK, DARK_ALPHA).stamp(page.picture, *spot[:2])
-    left, top = spot[0] + cap, spot[1] + round(0.7 * cap)
-    column.stamp(page.picture, left, top)
+    bars.stamp(page.picture, *spot[:2])
     leading = max(expression.probabilities.values(), default=0.0)
     for row, (label, probability) in enumerate(expression.probabilities.items()):
-        y = top + row * line_height(cap)
+        y = spot[1] + _bars_margin(cap) + row * line_height(cap)
         if probability == leading:
-            lettering(names[row], cap, WHITE).stamp(page.picture, left, y)
-        _draw_bar(page.picture, left + column.size[0] + cap, y, cap, probability, PALETTE.get(label, WHITE))
+            lettering(names[row], cap, WHITE).stamp(page.picture, spot[0] + cap, y)
+        _draw_bar(page.picture, spot[2] - cap, y, cap, probability, PALETTE.get(label, WHITE))
 
 
-def _draw_bar(picture: NDArray[np.uint8], x: int, y: int, cap: int, share: float, colour: Colour) -> None:
-    """Draw one bar, vertically centred in the line of text at y."""
+@lru_cache(maxsize=8)
+def _empty_bars(names: tuple[str, ...], cap: int) -> Stencil:
+    """Return the panel with names and empty bars."""
+    column = lettering("\n".join(names), cap, DIM)
+    size = (9 * cap + column.size[0], 2 * _bars_margin(cap) + column.size[1])
+
+    def paint(picture: NDArray[np.uint8]) -> None:
+        panel(*size, round(0.5 * cap), DARK, DARK_ALPHA).stamp(picture, 0, 0)
+        column.stamp(picture, cap, _bars_margin(cap))
+        for row in range(len(names)):
+            _draw_bar(picture, size[0] - cap, _bars_margin(cap) + row * line_height(cap), cap, 1.0, TRACK)
+
+    return Stencil.painted(size, paint)
+
+
+def _bars_margin(cap: int) -> int:
+    return round(0.7 * cap)
+
+
+def _draw_bar(picture: NDArray[np.uint8], right: int, y: int, cap: int, share: float, colour: Colour) -> None:
+    """Fill a share of a bar whose right end is given, vertically centred in the line of text at y."""
     length, thickness = 6 * cap, max(3, round(0.5 * cap))
-    y += (line_height(cap) - thickness) // 2
     filled = round(length * min(max(share, 0.0), 1.0))
-    cv2.rectangle(picture, (x, y, length, thickness), TRACK, cv2.FILLED)
     if filled:
-        cv2.rectangle(picture, (x, y, filled, thickness), colour, cv2.FILLED)
+        top = y + (line_height(cap) - thickness) // 2
+        cv2.rectangle(picture, (right - length, top, filled, thickness), colour, cv2.FILLED)
 
 
 def _draw_status(page: _Page, result: Result) -> None:

@@ -26,7 +26,7 @@ from streamer.sinks.video import VideoSink, video_sink
 from streamer.sinks.window import WindowSink
 from streamer.sources import Source, State, open_source
 from streamer.status import Status
-from streamer.summary import print_summary, summarise, write_summary
+from streamer.summary import check_summary, print_summary, summarise, write_summary
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ def run(config: Config, names: Sequence[str], outputs: Outputs) -> int:
     console, metrics = Console(stderr=True, highlight=False), Metrics()
     if not console.is_terminal:
         console.width = 120  # a pipe or a log file has no width of its own
+    if outputs.summary:
+        check_summary(outputs.summary)
     sources = [open_source(name, **config.source.model_dump()) for name in names]
     for source, name in zip(sources, unique_names(source.name for source in sources), strict=True):
         source.name = name

@@ -6,6 +6,7 @@ Shapes are drawn four times as large and shrunk, so that Hershey's thin strokes 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple, cast
 
@@ -27,6 +28,14 @@ class Stencil(NamedTuple):
 
     keep: NDArray[np.uint8]
     ink: NDArray[np.uint8]
+
+    @classmethod
+    def painted(cls, size: tuple[int, int], paint: Callable[[NDArray[np.uint8]], None]) -> Stencil:
+        """Return what `paint` does to a picture of (width, height): told by what it makes of black and of white."""
+        black, white = np.zeros((size[1], size[0], 3), np.uint8), np.full((size[1], size[0], 3), 255, np.uint8)
+        paint(black)
+        paint(white)
+        return cls(white - black, black)
 
     @property
     def size(self) -> tuple[int, int]:

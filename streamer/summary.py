@@ -55,8 +55,19 @@ def summarise(metrics: Metrics, seconds: float, failures: Mapping[str, Exception
 def write_summary(summary: dict[str, Any], path: Path) -> None:
     """Write the summary as JSON, whole or not at all. Raises OSError."""
     unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    try:
+        unfinished.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise OSError(f"{path}: cannot write the summary: {error.strerror}") from error
+
+
+def check_summary(path: Path) -> None:
+    """Raise OSError where the summary could not be written, before any work is done."""
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise OSError(
+            f"{path}: cannot write the summary: expected a file in a folder that can be written to"
+        )
 
 
 def print_summary(summary: dict[str, Any], console: Console) -> None:

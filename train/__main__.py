@@ -52,17 +52,17 @@ def repeat(
     config: Path,
     seeds: Annotated[str | None, typer.Option(help="Train once for every seed, like 1,2,3,4,5.")] = None,
     folds: Annotated[bool, typer.Option("--folds", help="Train once for every fold of subjects.")] = False,
-    split: Split = None,
+    split: Annotated[str | None, typer.Option(help="With --seeds: split to judge on, else validation.")] = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Train a configuration several times and report mean and standard deviation."""
+    """Train a configuration several times and report mean and standard deviation; a fold is judged on itself."""
     from train import repeat as repeats
 
     read = load_config(TrainConfig, config, overrides)
     if bool(seeds) == folds:
         raise ValueError("expected one of --seeds and --folds")
-    configs = repeats.with_folds(read) if folds else repeats.with_seeds(read, repeats.seeds_of(seeds or ""))
-    found = repeats.repeat(read.name, configs, split)
+    runs = repeats.with_folds(read) if folds else repeats.with_seeds(read, repeats.seeds_of(seeds or ""), split)
+    found = repeats.repeat(read.name, runs)
     typer.echo(f"{found.name}: {100 * found.mean:.2f} ± {100 * found.deviation:.2f} % ({len(found.runs)} runs)")
 
 

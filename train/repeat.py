@@ -59,13 +59,14 @@ class Repeats:
         }
 
 
-def with_seeds(config: TrainConfig, seeds: Sequence[int]) -> list[TrainConfig]:
-    """Return the configuration once for every seed, each with its own folder."""
-    return [config.model_copy(update={"name": f"{config.name}/seed-{seed}", "seed": seed}) for seed in seeds]
+def with_seeds(config: TrainConfig, seeds: Sequence[int], split: str | None = None) -> list[tuple[TrainConfig, str]]:
+    """Return the configuration once for every seed, each with its own folder and the split, if not validation."""
+    copies = [config.model_copy(update={"name": f"{config.name}/seed-{seed}", "seed": seed}) for seed in seeds]
+    return [(copy, split or copy.data.validation) for copy in copies]
 
 
-def with_folds(config: TrainConfig) -> list[TrainConfig]:
-    """Return the configuration once for every fold of subjects.
+def with_folds(config: TrainConfig) -> list[tuple[TrainConfig, str]]:
+    """Return the configuration once for every fold of subjects, with the fold that it is tested on.
 
     Raises ValueError where its splits are no folds ('not foldK' to train on, 'foldK' to judge on).
     """
@@ -81,18 +82,18 @@ def with_folds(config: TrainConfig) -> list[TrainConfig]:
     for k in range(FOLDS):
         splits = {name: re.sub(r"\d", str(k), getattr(data, name)) for name in ("train", "validation", "test")}
         update = {"name": f"{config.name}/fold-{k}", "data": data.model_copy(update=splits)}
-        folded.append(config.model_copy(update=update))
+        folded.append((config.model_copy(update=update), splits["test"]))
     return folded
 
 
-def repeat(name: str, configs: Sequence[TrainConfig], split: str | None = None) -> Repeats:
-    """Fit and judge every configuration, on its own validation split unless told otherwise; finished ones go on.
+def repeat(name: str, runs: Sequence[tuple[TrainConfig, str]]) -> Repeats:
+    """Fit every configuration, or finish it, and judge it on the split given with it.
 
     Writes `repeats.json` into the folder of the runs.
     """
-    found = {config.name: evaluate(_fitted(config), split or config.data.validation) for config in configs}
+    found = {config.name: evaluate(_fitted(config), split) for config, split in runs}
     repeats = Repeats(name, found, _pooled(list(found.values())))
-    path = configs[0].runs / name / "repeats.json"
+    path = runs[0][0].runs / name / "repeats.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(repeats.to_json(), indent=2) + "\n", encoding="utf-8")
     return repeats

@@ -46,7 +46,7 @@ def test_every_person_is_judged_once_over_the_folds(tmp_path: Path) -> None:
             name = f"Rafd090_{person:02d}_Caucasian_female_{RAFD[label]}_frontal.png"
             cv2.imwrite(str(folder / name), picture)
     data = {"set": "rafd_front", "path": folder, "labels": "basic"}
-    data |= {"train": "not fold0", "validation": "fold0", "test": "fold0"}
+    data |= {"train": "not fold0:rest", "validation": "not fold0:tenth", "test": "fold0"}
     values = {**CONFIG, "data": data, "runs": tmp_path / "runs", "phases": [{"epochs": 1, "size": 24}]}
     config = TrainConfig.model_validate(values)
     found = repeat.repeat("toy", repeat.with_folds(config))

@@ -28,7 +28,7 @@ HOG_THRESHOLD = 0.4  # the analyzer's default
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """Hold how one detector did on one set: per picture its answers and how they fit; milliseconds a picture, median."""
+    """Hold how one detector did on one set: answers and how they fit, by picture; median milliseconds a picture."""
 
     detector: str
     threshold: float

@@ -120,8 +120,8 @@ def check_parity(served: ServedDetector, path: Path, images: NDArray[np.uint8]) 
         )
         if score > most_score or box > most_box:
             raise RuntimeError(
-                f"{path.name} in {precision}: scores differ by {score:.4f}, boxes by {box:.4f} of their side; expected at "
-                f"most {most_score:g} and {most_box:g}; it is not written"
+                f"{path.name} in {precision}: scores differ by {score:.4f}, boxes by {box:.4f} of their side; expected "
+                f"at most {most_score:g} and {most_box:g}; it is not written"
             )
 
 

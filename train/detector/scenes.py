@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from train.detector import place
 from train.detector.config import Scenes
+from train.detector.damage import damage, occlude
 from train.detector.pictures import Picture
 from train.detector.place import Pose, Region, Scene
 
@@ -41,7 +42,7 @@ class Painter:
             self._cut_outs(scene, random, size)
         for box, points, kind in zip(scene.boxes, scene.points, scene.kind, strict=True):
             if kind == 1 and random.random() < self.settings.occlude:
-                _occlude(scene.image, box, points, random)
+                occlude(scene.image, box, points, random)
         for number, box in enumerate(scene.boxes):
             if max(box[2] - box[0], box[3] - box[1]) < self.settings.smallest:
                 scene.kind[number] = -1
@@ -110,57 +111,3 @@ class Painter:
         y, x = (random.integers(0, side - part + 1) for side in image.shape)
         piece = np.rot90(image[y : y + part, x : x + part], int(random.integers(4)))
         return np.asarray(cv2.resize(np.ascontiguousarray(piece), (size, size), interpolation=cv2.INTER_AREA))
-
-
-def _occlude(
-    image: NDArray[np.uint8], box: NDArray[np.float32], points: NDArray[np.float32], random: np.random.Generator
-) -> None:
-    """Cover mouth and nose as a mask does, the eyes as dark glasses do, or one side as a hand or a neighbour does."""
-    right, left, nose = points[:3]
-    across, centre = left - right, (points[3] + points[4]) / 2
-    down = centre - (right + left) / 2
-    kind = random.choice(["mask", "glasses", "side"], p=[0.6, 0.2, 0.2])
-    if kind == "mask":
-        top = nose - random.uniform(0.0, 0.35) * down
-        corners = [top - 0.75 * across, top - random.uniform(0, 0.3) * down, top + 0.75 * across,
-                   centre + 0.6 * across + 0.2 * down, centre + 0.7 * down, centre - 0.6 * across + 0.2 * down]  # fmt: skip
-    elif kind == "glasses":
-        middle, height = (right + left) / 2, 0.25 * down
-        corners = [middle - 0.85 * across - height, middle + 0.85 * across - height, middle + 0.85 * across + height,
-                   middle - 0.85 * across + height]  # fmt: skip
-    else:
-        share, size = random.uniform(0.15, 0.45), box[2:] - box[:2]
-        low, high = box[:2].copy(), box[2:].copy()
-        axis = random.integers(2)
-        if random.random() < 0.5:
-            high[axis] = low[axis] + share * size[axis]
-        else:
-            low[axis] = high[axis] - share * size[axis]
-        corners = [low, np.array([high[0], low[1]]), high, np.array([low[0], high[1]])]
-    shape = np.array(corners).round().astype(np.int32)
-    tone = random.integers(0, 60) if kind == "glasses" else random.integers(0, 256)
-    cv2.fillPoly(image, [shape], (int(tone),), lineType=cv2.LINE_AA)
-
-
-def damage(image: NDArray[np.uint8], settings: Scenes, random: np.random.Generator) -> NDArray[np.uint8]:
-    """Change tones and light, then blur, add noise and compress, each with its share."""
-    gain, offset = random.uniform(0.6, 1.4), random.uniform(-40, 40)
-    if random.random() < settings.dark:
-        gain, offset = random.uniform(0.1, 0.45), random.uniform(0, 25)
-    tones = np.linspace(0, 1, 256) ** np.exp(random.normal(0, 0.25)) * 255
-    picture = np.asarray(
-        cv2.LUT(image, ((tones - 128) * gain + 128 * min(gain, 1) + offset).clip(0, 255).astype(np.uint8))
-    )
-    if random.random() < settings.blur:
-        if random.random() < 0.5:
-            picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), random.uniform(0.4, 1.8)))
-        else:
-            reach = int(random.integers(2, 7))
-            picture = np.asarray(cv2.blur(picture, (reach, 1) if random.random() < 0.5 else (1, reach)))
-    if random.random() < settings.noise:
-        noise = random.integers(-128, 128, picture.shape, dtype=np.int8).astype(np.float32) * random.uniform(0.02, 0.2)
-        picture = (picture + noise).clip(0, 255).astype(np.uint8)
-    if random.random() < settings.jpeg:
-        encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(15, 70))])[1]
-        picture = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE))
-    return np.asarray(picture, np.uint8)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.faces.detect import HOG_TO_FACE
+from streamer.faces.landmarks import HOG_TO_FACE
 from train.detector.config import DetectorConfig
 from train.detector.fit import held_scenes
 from train.detector.place import Scene

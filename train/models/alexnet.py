@@ -38,7 +38,7 @@ class AlexNet(nn.Module):
         self.layers = nn.Sequential(*layers)
         height, width = (_after_pooling(side, len(pooled)) for side in self.size)
         self.head = FlatHead(inside * height * width, hidden, classes, dropout)
-        he_initialise(self)
+        he_initialise(self, "fan_in")
 
     def forward(self, images: Tensor) -> Output:
         require_size(images, self.size)

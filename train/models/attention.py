@@ -32,7 +32,7 @@ class BaselineNet(nn.Module):
         self.layers = _convolutions(channels)
         positions = (self.size[0] // 16) * (self.size[1] // 16)
         self.head = FlatHead(PLAN[-2] * positions, (), classes, dropout, biases=(False, False))
-        he_initialise(self)
+        he_initialise(self, "fan_in")
 
     def forward(self, images: Tensor) -> Output:
         require_size(images, self.size)
@@ -66,7 +66,7 @@ class AttentionNet(nn.Module):
         self.weigh = None if weights == "uniform" else Weigh(PLAN[-2], units, beta, mirrored=weights == "symmetric")
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(PLAN[-2], classes, bias=False)
-        he_initialise(self)
+        he_initialise(self, "fan_in")
 
     def forward(self, images: Tensor) -> Output:
         maps = self.layers(self.prepare(images))

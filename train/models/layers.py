@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -80,11 +80,15 @@ def conv_norm_relu(inside: int, outside: int, kernel: Size = 3, stride: int = 1)
     return nn.Sequential(convolution, nn.BatchNorm2d(outside), nn.ReLU(inplace=True))
 
 
-def he_initialise(model: nn.Module) -> None:
-    """Draw convolutions for ReLU (He et al. 2015); their biases start at zero."""
+def he_initialise(model: nn.Module, keep: Literal["fan_in", "fan_out"] = "fan_out") -> None:
+    """Draw convolutions for ReLU (He et al. 2015), biases at zero.
+
+    keep: 'fan_in' keeps the size of what flows forward, which a net without batch normalisation needs; 'fan_out' that
+    of what flows back.
+    """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.kaiming_normal_(module.weight, mode=keep, nonlinearity="relu")
         if isinstance(module, nn.Conv2d) and module.bias is not None:
             nn.init.zeros_(module.bias)
 

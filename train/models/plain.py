@@ -39,7 +39,7 @@ class PlainNet(nn.Module):
         self.layers = nn.Sequential(*layers)
         positions = (self.size[0] >> len(widths)) * (self.size[1] >> len(widths))
         self.head = FlatHead(inside * positions, hidden, classes, dropout)
-        he_initialise(self)
+        he_initialise(self, "fan_in")
         if weight_scale is not None:
             for weight in (weight for weight in self.parameters() if weight.ndim > 1):
                 nn.init.normal_(weight, std=weight_scale)

@@ -39,7 +39,7 @@ class Vgg(nn.Module):
         halvings = 2 ** list(plan).count(0)
         positions = (self.size[0] // halvings) * (self.size[1] // halvings)
         self.head = FlatHead(inside * positions, hidden, classes, dropout)
-        he_initialise(self)
+        he_initialise(self, "fan_out" if norm else "fan_in")
 
     def forward(self, images: Tensor) -> Output:
         require_size(images, self.size)

@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from skimage.data import astronaut
+
+from engines import load_engine
+from streamer.config import load_config
+from streamer.types import Detections
+from train.detector import export, fit, is_detector, pictures, place, sources
+from train.detector.config import Architecture, DetectorConfig, DetectorData, Losses, Scenes
+from train.detector.damage import damage
+from train.detector.loss import Truth, assign, efficient_iou_loss, iou, losses
+from train.detector.pictures import Picture
+from train.detector.place import Pose, Scene
+from train.detector.scenes import Painter
+from train.detector.scores import at_threshold, average_precision, match, recall_at_alarms
+from train.detector.sets import Judged
+from train.detector.teacher import merge, overlaps
+from train.models.detector import FaceDetector, Maps
+
+CONFIG = Path(__file__).parents[2] / "configs" / "train" / "detector.yaml"
+BOX = np.array([[170, 65, 275, 205]], np.float32)  # the face of the portrait
+POINTS = np.array([[[203, 115], [246, 115], [226, 143], [208, 165], [245, 165]]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def faces():
+    grey = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2GRAY)
+    face = Picture(grey, BOX, POINTS, np.array([True]), "lfw")
+    none = np.zeros((0, 5, 2), np.float32)
+    wall = Picture(grey[300:, :150], np.zeros((0, 4), np.float32), none, np.zeros(0, bool), "textures")
+    return [
+        face,
+        Picture(grey[:, ::-1], BOX[:, [0, 1, 2, 3]] * 0 + [237, 65, 342, 205], POINTS, face.sure, "lfw", True),
+        wall,
+    ]
+
+
+def small_config(folder: Path, **changes: object) -> DetectorConfig:
+    values = {
+        "task": "detection",
+        "name": "toy",
+        "steps": 20,
+        "data": {"cache": str(folder / "faces.npz")},
+        "model": {"stem": 8, "widths": [16, 16, 16], "blocks": [1, 1, 1], "pyramid": 16},
+        "scenes": {
+            "smallest": 24,
+            "largest": 60,
+            "degrees": 5,
+            "occlude": 0,
+            "blur": 0,
+            "noise": 0,
+            "jpeg": 0,
+            "dark": 0,
+        },
+        "optimizer": {"rule": "adam", "rate": 0.004, "batch": 4, "average": 0.9, "weight_decay": 0.0},
+        "phases": [{"epochs": 2, "size": 96}],
+        "runs": str(folder / "runs"),
+    }
+    return DetectorConfig.model_validate(values | changes)
+
+
+def maps_of(boxes: torch.Tensor, logits: torch.Tensor, centres: torch.Tensor, stride: float) -> Maps:
+    count, cells = logits.shape
+    return Maps(logits, boxes, torch.zeros(count, cells, 5, 2), centres, torch.full((cells,), stride))
+
+
+def test_the_shipped_configuration_is_a_small_detector():
+    config = load_config(DetectorConfig, CONFIG)
+    assert is_detector(CONFIG)
+    assert not is_detector(CONFIG.with_name("face.yaml"))
+    assert sum(parameter.numel() for parameter in fit.build(config).parameters()) <= 150_000
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 160)])
+def test_any_size_in_steps_of_32_gives_cells_at_three_strides(size):
+    maps = FaceDetector(stem=8, widths=(8, 8, 8), blocks=(0, 0, 0), pyramid=8)(torch.zeros(2, 1, *size))
+    cells = sum((size[0] // stride) * (size[1] // stride) for stride in (8, 16, 32))
+    assert maps.logits.shape == (2, cells)
+    assert maps.boxes.shape == (2, cells, 4)
+    assert maps.points.shape == (2, cells, 5, 2)
+    assert maps.centres[0].tolist() == [4.0, 4.0]
+    assert maps.centres[-1].tolist() == [size[1] - 16, size[0] - 16]
+
+
+def test_an_untrained_network_looks_for_boxes_of_four_strides_around_its_cells():
+    network = FaceDetector(stem=8, widths=(8, 8, 8), blocks=(0, 0, 0), pyramid=8)
+    torch.nn.init.zeros_(network.head[-1].weight)
+    maps = network(torch.zeros(1, 1, 64, 64))
+    assert maps.boxes[0, 0].tolist() == [4 - 16, 4 - 16, 4 + 16, 4 + 16]
+    assert (maps.points[0] == maps.centres[:, None]).all()
+
+
+def test_a_face_gets_the_cells_whose_boxes_fit_and_far_cells_none():
+    centres = torch.tensor([[4.0, 4.0], [12.0, 4.0], [60.0, 60.0]])
+    truth = Truth(torch.tensor([[[0.0, 0, 10, 10]]]), torch.zeros(1, 1, 5, 2), torch.ones(1, 1))
+    boxes = torch.tensor([[[0.0, 0, 10, 10], [0.0, 0, 10, 9], [0.0, 0, 10, 10]]])
+    boxes = torch.cat([boxes, boxes.new_zeros(1, 10, 4)], dim=1)
+    centres = torch.cat([centres, torch.full((10, 2), 500.0)])
+    found = assign(maps_of(boxes, torch.zeros(1, 13), centres, 8.0), truth)
+    assert found.chosen[0, :3].tolist() == [True, True, False]  # the third fits, but looks from too far away
+    torch.testing.assert_close(found.overlap[0, :2], torch.tensor([1.0, 0.9]))
+
+
+def test_a_cell_between_two_faces_goes_to_the_better_one():
+    centres = torch.tensor([[8.0, 8.0]]).repeat(10, 1)
+    boxes = torch.tensor([[[0.0, 0, 16, 16]]]).repeat(1, 10, 1)
+    faces = torch.tensor([[[0.0, 0, 16, 14], [0.0, 0, 16, 9]]])
+    found = assign(
+        maps_of(boxes, torch.zeros(1, 10), centres, 8.0), Truth(faces, torch.zeros(1, 2, 5, 2), torch.ones(1, 2))
+    )
+    assert found.chosen.any()
+    assert (found.face[found.chosen] == 0).all()
+
+
+def test_disputed_faces_teach_nothing():
+    centres = torch.tensor([[float(8 * x + 4), 4.0] for x in range(12)])
+    maps = maps_of(torch.zeros(1, 12, 4), torch.full((1, 12), 2.0), centres, 8.0)
+    everywhere = torch.tensor([[[0.0, 0, 96, 96]]])
+    disputed = losses(maps, Truth(everywhere, torch.zeros(1, 1, 5, 2), torch.tensor([[-1]])), Losses())
+    nothing = losses(maps, Truth(everywhere, torch.zeros(1, 1, 5, 2), torch.tensor([[0]])), Losses())
+    assert disputed["total"] == 0
+    assert nothing["score"] > 1
+
+
+def test_the_box_loss_is_zero_for_equal_boxes_and_grows_with_distance():
+    box = torch.tensor([[10.0, 10, 30, 40]])
+    moved = [float(efficient_iou_loss(box + shift, box)) for shift in (0, 5, 50)]
+    assert moved[0] == pytest.approx(0, abs=1e-6)
+    assert moved[0] < moved[1] < moved[2]
+    assert float(iou(box, box)) == pytest.approx(1)
+
+
+def test_a_placed_face_lies_where_its_pose_says_and_is_mirrored_with_its_points(faces):
+    scene = Scene(np.zeros((128, 128), np.uint8))
+    place.place(scene, faces[0], BOX[0], Pose(64, 60, 70, mirrored=True), (0, 0, 128, 128), 0)
+    np.testing.assert_allclose(scene.boxes[0], [64 - 26.25, 25, 64 + 26.25, 95], atol=1e-3)
+    right, left = scene.points[0][:2]
+    assert right[0] < left[0]  # the person's right eye is on our left, in the mirror too
+    assert scene.kind == [1]
+    expected = cv2.resize(faces[0].image[65:205, 170:275][:, ::-1], (52, 70), interpolation=cv2.INTER_AREA)
+    drawn = scene.image[25:95, 38:90]
+    assert np.abs(drawn.astype(int) - expected).mean() < 12
+
+
+def test_a_turned_face_keeps_its_points_inside_its_box(faces):
+    for degrees in (-45, 20, 45):
+        scene = Scene(np.zeros((128, 128), np.uint8))
+        place.place(scene, faces[0], BOX[0], Pose(64, 64, 60, np.deg2rad(degrees)), (0, 0, 128, 128), -1)
+        assert (scene.points[0] > scene.boxes[0][:2]).all()
+        assert (scene.points[0] < scene.boxes[0][2:]).all()
+
+
+@pytest.mark.parametrize(("x", "kinds"), [(64, [1]), (4, [1]), (-12, [-1]), (-40, [])])
+def test_faces_that_are_cut_off_become_disputed_and_then_none(faces, x, kinds):
+    scene = Scene(np.zeros((128, 128), np.uint8))
+    place.place(scene, faces[0], BOX[0], Pose(x, 64, 80), (0, 0, 128, 128), 0)
+    assert scene.kind == kinds
+
+
+def test_a_cut_out_face_leaves_the_background_alone(faces):
+    scene = Scene(np.full((128, 128), 7, np.uint8))
+    place.cut_out(scene, faces[0], 0, Pose(64, 64, 60))
+    assert scene.image[64, 64] != 7
+    assert (scene.image[:20] == 7).all()
+    assert len(scene.boxes) == 1
+
+
+def test_scenes_are_repeatable_and_their_faces_have_the_wanted_sizes(faces):
+    painter = Painter(faces, Scenes(smallest=20, largest=60))
+    for seed in range(30):
+        one, two = (painter.paint(np.random.default_rng(seed), 96) for _ in range(2))
+        np.testing.assert_array_equal(one.image, two.image)
+        assert one.image.shape == (96, 96)
+        assert one.image.dtype == np.uint8
+        sides = [
+            max(box[2] - box[0], box[3] - box[1]) for box, kind in zip(one.boxes, one.kind, strict=True) if kind == 1
+        ]
+        assert min(sides, default=20) >= 20
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_damage_keeps_shape_and_range(value):
+    settings = Scenes(blur=1, noise=1, jpeg=1, dark=1)
+    for seed in range(8):
+        found = damage(np.full((64, 64), value, np.uint8), settings, np.random.default_rng(seed))
+        assert (found.shape, found.dtype) == ((64, 64), np.uint8)
+
+
+def test_views_that_agree_become_one_face_with_their_number():
+    def view(*boxes: list[float]) -> Detections:
+        n = len(boxes)
+        return Detections(
+            np.array(boxes, np.float32).reshape(-1, 4),
+            np.linspace(0.9, 0.8, n).astype(np.float32),
+            np.zeros((n, 5, 2), np.float32),
+        )
+
+    faces, votes = merge([view([0, 0, 10, 10], [50, 50, 60, 60]), view([1, 0, 11, 10]), view()])
+    assert votes.tolist() == [2, 1]
+    np.testing.assert_allclose(faces.boxes[0], [0.5, 0, 10.5, 10])
+    assert len(merge([view(), view()])[0]) == 0
+
+
+def test_pictures_come_back_as_they_were_saved(faces, tmp_path):
+    pictures.save(tmp_path / "faces.npz", faces)
+    for before, after in zip(faces, pictures.load(tmp_path / "faces.npz"), strict=True):
+        np.testing.assert_array_equal(before.image, after.image)
+        np.testing.assert_array_equal(before.boxes, after.boxes)
+        assert (before.source, before.held) == (after.source, after.held)
+    (tmp_path / "faces.npz").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="delete it"):
+        pictures.load(tmp_path / "faces.npz")
+
+
+def test_a_second_answer_to_a_face_is_a_false_alarm_and_disputed_places_do_not_count():
+    truth = np.array([[0, 0, 10, 10], [50, 0, 60, 10]], np.float32)
+    answers = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [80, 80, 90, 90], [30, 30, 40, 40]], np.float32)
+    found = Detections(answers, np.array([0.9, 0.8, 0.7, 0.6], np.float32))
+    fit_ = match(found, truth, np.array([[80, 80, 90, 90]], np.float32))
+    assert fit_.right.tolist() == [True, False, False]
+    np.testing.assert_allclose(fit_.reached, [0.9, 0])
+    counts = at_threshold([fit_], 0.75)
+    assert (counts["found"], counts["alarms"], counts["recall"], counts["precision"]) == (1, 1, 0.5, 0.5)
+    assert average_precision([fit_]) == pytest.approx(0.5)
+    recall, threshold = recall_at_alarms([fit_], 1.0)
+    assert (recall, threshold) == (0.5, pytest.approx(0.8))
+
+
+def test_detectors_that_answer_nothing_have_no_precision():
+    nothing = match(Detections.empty(), BOX, np.zeros((0, 4), np.float32))
+    assert average_precision([nothing]) == 0
+    assert recall_at_alarms([nothing], 1.0) == (0.0, 1.0)
+    assert overlaps(BOX, np.zeros((0, 4), np.float32)).shape == (1, 0)
+
+
+def test_evaluation_pictures_never_reach_training(tmp_path):
+    for name in ("groups", "dlib"):
+        (tmp_path / "media" / "photos" / name).mkdir(parents=True)
+    (tmp_path / "media" / "masks" / "with_mask").mkdir(parents=True)
+    for name in (*sources.HELD_BACK, "ultraface-3"):
+        (tmp_path / "media" / "photos" / "groups" / f"{name}.jpg").write_bytes(b"")
+    for number in range(4):
+        (tmp_path / "media" / "masks" / "with_mask" / f"{number:04}.jpg").write_bytes(b"")
+    read = {name: [Path(key).name for key, _ in sources.READERS[name](tmp_path)] for name in ("groups", "masks")}
+    assert read == {"groups": ["ultraface-3.jpg"], "masks": ["0000.jpg", "0002.jpg"]}
+    held = [sources.is_held("lfw", f"Person_{n // 2}_{n % 2:04}.jpg") for n in range(400)]
+    assert held[::2] == held[1::2]  # all pictures of a person go together
+    assert 10 < sum(held) < 80
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(faces, tmp_path):
+    found = []
+    for name, stops in (("whole", [None]), ("halves", [1, None])):
+        config = small_config(tmp_path, name=name, steps=3, runs=tmp_path / "runs")
+        pictures.save(config.data.cache, faces)
+        for until in stops:
+            path = fit.fit(config, until)
+        found.append(torch.load(path, weights_only=True)["average"])
+    assert all(torch.equal(one, two) for one, two in zip(found[0].values(), found[1].values(), strict=True))
+
+
+def test_a_short_run_learns_and_its_artefact_answers_alike(faces, tmp_path, monkeypatch):
+    config = small_config(tmp_path, steps=60)
+    pictures.save(config.data.cache, faces)
+    fit.fit(config)
+    lines = (tmp_path / "runs" / "toy" / "epochs.jsonl").read_text().splitlines()
+    first, last = (float(line.split('"total": ')[1].split(",")[0]) for line in (lines[0], lines[-1]))
+    assert last < first
+    scene = cv2.cvtColor(faces[0].image[:256, :256], cv2.COLOR_GRAY2BGR)
+    monkeypatch.setattr(export, "scenes", lambda _: [Judged("portrait", scene, BOX[:, :4], BOX[:0])])
+    path = export.export(config, tmp_path / "zoo" / "toy.onnx")
+    engine = load_engine(path, "detection")
+    assert engine.spec.channels == 1
+    assert 0 < engine.spec.metrics["threshold"] < 1
+    assert str(tmp_path) not in engine.spec.model_dump_json()
+    for shape in ((1, 32, 32), (3, 64, 96), (0, 64, 64)):
+        outputs = engine.infer(np.zeros((*shape, 1), np.uint8))
+        assert outputs["boxes"].shape[0] == shape[0]
+        assert all(np.isfinite(value).all() for value in outputs.values())
+    engine.close()
+
+
+def test_an_unknown_format_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="ends in .onnx"):
+        export.export(small_config(tmp_path), tmp_path / "toy.bin")
+
+
+def test_paths_of_this_machine_stay_out_of_the_spec(tmp_path):
+    config = small_config(tmp_path, data=DetectorData(root=tmp_path), model=Architecture())
+    spec = export.describe(config, export.ServedDetector(fit.build(config)))
+    assert str(tmp_path) not in spec.model_dump_json()
