@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +20,11 @@ from streamer.sources import Source
 
 
 def build_pipeline(
-    config: Config, sources: Sequence[Source], metrics: Metrics | None = None, on_state: OnState | None = None
+    config: Config,
+    sources: Sequence[Source],
+    metrics: Metrics | None = None,
+    on_state: OnState | None = None,
+    on_poll: Callable[[], None] | None = None,
 ) -> Pipeline:
     """Load the models and put the stages together; nothing runs yet.
 
@@ -30,7 +34,7 @@ def build_pipeline(
     detector, engine = load_detector(config.detector), load_classifier(config.classifier)
     perceive = Perceiver(detector, partial(Tracker, config.tracker), config.detection, landmarker)
     express = Expresser(engine, config.expression)
-    return Pipeline(sources, perceive, express, metrics=metrics, on_state=on_state)
+    return Pipeline(sources, perceive, express, metrics=metrics, on_state=on_state, on_poll=on_poll)
 
 
 def load_detector(config: DetectorConfig) -> Detector:

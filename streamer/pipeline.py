@@ -78,7 +78,8 @@ class Pipeline:
     """Run sources through two stages: `with Pipeline(...) as results: for result in results: ...`.
 
     perceive: maps frames, at most one a stream, to results without expressions; express: completes results. Each is
-    called by one thread only. on_state: called in the caller's thread for every change of a source's state.
+    called by one thread only. on_state: called in the caller's thread for every change of a source's state; on_poll:
+    there too, several times a second even while no result comes.
     keep_open: go on without sources until `stop` (sources are then added while running).
     """
 
@@ -90,11 +91,13 @@ class Pipeline:
         *,
         metrics: Metrics | None = None,
         on_state: OnState | None = None,
+        on_poll: Callable[[], None] | None = None,
         keep_open: bool = False,
     ) -> None:
         self.metrics = metrics or Metrics()
         self.captures: dict[str, Capture] = {}
         self._on_state = on_state
+        self._on_poll = on_poll
         self._keep_open = keep_open
         self._events: SimpleQueue[tuple[str, State, str]] = SimpleQueue()
         self._untold: list[tuple[str, State, str]] = []
@@ -139,6 +142,8 @@ class Pipeline:
             except Cancelled:
                 results = None
             self._tell_states()
+            if self._on_poll:
+                self._on_poll()
             if results is None:
                 break
             for result in results:

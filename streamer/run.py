@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from rich.console import Console
 
@@ -47,28 +46,13 @@ def run(config: Config, names: Sequence[str], outputs: Outputs) -> int:
     console, metrics = Console(stderr=True, highlight=False), Metrics()
     if not console.is_terminal:
         console.width = 120  # a pipe or a log file has no width of its own
-    if outputs.summary:
-        check_summary(outputs.summary)
+    check_outputs(names, outputs)
     sources = [open_source(name, **config.source.model_dump()) for name in names]
     for source, name in zip(sources, unique_names(source.name for source in sources), strict=True):
         source.name = name
-    with ExitStack() as stack:
-        journal = stack.enter_context(LogSink(outputs.log, _about(config, sources))) if outputs.log else None
-        status = stack.enter_context(Status(console, sources))
-
-        def on_state(stream: str, state: State, reason: str) -> None:
-            status.tell(stream, state, reason)
-            if journal:
-                journal.write_state(stream, state, reason)
-
-        pipeline = build_pipeline(config, sources, metrics, on_state)
-        sinks: list[Sink] = [*([journal] if journal else []), *_pictures(stack, outputs, sources)]
-        if config.metrics.port:
-            stack.callback(metrics.close)
-            metrics.serve(config.metrics.port, config.metrics.address)
+    with Status(console, sources) as status, ExitStack() as stack:
         started = time.monotonic()
-        with ending_signals(pipeline) as received, pipeline as results:
-            consume(results, sinks, status, bars=config.bars)
+        pipeline, received = analyse(config, sources, outputs, metrics, status, stack)
         seconds = time.monotonic() - started
     report = summarise(metrics, seconds, pipeline.failures)
     print_summary(report, console)
@@ -80,16 +64,63 @@ def run(config: Config, names: Sequence[str], outputs: Outputs) -> int:
     return 128 + received[0] if received else int(bool(pipeline.failures))
 
 
-def consume(results: Pipeline, sinks: Sequence[Sink], status: Status, *, bars: bool) -> None:
-    """Hand every result to every sink; the overlay is drawn once, and only where a sink wants it."""
-    wanted = any(sink.wants_picture for sink in sinks)
-    for result in results:
-        picture = draw(result, details=bars) if wanted else None
+def analyse(
+    config: Config, sources: Sequence[Source], outputs: Outputs, metrics: Metrics, status: Status, stack: ExitStack
+) -> tuple[Pipeline, list[int]]:
+    """Run the pipeline into the sinks, which the stack closes; return it and the signals that ended it."""
+    sinks: list[Sink] = []
+
+    def on_state(stream: str, state: State, reason: str) -> None:
+        status.tell(stream, state, reason)
         for sink in sinks:
-            sink.write(result, picture)
-        status.count(result)
-        if any(getattr(sink, "closed", False) for sink in sinks):
-            results.stop()
+            if isinstance(sink, LogSink):
+                sink.write_state(stream, state, reason)
+
+    def on_poll() -> None:
+        if any(sink.closed for sink in sinks if isinstance(sink, WindowSink)):
+            pipeline.stop()
+
+    pipeline = build_pipeline(config, sources, metrics, on_state, on_poll)
+    open_sinks(sinks, stack, config, outputs, sources)
+    wanted = any(sink.wants_picture for sink in sinks)
+    if config.metrics.port:
+        stack.callback(metrics.close)
+        metrics.serve(config.metrics.port, config.metrics.address)
+    with ending_signals(pipeline) as received, pipeline as results:
+        for result in results:
+            picture = draw(result, details=config.bars) if wanted else None  # once, for all sinks
+            for sink in sinks:
+                sink.write(result, picture)
+            status.count(result)
+    return pipeline, received
+
+
+def check_outputs(names: Sequence[str], outputs: Outputs) -> None:
+    """Raise ValueError or OSError where an output would replace a source or cannot be written."""
+    for output in (outputs.video, outputs.log, outputs.summary):
+        for name in names:
+            if output and output.exists() and Path(name).exists() and output.samefile(name):
+                raise ValueError(f"{output}: is a source too, and would be replaced: choose another name")
+    if outputs.summary:
+        check_summary(outputs.summary)
+
+
+def open_sinks(
+    sinks: list[Sink], stack: ExitStack, config: Config, outputs: Outputs, sources: Sequence[Source]
+) -> None:
+    """Open what was asked for; the log last, as it replaces its file at once."""
+    if outputs.window:
+        sinks.append(stack.enter_context(WindowSink("streamer")))
+    if outputs.video:
+        video: VideoSink | PerStream = stack.enter_context(video_sink(outputs.video, sources))
+        sinks.append(video)
+    if outputs.log:
+        about = {
+            "version": streamer.__version__,
+            "config": config.model_dump(mode="json"),
+            "sources": {source.name: {"live": source.live} for source in sources},
+        }
+        sinks.append(stack.enter_context(LogSink(outputs.log, about)))
 
 
 @contextmanager
@@ -110,23 +141,3 @@ def ending_signals(pipeline: Pipeline) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _pictures(stack: ExitStack, outputs: Outputs, sources: Sequence[Source]) -> list[Sink]:
-    """Open the sinks that show pictures."""
-    sinks: list[Sink] = []
-    if outputs.video:
-        video: VideoSink | PerStream = stack.enter_context(video_sink(outputs.video, sources))
-        sinks.append(video)
-    if outputs.window:
-        sinks.append(stack.enter_context(WindowSink("streamer")))
-    return sinks
-
-
-def _about(config: Config, sources: Sequence[Source]) -> dict[str, Any]:
-    """Say in the log's first line what was analysed and how."""
-    return {
-        "version": streamer.__version__,
-        "config": config.model_dump(mode="json"),
-        "sources": {source.name: {"live": source.live} for source in sources},
-    }

@@ -136,6 +136,7 @@ def test_bad_input_is_one_line_and_exit_code_2(clip, tmp_path):
         ("--summary", "no/summary.json", "cannot write the summary"),
     ):
         assert said in refused(clip, option, tmp_path / name)
+    assert "would be replaced" in refused(clip, "--video", clip)
 
 
 def test_a_traceback_never_reaches_the_user(tmp_path):

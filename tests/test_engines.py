@@ -202,3 +202,16 @@ def test_nothing_calls_home_and_the_core_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.gpu
+def test_the_torch_backend_takes_the_gpu_and_agrees(artefacts):
+    if not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU")
+    engine = load_engine(artefacts / "tiny.pt2", "expression")
+    batch = faces(16)
+    with torch.inference_mode():
+        expected = Tiny().eval()(torch.from_numpy(batch))[0].numpy()
+    np.testing.assert_allclose(engine.infer(batch)["probabilities"], expected, atol=2e-3)
+    assert torch.cuda.memory_allocated() > 0
+    engine.close()

@@ -42,8 +42,12 @@ def fit(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Train one network from its YAML; goes on where a stopped run ended."""
+    from train.detector import command
     from train.fit import fit as run
 
+    if command.is_detector(config):
+        typer.echo(command.fit(config, overrides, until))
+        return
     typer.echo(run(load_config(TrainConfig, config, overrides), until))
 
 
@@ -76,6 +80,11 @@ def evaluate(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Judge a network on a split: accuracy with its interval, classes, confusion, calibration."""
+    from train.detector import command
+
+    if command.is_detector(source):
+        typer.echo(command.evaluate(source, overrides, out))
+        return
     from train import report
     from train.classifier import open_classifier
     from train.evaluate import evaluate as judge
@@ -97,6 +106,11 @@ def export(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Write a network as one file with its spec inside, check it against its source, and write its card."""
+    from train.detector import command
+
+    if command.is_detector(sources[0]):
+        typer.echo(command.export(sources[0], overrides, out))
+        return
     from train.export import export as run
 
     name = sources[0].stem if sources[0].stem != "checkpoint" else sources[0].parent.name

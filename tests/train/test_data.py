@@ -213,7 +213,7 @@ def test_expw_cuts_out_confident_faces_and_splits_each_class_four_to_one(tmp_pat
     assert [(len(part), *np.bincount(part.labels)[:2]) for part in (train, test)] == [(32, 8, 24), (8, 2, 6)]
     assert not set(train.names) & set(test.names)
     assert train.boxes is not None
-    assert train.boxes[0].tolist() == [20, 20, 60, 60]  # 20 pixels of surroundings on every side
+    assert train.boxes[0].tolist() == [25, 20, 55, 70]  # half of the longer side around it, as far as the photo goes
     assert len(load("expw", folder, "train", "all")) + len(load("expw", folder, "test", "all")) == 44
 
 

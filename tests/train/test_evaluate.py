@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -22,6 +23,7 @@ from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS
 from train.evaluate import evaluate
 from train.fit import fit
+from train.rows import near_duplicates
 
 WriteConfig = Callable[..., Path]
 
@@ -114,3 +116,31 @@ def test_the_command_line_prints_the_table_of_the_validation_split(write_config:
     assert result.exit_code == 0, result.output
     assert "toy: fer public" in result.output
     assert json.loads((tmp_path / "out/report.json").read_text())["split"] == "public"
+
+
+def test_rows_that_show_a_photo_of_the_training_rows_again_are_told_apart(tmp_path: Path) -> None:
+    folder = write_toy_set(tmp_path / "set", {"train": 4, "public": 3})
+    table = parquet.read_table(folder / "fer-0.parquet").to_pydict()
+    first = table["split"].index("public")
+    photo = cv2.imdecode(np.frombuffer(table["png"][first], np.uint8), cv2.IMREAD_GRAYSCALE)
+    table["png"][0] = cv2.imencode(".png", cv2.add(photo, 9))[1].tobytes()  # brighter, so no twin by its pixels
+    table["png"][1] = table["png"][first + 1]  # a twin, which training leaves out
+    parquet.write_table(pa.table(table), folder / "fer-0.parquet")
+    near = near_duplicates(Data(path=folder), "public")
+    assert near[0]
+    assert not near[1]
+
+
+def test_without_the_training_rows_there_is_no_check_for_near_duplicates(tmp_path: Path) -> None:
+    found = evaluate(toy_classifier(write_toy_set(tmp_path / "set", {"public": 2})), "public")
+    assert found.near_duplicates is None
+    assert "by perceptual hash" not in report.to_markdown(found)
+
+
+def test_a_hand_made_baseline_is_fitted_where_it_is_judged(write_config: WriteConfig) -> None:
+    path = write_config(model={"name": "downsampled_svm", "args": {}})
+    found = evaluate(open_classifier(path), "private")
+    assert found.first.accuracy > 0.9
+    assert found.made["model"] == "downsampled_svm"
+    with pytest.raises(ValueError, match="'downsampled_svm' is fitted where it is judged"):
+        fit(load_config(TrainConfig, path))

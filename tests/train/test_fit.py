@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,21 +150,3 @@ def test_one_cycle_warms_up_and_ends_at_zero() -> None:
     assert schedule.one_cycle(0.0, 0.1) == 0.0
     assert schedule.one_cycle(0.1, 0.1) == pytest.approx(1.0)
     assert schedule.one_cycle(1.0, 0.1) == pytest.approx(0.0)
-
-
-def test_two_processes_train_one_network_together(write_config: WriteConfig, tmp_path: Path) -> None:
-    path = write_config(phases=[{"epochs": 2, "size": 24}])
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "-m", "train", "fit", str(path)],
-        capture_output=True, text=True, timeout=120, env=environment, cwd=Path(__file__).parents[2], check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = [json.loads(line) for line in (tmp_path / "runs/toy/epochs.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in lines] == [1, 2]
-    assert len([line for line in done.stdout.splitlines() if line.startswith("{")]) == 2  # one process prints
-    found = checkpoint.load(tmp_path / "runs/toy/checkpoint.pt")
-    assert len(found["rng"]) == 2
-    assert not torch.equal(found["rng"][0]["cpu"], found["rng"][1]["cpu"])
-    assert lines[-1]["loss"] < lines[0]["loss"]

@@ -63,12 +63,14 @@ class DetectorConfig(RunConfig):
 
     task: what tells this configuration from that of an expression network. steps: batches an epoch; scenes are drawn
     anew in each. phases: scenes of growing side. workers: processes that draw scenes; 0 draws them in the trainer.
+    artefact: the file that `evaluate` judges; the zoo's of that name unless said.
     """
 
     task: Literal["detection"]
     precision: Literal["auto", "f32", "bf16"] = "f32"
     steps: PositiveInt = 250
     workers: int = Field(default=0, ge=0)
+    artefact: Path | None = None
     data: DetectorData = DetectorData()
     scenes: Scenes = Scenes()
     model: Architecture = Architecture()

@@ -37,21 +37,25 @@ class Judgement:
     milliseconds: float
 
 
-def evaluate(model: Path, config: DetectorConfig, out: Path | None = None) -> dict[str, list[Judgement]]:
-    """Run all detectors over all sets; write report, curves and pictures to `out`."""
+def evaluate(model: Path, config: DetectorConfig, out: Path | None = None) -> str:
+    """Run all detectors over all sets and return the tables as Markdown; write curves and pictures to `out` too."""
     engine = load_engine(model, "detection")
     yunet = load_engine(config.data.teacher, "detection", spec=YUNET)
     try:
-        found: dict[str, list[Judgement]] = {}
+        tables = []
         for name, read in SETS.items():
             judged = read(config)
-            found[name] = [
+            found = [
                 judge(title, detector, threshold, judged)
                 for title, (detector, threshold) in rivals(engine, yunet, name == "groups").items()
             ]
+            tables.append(table(name, len(judged), [figures(judgement) for judgement in found]))
             if out:
-                write(out, name, judged, found[name])
-        return found
+                write(out, name, judged, found)
+        report = "\n".join([f"# {engine.spec.name}", "", *tables])
+        if out:
+            (out / "report.md").write_text(report, encoding="utf-8")
+        return report
     finally:
         engine.close()
         yunet.close()
@@ -111,12 +115,11 @@ def figures(judgement: Judgement) -> dict[str, Any]:
 
 
 def write(out: Path, name: str, judged: Sequence[Judged], judgements: Sequence[Judgement]) -> None:
-    """Write NAME.json, NAME.md and NAME.png (curves), and pictures with the answers to a folder NAME."""
+    """Write NAME.json and NAME.png (curves), and pictures with the answers to a folder NAME."""
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
     rows = [figures(judgement) for judgement in judgements]
     (out / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    (out / f"{name}.md").write_text(table(name, len(judged), rows), encoding="utf-8")
     _draw_curves(out / f"{name}.png", name, judgements)
     for number, picture in enumerate(judged):
         shown = draw(picture, judgements[0].found[number], judgements[0].threshold)

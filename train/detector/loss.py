@@ -41,7 +41,7 @@ class Assignment(NamedTuple):
 
 @torch.no_grad()
 def assign(maps: Maps, truth: Truth) -> Assignment:
-    """Give each face the cells that predict it best, in all scenes at once: SimOTA (Ge et al. 2021, YOLOX, section 2.3).
+    """Give each face the cells that predict it best, scene by scene: SimOTA (Ge et al. 2021, YOLOX, section 2.3).
 
     The cost is the score's cross-entropy plus 3 times -log IoU; a face gets as many cells as its ten best IoUs add up
     to.

@@ -24,8 +24,9 @@ from train.detector.teacher import Teacher
 log = logging.getLogger(__name__)
 
 HELD_BACK = ("human-group-1", "human-stock-group-1", "ultraface-1", "ultraface-12")
-TEXTURES = tuple(
-    ["brick", "chelsea", "coffee", "coins", "grass", "gravel", "hubble_deep_field", "ihc", "motorcycle_left", "page", "retina", "rocket", "text"]
+TEXTURES = (
+    *("brick", "chelsea", "coffee", "coins", "grass", "gravel", "hubble_deep_field", "ihc", "motorcycle_left"),
+    *("page", "retina", "rocket", "text"),
 )
 LONGEST = 1024  # pixels; larger pictures are shrunk, but for group photos
 FER_BORDER = 40  # pixels of flat grey around an enlarged FER face, so that the teacher sees all of it
