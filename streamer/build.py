@@ -10,13 +10,16 @@ from pathlib import Path
 from engines import ZOO, Engine, load_engine
 from streamer.config import ClassifierConfig, Config, DetectorConfig
 from streamer.emotion import Expresser
-from streamer.faces.detect import YUNET, Detector, HogDetector, YuNetDetector
+from streamer.faces.detect import YUNET, Detector, HogDetector, YuNetDetector, ZooDetector
 from streamer.faces.landmarks import DlibLandmarker
+from streamer.faces.tiles import TiledDetector
 from streamer.faces.track import Tracker
 from streamer.metrics import Metrics
 from streamer.perception import Perceiver
 from streamer.pipeline import OnState, Pipeline
 from streamer.sources import Source
+
+SHIPPED_DETECTOR = Path("zoo/detector.onnx")
 
 
 def build_pipeline(
@@ -38,12 +41,21 @@ def build_pipeline(
 
 
 def load_detector(config: DetectorConfig) -> Detector:
-    """Open the detector that was chosen."""
+    """Open the detector that was chosen, behind one that cuts large pictures where tiles are wanted."""
+    detector = _open_detector(config)
+    return TiledDetector(detector, config.tile) if config.tile else detector
+
+
+def _open_detector(config: DetectorConfig) -> Detector:
+    given = {} if config.threshold is None else {"threshold": config.threshold}
     if config.kind == "hog":
-        return HogDetector(config.min_face, config.threshold)
-    assert config.model is not None  # the configuration was checked
-    engine = load_engine(config.model, "detection", spec=YUNET, sha256=config.sha256, precision=config.precision)
-    return YuNetDetector(engine, config.min_face, config.threshold)
+        return HogDetector(config.min_face, **given)
+    model = in_zoo(config.model or SHIPPED_DETECTOR)
+    spec = YUNET if config.kind == "yunet" else None
+    engine = load_engine(model, "detection", spec=spec, sha256=config.sha256, precision=config.precision)
+    if config.kind == "yunet":
+        return YuNetDetector(engine, config.min_face, **given)
+    return ZooDetector(engine, config.min_face, budget=config.budget, **given)
 
 
 def load_classifier(config: ClassifierConfig) -> Engine:

@@ -5,11 +5,20 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from engines import load_engine
+from engines import EngineSpec, load_engine
 from engines.fake import FakeEngine
-from streamer.faces.detect import YUNET, HogDetector, YuNetDetector, keep_best
+from streamer.faces.detect import YUNET, HogDetector, YuNetDetector, ZooDetector, keep_best
+from streamer.faces.tiles import TiledDetector
 from streamer.types import Detections
 
+ZOO_SPEC = EngineSpec(
+    name="ours",
+    task="detection",
+    height=None,
+    width=None,
+    channels=1,
+    outputs=("scores", "boxes", "points"),
+)
 FACE = np.array([178, 63, 268, 176], np.float32)  # in the portrait, as YuNet draws it
 ODD = {
     "one pixel": np.zeros((1, 1, 3), np.uint8),
@@ -121,3 +130,92 @@ def test_our_yunet_agrees_with_opencvs(shared):
         [faces] = detector.detect([odd])
         assert np.isfinite(faces.boxes).all()
     detector.close()
+
+
+class Recorder(FakeEngine):
+    """Remember the shapes of the batches too."""
+
+    def infer(self, batch):
+        self.shapes = [*getattr(self, "shapes", []), batch.shape]
+        return super().infer(batch)
+
+
+def decoded(count, *faces):
+    """Make our detector's outputs: (image, score, x0, y0, x1, y1) in input pixels."""
+    outputs = {
+        "scores": np.zeros((count, 8), np.float32),
+        "boxes": np.zeros((count, 8, 4), np.float32),
+        "points": np.zeros((count, 8, 5, 2), np.float32),
+    }
+    for cell, (image, score, *box) in enumerate(faces):
+        outputs["scores"][image, cell] = score
+        outputs["boxes"][image, cell] = box
+        outputs["points"][image, cell] = box[:2]
+    return outputs
+
+
+def test_our_detector_takes_grey_pictures_scaled_by_the_smallest_face():
+    engine = Recorder(ZOO_SPEC, lambda batch: decoded(len(batch), (0, 0.9, 10, 20, 30, 50), (0, 0.3, 60, 20, 80, 50)))
+    faces, none = ZooDetector(engine, min_face=24).detect([np.zeros((100, 200, 3), np.uint8)] * 2)
+    assert engine.shapes == [(2, 64, 128, 1)]
+    np.testing.assert_allclose(faces.boxes, [[20, 40, 60, 100]])  # the other lies below the threshold
+    np.testing.assert_allclose(faces.landmarks[0], [[20, 40]] * 5)
+    assert len(none) == 0
+
+
+def test_smaller_faces_than_the_network_sees_enlarge_the_picture():
+    engine = Recorder(ZOO_SPEC, lambda batch: decoded(len(batch)))
+    ZooDetector(engine, min_face=6).detect([np.zeros((64, 64, 3), np.uint8)])
+    assert engine.shapes == [(1, 128, 128, 1)]
+
+
+def test_a_time_budget_shrinks_the_picture_from_the_second_call_on():
+    engine = Recorder(ZOO_SPEC, lambda batch: decoded(len(batch)))
+    detector = ZooDetector(engine, min_face=12, budget=1e-9)
+    for _ in range(2):
+        detector.detect([np.zeros((320, 320, 3), np.uint8)])
+    assert engine.shapes[0] == (1, 320, 320, 1)
+    assert engine.shapes[1] == (1, 32, 32, 1)
+    patient = ZooDetector(engine, min_face=12, budget=1e9)
+    assert [patient.detect([np.zeros((96, 96, 3), np.uint8)]) and engine.shapes[-1] for _ in range(2)] == [
+        (1, 96, 96, 1)
+    ] * 2
+
+
+class Bright:
+    """Find the box around what is white in a picture."""
+
+    def detect(self, images):
+        self.count = len(images)
+        return [self.find(image) for image in images]
+
+    def find(self, image):
+        y, x = np.nonzero(image[..., 0] > 128)
+        if not len(x):
+            return Detections.empty()
+        box = np.array([[x.min(), y.min(), x.max() + 1, y.max() + 1]], np.float32)
+        return Detections(box, np.array([0.9], np.float32))
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize("box", [(10, 20, 40, 60), (310, 10, 340, 50), (905, 505, 1000, 600), (300, 100, 800, 560)])
+def test_tiles_find_small_faces_on_their_cuts_and_large_ones_once(box):
+    image = np.zeros((600, 1000, 3), np.uint8)
+    image[box[1] : box[3], box[0] : box[2]] = 255
+    detector = TiledDetector(Bright(), tile=400, overlap=120)
+    [faces] = detector.detect([image])
+    assert len(faces) == 1
+    np.testing.assert_allclose(faces.boxes[0], box, atol=3)
+    assert detector.detector.count == 1 + 2 * 4
+    detector.close()
+    assert detector.detector.closed
+
+
+def test_small_pictures_are_not_tiled_and_an_overlap_must_fit():
+    detector = TiledDetector(Bright(), tile=400, overlap=120)
+    assert [len(faces) for faces in detector.detect([np.zeros((40, 400, 3), np.uint8)])] == [0]
+    assert detector.detector.count == 1
+    with pytest.raises(ValueError, match="overlap 400"):
+        TiledDetector(Bright(), tile=400, overlap=400)

@@ -59,7 +59,7 @@ class Network(Section):
     """Name an entry of `train.models.BUILDERS` and its arguments."""
 
     name: str
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = Field(default_factory=dict)
 
 
 class Augment(Section):
@@ -99,7 +99,7 @@ class Optimizer(Section):
 
     rule: Literal["sgd", "momentum", "adam", "rmsprop"] = "momentum"
     rate: PositiveFloat = 0.1
-    weight_decay: float = Field(5e-4, ge=0)
+    weight_decay: float = Field(default=5e-4, ge=0)
     batch: PositiveInt = 64
     schedule: Literal["one_cycle", "plateau", "constant"] = "one_cycle"
     warm_up: float = Field(default=0.1, ge=0, lt=1)
@@ -112,6 +112,13 @@ class Serve(Section):
     """Say how the exported network answers: `flip` averages a picture with its mirror image, at twice the time."""
 
     flip: bool = False
+
+
+class Teacher(Section):
+    """Mix the answers of trained networks into the targets: `share` of them, the rest from the taggers."""
+
+    weights: tuple[Path, ...] = Field(min_length=1)
+    share: float = Field(default=0.5, ge=0, le=1)
 
 
 class RunConfig(Section):
@@ -157,6 +164,7 @@ class TrainConfig(RunConfig):
     balance: Literal["none", "sample", "loss"] = "none"
     init: Path | None = None
     freeze: tuple[str, ...] = ()
+    teacher: Teacher | None = None
     keep: Literal["last", "best"] = "last"
     early_stop: int = Field(default=0, ge=0)
     data: Data = Data()

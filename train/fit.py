@@ -43,8 +43,11 @@ def fit(config: TrainConfig, until: int | None = None) -> Path:
             raise ValueError(
                 f"optimizer.batch {config.optimizer.batch}: expected a multiple of {processes.count()} processes"
             )
+        from train.teach import taught
+
         rows, counts = training_rows(config)
         log.info("training rows: %s", ", ".join(f"{n} {what}" for what, n in counts.items()))
+        rows = taught(rows, config, device)
         seen = cut(rows, config, 0)
         validation = judged_rows(config.data, config.input, config.data.validation)
         validation = validation[validation.labels >= 0]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,12 +16,12 @@ from torch import Tensor, nn
 
 from engines import EngineSpec, load_engine
 from engines.manifest import write_entry
-from streamer.faces.detect import ZooDetector
 from train import checkpoint
+from train.detector import card
 from train.detector.config import DetectorConfig
-from train.detector.evaluate import LOWEST, choose_threshold, judge
-from train.detector.fit import build
-from train.detector.scores import at_threshold, average_precision
+from train.detector.evaluate import choose_threshold
+from train.detector.fit import LOWEST, build, predict
+from train.detector.scores import at_threshold, average_precision, match
 from train.detector.sets import Judged, scenes
 from train.export import commit, quiet, to_onnx, write_onnx
 
@@ -33,16 +34,20 @@ PARITY = {"f32": (1e-3, 1e-3), "auto": (0.06, 0.06)}  # most that scores, and bo
 
 
 class ServedDetector(nn.Module):
-    """Map uint8 pictures (N, H, W, C) of any size in steps of 32 to scores 0-1, boxes and points in pixels."""
+    """Map uint8 pictures (N, H, W, C) of any size in steps of 32 to scores 0-1, boxes and points in pixels.
 
-    def __init__(self, network: nn.Module) -> None:
+    shift: logit of the working point, where the score is to be 0.5.
+    """
+
+    def __init__(self, network: nn.Module, shift: float = 0.0) -> None:
         super().__init__()
         self.network = network.eval()
+        self.shift = shift
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (N, cells), (N, cells, 4) xyxy and (N, cells, 5, 2)."""
         maps = self.network(images.permute(0, 3, 1, 2).float())
-        return maps.logits.sigmoid(), maps.boxes, maps.points
+        return (maps.logits - self.shift).sigmoid(), maps.boxes, maps.points
 
 
 def export(config: DetectorConfig, out: Path) -> Path:
@@ -55,20 +60,19 @@ def export(config: DetectorConfig, out: Path) -> Path:
     source = config.runs / config.name / "checkpoint.pt"
     network = build(config)
     network.load_state_dict(checkpoint.load(source)["average"])
-    served = ServedDetector(network)
     judged = scenes(config)
-    spec = describe(config, served)
+    threshold, metrics = working_point(network, judged)
+    served = ServedDetector(network, math.log(threshold / (1 - threshold)))
+    spec = describe(config, served).model_copy(update={"metrics": metrics})
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         unchecked = Path(folder) / out.name
-        write = graph_of(served)
-        write(spec, unchecked)
+        graph_of(served)(spec, unchecked)
         check_parity(served, unchecked, np.stack([picture.image for picture in judged[:8]])[..., :1])
-        spec = spec.model_copy(update={"metrics": measure(unchecked, judged)})
-        write(spec, unchecked)
         load_engine(unchecked, "detection").close()
         unchecked.replace(out)
     write_entry(out)
+    out.with_suffix(".md").write_text(card.write(spec, out), encoding="utf-8")
     return out
 
 
@@ -125,18 +129,15 @@ def check_parity(served: ServedDetector, path: Path, images: NDArray[np.uint8]) 
             )
 
 
-def measure(path: Path, judged: list[Judged]) -> dict[str, float]:
-    """Choose the threshold on held-back scenes and return it with what it gives there."""
-    engine = load_engine(path, "detection")
-    try:
-        found = judge("ours", ZooDetector(engine, ZooDetector.SMALLEST, LOWEST), LOWEST, judged)
-    finally:
-        engine.close()
-    threshold = choose_threshold(found.matches)
-    counts = at_threshold(found.matches, threshold)
-    return {
-        "threshold": threshold,
-        "scenes.average_precision": average_precision(found.matches),
+def working_point(network: nn.Module, judged: Sequence[Judged]) -> tuple[float, dict[str, float]]:
+    """Choose the threshold on held-back scenes; return it with what it gives there."""
+    images = np.stack([picture.image[..., 0] for picture in judged])
+    found = predict(network, images, torch.device("cpu"), LOWEST)
+    matches = [match(faces, one.faces, one.disputed) for faces, one in zip(found, judged, strict=True)]
+    threshold = choose_threshold(matches)
+    counts = at_threshold(matches, threshold)
+    return threshold, {
+        "scenes.average_precision": average_precision(matches),
         "scenes.recall": counts["recall"],
         "scenes.precision": counts["precision"],
         "scenes.faces": counts["faces"],

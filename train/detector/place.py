@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from train.detector.pictures import Picture
 from train.detector.teacher import MIRRORED
 
-HIDDEN, PARTLY = 0.15, 0.4  # visible shares of a face below which it is none, and below which it is disputed
+HIDDEN, PARTLY = 0.15, 0.5  # visible shares of a face below which it is none, and below which it is disputed
+CUT = 0.75  # the same as PARTLY where another photo begins, not the scene ends
 
 Region = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels of the scene
 
@@ -91,9 +92,12 @@ def enter(scene: Scene, picture: Picture, matrix: NDArray[np.float64], pose: Pos
         if seen < HIDDEN:
             continue
         where = points @ matrix[:, :2].T + matrix[:, 2]
+        judged = bool(sure) and seen >= (CUT if region != (0, 0, *scene.image.shape[::-1]) else PARTLY)
+        if not judged:
+            turned = np.concatenate([low, high])  # what lies beyond belongs to others
         scene.boxes.append(turned.astype(np.float32))
         scene.points.append(where[MIRRORED].astype(np.float32) if pose.mirrored else where.astype(np.float32))
-        scene.kind.append(1 if sure and seen >= PARTLY else -1)
+        scene.kind.append(1 if judged else -1)
 
 
 def _turned(box: NDArray[np.float32], matrix: NDArray[np.float64], pose: Pose) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from train.detector.pictures import Picture
 from train.detector.place import Pose, Region, Scene
 
 MOST = 32  # faces of a scene; further ones are rare and become disputed ground by being painted over
-LAYOUTS = {"photo": 0.35, "mosaic": 0.35, "cut_outs": 0.3}
+LAYOUTS = {"photo": 0.25, "mosaic": 0.3, "cut_outs": 0.25, "parts": 0.2}
 SHARES = {"lfw": 0.4, "ytf": 0.22, "masks": 0.2, "groups": 0.12, "fer": 0.06}  # how often a photo comes from a source
 
 
@@ -38,6 +39,9 @@ class Painter:
             self._photo(scene, random, (0, 0, size, size))
         elif layout == "mosaic":
             self._mosaic(scene, random, size)
+        elif layout == "parts":
+            for region in _grid(size, int(random.integers(1, 4))):
+                self._part(scene, random, region)
         else:
             self._cut_outs(scene, random, size)
         for box, points, kind in zip(scene.boxes, scene.points, scene.kind, strict=True):
@@ -73,18 +77,28 @@ class Painter:
 
     def _mosaic(self, scene: Scene, random: np.random.Generator, size: int) -> None:
         count = int(random.choice([2, 3, 4, 5, 6], p=[0.3, 0.25, 0.2, 0.15, 0.1]))
-        edges = np.linspace(0, size, count + 1).round().astype(int)
-        for row in range(count):
-            for column in range(count):
-                if len(scene.boxes) >= MOST or random.random() < 0.15:
-                    continue
-                region = (int(edges[column]), int(edges[row]), int(edges[column + 1]), int(edges[row + 1]))
-                self._photo(
-                    scene, random, region, max(random.uniform(0.25, 1.0), self.settings.smallest / (size / count))
-                )
+        least = self.settings.smallest / (size / count)
+        for region in _grid(size, count):
+            if len(scene.boxes) >= MOST or random.random() < 0.2:
+                self._part(scene, random, region)
+            else:
+                self._photo(scene, random, region, max(random.uniform(0.25, 1.0), least))
+
+    def _part(self, scene: Scene, random: np.random.Generator, region: Region) -> None:
+        """Fill a region with any part of a photo at any scale: mostly clothes, walls, hands; its faces are known."""
+        picture, _ = self._draw(random)
+        height, width = picture.image.shape
+        side = float(min(height, width)) * np.exp(random.uniform(np.log(0.08), 0))
+        x, y = random.uniform(0, width), random.uniform(0, height)
+        anchor = np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2], np.float32)
+        x0, y0, x1, y1 = region
+        pose = self._pose(random, (x0 + x1) / 2, (y0 + y1) / 2, float(max(x1 - x0, y1 - y0)))
+        place.place(scene, picture, anchor, pose, region, -1 if random.random() < 0.5 else int(random.integers(256)))
 
     def _cut_outs(self, scene: Scene, random: np.random.Generator, size: int) -> None:
-        """Place faces where they do not touch; one scene in six stays empty."""
+        """Place faces where they do not touch, on a texture or on parts of photos; one scene in six gets none."""
+        if random.random() < 0.5:
+            self._part(scene, random, (0, 0, size, size))
         for _ in range(int(random.integers(0, 12)) if random.random() < 5 / 6 else 0):
             side = float(np.exp(random.uniform(np.log(self.settings.smallest), np.log(0.8 * size))))
             x, y = random.uniform(0, size, 2)
@@ -111,3 +125,10 @@ class Painter:
         y, x = (random.integers(0, side - part + 1) for side in image.shape)
         piece = np.rot90(image[y : y + part, x : x + part], int(random.integers(4)))
         return np.asarray(cv2.resize(np.ascontiguousarray(piece), (size, size), interpolation=cv2.INTER_AREA))
+
+
+def _grid(size: int, count: int) -> list[Region]:
+    """Divide a square of `size` pixels into `count` x `count` regions."""
+    edges = np.linspace(0, size, count + 1).round().astype(int).tolist()
+    spans = list(pairwise(edges))
+    return [(x0, y0, x1, y1) for y0, y1 in spans for x0, x1 in spans]
