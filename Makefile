@@ -1,17 +1,18 @@
 # Two commands do all set-up: `make run` and `make test`. Needs Python >= 3.11 and make, nothing else.
 PYTHON ?= python3
 SOURCE ?= docs/sample/sample.mp4
+export SOURCE  # reaches the shell as it is, and is not echoed: it may hold a password
 OUT ?= out
 VENV := .venv
 BIN := $(VENV)/bin
-# The CPU build of torch goes first: a plain `torch` would bring several GB of CUDA with it.
+# Installed before anything asks for plain torch: where pip finds a CPU build of this version, that one is taken.
 TORCH ?= torch==2.13.0
 
 .PHONY: run test lint types check soak sample wheel clean
 
 run: $(VENV)/.core  ## analyse the sample, or SOURCE=0, SOURCE=rtsp://..., SOURCE=clip.mp4
-	mkdir -p $(OUT)
-	$(BIN)/streamer run "$(SOURCE)" --video $(OUT)/annotated.mp4 --log $(OUT)/log.jsonl --summary $(OUT)/summary.json
+	@mkdir -p $(OUT)
+	@$(BIN)/streamer run "$$SOURCE" --video $(OUT)/annotated.mp4 --log $(OUT)/log.jsonl --summary $(OUT)/summary.json
 	@echo "annotated video: $(OUT)/annotated.mp4   log: $(OUT)/log.jsonl   summary: $(OUT)/summary.json"
 
 test: $(VENV)/.dev lint types  ## everything: lint, types, tests

@@ -61,7 +61,8 @@ def load_engine(
     """Open a model file: check sha256 and spec, compile, run one warm-up batch.
 
     spec: only for files from elsewhere, which carry none. sha256: expected checksum; files beside a `manifest.json`
-    are always checked against it. precision: 'auto' takes the fastest that keeps parity on this processor.
+    are always checked against it. precision: 'auto' takes bf16 where this processor has it (f16 on CUDA); exports are
+    written only where that keeps parity.
     Raises FileNotFoundError or ValueError with one line that says what was expected and found.
     """
     if path.suffix not in BACKENDS:
@@ -72,7 +73,7 @@ def load_engine(
     engine: Engine = getattr(import_module(module), name)(path, spec=spec, precision=precision, threads=threads)
     try:
         engine.spec.require(task, str(path))
-        _warm_up(engine)
+        _warm_up(engine, str(path))
     except BaseException:
         engine.close()
         raise
@@ -80,15 +81,19 @@ def load_engine(
     return engine
 
 
-def _warm_up(engine: Engine) -> None:
-    height, width = engine.spec.height, engine.spec.width
-    if height and width:
-        outputs = engine.infer(np.zeros((1, height, width, engine.spec.channels), np.uint8))
-        missing = set(engine.spec.outputs) - set(outputs)
-        if missing:
-            raise ValueError(
-                f"{engine.spec.name}: the spec promises the output {sorted(missing)}, the graph has {sorted(outputs)}"
-            )
+def _warm_up(engine: Engine, source: str) -> None:
+    """Run one picture and check that the outputs are what the spec promises."""
+    spec = engine.spec
+    try:
+        outputs = engine.infer(np.zeros((1, spec.height or 64, spec.width or 64, spec.channels), np.uint8))
+    except RuntimeError as error:
+        raise ValueError(f"{source}: does not run as its spec '{spec.name}' says: {str(error).strip()}") from error
+    if missing := set(spec.outputs) - set(outputs):
+        raise ValueError(f"{source}: the spec promises the output {sorted(missing)}, the graph has {sorted(outputs)}")
+    if spec.task == "expression":
+        found = outputs["probabilities"].shape if "probabilities" in outputs else None
+        if found != (1, len(spec.labels)):
+            raise ValueError(f"{source}: expected probabilities of {len(spec.labels)} labels, found {found}")
 
 
 def check_batch(batch: NDArray[np.uint8], spec: EngineSpec) -> None:

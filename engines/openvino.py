@@ -34,16 +34,18 @@ class OpenVinoEngine:
         try:
             model = core.read_model(path)
         except RuntimeError as error:
-            raise ValueError(f"{path}: not a readable model: {str(error).strip().splitlines()[-1]}") from error
+            raise ValueError(f"{path}: not a readable model: {_last_line(error)}") from error
         self.spec = spec or EngineSpec.parse(_spec_text(model, path), str(path))
-        model = _take_uint8_pictures(model, self.spec)
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": choose_precision(core, precision),
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,
         }
-        self._compiled: Any = core.compile_model(model, "CPU", settings)
+        try:
+            self._compiled: Any = core.compile_model(_take_uint8_pictures(model, self.spec), "CPU", settings)
+        except RuntimeError as error:
+            raise ValueError(f"{path}: does not fit its spec '{self.spec.name}': {_last_line(error)}") from error
         self._request: Any = self._compiled.create_infer_request()
         self._names = [_name(output, position, self.spec) for position, output in enumerate(self._compiled.outputs)]
 
@@ -78,6 +80,10 @@ def choose_precision(core: Any, precision: str) -> str:
     if precision not in PRECISIONS:
         raise ValueError(f"precision '{precision}': expected auto, {', '.join(PRECISIONS)}")
     return PRECISIONS[precision]
+
+
+def _last_line(error: RuntimeError) -> str:
+    return str(error).strip().splitlines()[-1]
 
 
 def _spec_text(model: Any, path: Path) -> str:

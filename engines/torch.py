@@ -1,4 +1,4 @@
-"""PyTorch: exported programs (`.pt2`) on the CPU or on CUDA, there through TensorRT where it can be built."""
+"""PyTorch: exported programs (`.pt2`) on the CPU or on CUDA."""
 
 from __future__ import annotations
 

@@ -7,11 +7,12 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
-from engines import ZOO, Engine, load_engine
+from engines import ZOO, Engine, EngineSpec, load_engine
 from streamer.config import ClassifierConfig, Config, DetectorConfig
 from streamer.emotion import Expresser
 from streamer.faces.detect import YUNET, Detector, HogDetector, YuNetDetector, ZooDetector
 from streamer.faces.landmarks import DlibLandmarker
+from streamer.faces.regions import REGIONS
 from streamer.faces.tiles import TiledDetector
 from streamer.faces.track import Tracker
 from streamer.metrics import Metrics
@@ -35,9 +36,12 @@ def build_pipeline(
     """
     landmarker = DlibLandmarker(config.landmarks.model) if config.landmarks.kind == "dlib" else None
     detector, engine = load_detector(config.detector), load_classifier(config.classifier)
+    check_use(engine.spec, config.landmarks.kind)
     perceive = Perceiver(detector, partial(Tracker, config.tracker), config.detection, landmarker)
     express = Expresser(engine, config.expression)
-    return Pipeline(sources, perceive, express, metrics=metrics, on_state=on_state, on_poll=on_poll)
+    return Pipeline(
+        sources, perceive, express, metrics=metrics, on_state=on_state, on_poll=on_poll, owned=(detector, engine)
+    )
 
 
 def load_detector(config: DetectorConfig) -> Detector:
@@ -61,6 +65,16 @@ def _open_detector(config: DetectorConfig) -> Detector:
 def load_classifier(config: ClassifierConfig) -> Engine:
     """Open the expression network that was chosen."""
     return load_engine(in_zoo(config.model), "expression", sha256=config.sha256, precision=config.precision)
+
+
+def check_use(spec: EngineSpec, landmarks: str) -> None:
+    """Raise ValueError where the pipeline cannot give an expression network what its spec asks for."""
+    if spec.height is None or spec.width is None:
+        raise ValueError(f"classifier '{spec.name}': expected a fixed input size in its spec, found none")
+    if spec.crop.region not in REGIONS:
+        raise ValueError(f"classifier '{spec.name}': unknown region '{spec.crop.region}' in its spec")
+    if spec.crop.region != "face" and landmarks == "none":
+        raise ValueError(f"classifier '{spec.name}' sees the {spec.crop.region}: set landmarks.kind to dlib")
 
 
 def in_zoo(model: Path) -> Path:

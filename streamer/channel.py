@@ -52,7 +52,8 @@ class Channel(Generic[T]):
     def replace(self, sender: str, items: list[T]) -> int:
         """Fill the sender's slot at once; return how many items it held that nobody took."""
         with self._condition:
-            self._wait(lambda: True)
+            if self._cancelled:
+                raise Cancelled
             lost = len(self._slots.get(sender, ()))
             self._fill(sender, items)
             return lost

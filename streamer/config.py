@@ -29,11 +29,11 @@ from streamer.perception import DetectionSettings
 class Section(BaseModel):
     """Be the base of every configuration section: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 for settings in (DetectionSettings, ExpressionSettings, TrackerSettings):
-    with_config(ConfigDict(extra="forbid"))(settings)
+    with_config(ConfigDict(extra="forbid", allow_inf_nan=False))(settings)
 
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
 
@@ -155,7 +155,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise ValueError(f"--set {override}: expected a.b=value")
     *parents, last = key.split(".")
     for parent in parents:
-        child = values.setdefault(parent, {})
+        if values.get(parent) is None:
+            values[parent] = {}
+        child = values[parent]
         if not isinstance(child, dict):
             raise ValueError(f"--set {override}: '{parent}' holds a value, not keys")
         values = child

@@ -18,6 +18,7 @@ from streamer.types import Expression, Face, Frame, Result
 
 UNCERTAIN = "uncertain"
 FORGET_AFTER = 2.0  # seconds of stream time without the track
+GRACE = 0.1  # a label that is shown may fall so far below the threshold
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,19 @@ class ExpressionSettings:
     settle: float = 0.5
     threshold: float = 0.4
 
+    def __post_init__(self) -> None:
+        if min(self.interval, self.smoothing, self.hold, self.settle) < 0:
+            raise ValueError(f"expected interval, smoothing, hold and settle >= 0, found {self}")
+        if self.most < 1 or not 0 <= self.threshold <= 1:
+            raise ValueError(f"expected most >= 1 and 0 <= threshold <= 1, found {self}")
+
 
 class Smoother:
-    """Turn the answers for one track into a label that does not flicker."""
+    """Turn the answers for one track into a label that does not flicker.
+
+    Candidates are the labels, and -1 for none: where the leading probability is below the threshold. Another candidate
+    is shown only after it has led for the holding time (hysteresis).
+    """
 
     def __init__(self, settings: ExpressionSettings) -> None:
         self.settings = settings
@@ -56,28 +67,34 @@ class Smoother:
         fresh = probabilities.astype(np.float64)
         if self.probabilities is None:
             self.probabilities = fresh
-            self.shown, self._shown_since = int(fresh.argmax()), time
+            self.shown = self._rival = self._candidate()
+            self._shown_since = time
         else:
             gap, smoothing = time - self.classified_at, self.settings.smoothing
             kept = math.exp(-gap / smoothing) if smoothing else 0.0
             self.probabilities = kept * self.probabilities + (1 - kept) * fresh
-            self._follow(int(self.probabilities.argmax()), time)
+            self._follow(self._candidate(), time)
         self.classified_at = time
 
     def stable(self, time: float) -> bool:
-        """Tell whether the shown label has settled."""
+        """Tell whether what is shown has settled."""
         return time - self._shown_since >= self.settings.settle
 
-    def _follow(self, leader: int, time: float) -> None:
-        """Show another label only after it has led for the holding time (hysteresis)."""
-        if leader == self.shown:
-            self._rival = -1
+    def _candidate(self) -> int:
+        assert self.probabilities is not None
+        leader = int(self.probabilities.argmax())
+        needed = self.settings.threshold - (GRACE if leader == self.shown else 0)
+        return leader if self.probabilities[leader] >= needed else -1
+
+    def _follow(self, candidate: int, time: float) -> None:
+        if candidate == self.shown:
+            self._rival = candidate
             return
-        if leader != self._rival:
+        if candidate != self._rival:
             # It may have led since the last answer: pictures far apart must not wait for a second one.
-            self._rival, self._rival_since = leader, self.classified_at
+            self._rival, self._rival_since = candidate, self.classified_at
         if time - self._rival_since >= self.settings.hold:
-            self.shown, self._shown_since, self._rival = leader, time, -1
+            self.shown, self._shown_since = candidate, time
 
 
 class Expresser:
@@ -99,6 +116,9 @@ class Expresser:
                 self._smoothers[frame.stream][face.track_id].update(probabilities, frame.time)
         return [self._attach(result) for result in results]
 
+    def _can_see(self, face: Face) -> bool:
+        return self.engine.spec.crop.region == "face" or face.landmarks is not None
+
     def _crops(self, frame: Frame, faces: Sequence[Face]) -> NDArray[np.uint8]:
         points = [face.landmarks for face in faces if face.landmarks is not None]
         landmarks = np.stack(points) if len(points) == len(faces) else None
@@ -114,7 +134,7 @@ class Expresser:
                 smoother = smoothers.setdefault(face.track_id, Smoother(self.settings))
                 smoother.seen_at = frame.time
                 age = frame.time - smoother.classified_at
-                if age >= self.settings.interval - 1e-6:
+                if age >= self.settings.interval - 1e-6 and self._can_see(face):
                     found.append((age, frame, face))
             for track_id in [i for i, one in smoothers.items() if frame.time - one.seen_at > FORGET_AFTER]:
                 del smoothers[track_id]
@@ -136,14 +156,14 @@ class Expresser:
             return None
         spec = self.engine.spec
         values = smoother.probabilities / smoother.probabilities.sum()
-        confidence = float(values[smoother.shown])
-        label = spec.labels[smoother.shown]
+        shown = smoother.shown if smoother.shown >= 0 else int(values.argmax())
+        label = spec.labels[shown] if smoother.shown >= 0 else UNCERTAIN
         return Expression(
-            label=label if confidence >= self.settings.threshold else UNCERTAIN,
-            confidence=confidence,
+            label=label,
+            confidence=float(values[shown]),
             probabilities={name: float(value) for name, value in zip(spec.labels, values, strict=True)},
             region=spec.crop.region,
-            reliability=spec.reliability.get(label),
+            reliability=spec.reliability.get(spec.labels[shown]),
             stable=smoother.stable(smoother.classified_at),
             time=smoother.classified_at,
         )

@@ -24,7 +24,10 @@ CLASSIFIED_WITHIN = 0.1
 
 
 class Metrics:
-    """Own the metrics of one run, in a registry of its own so that runs do not meet. Belongs to the caller's thread."""
+    """Own the metrics of one run, in a registry of its own so that runs do not meet.
+
+    Results and states are recorded by the caller's thread, `stage` by the threads of the stages.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -51,7 +54,7 @@ class Metrics:
         )
         self.states: dict[str, State] = {}
         self.quantiles: dict[str, Quantiles] = {}
-        self._known: dict[str, set[int]] = {}
+        self._totals: dict[tuple[Counter, str], int] = {}
         self._server: Any = None
 
     def _counter(self, name: str, text: str) -> Counter:
@@ -90,11 +93,11 @@ class Metrics:
         self.latency.labels(stream).observe(latency)
         self.quantiles.setdefault(stream, Quantiles()).add(latency)
         self.results.labels(stream).inc()
-        self.record_totals(stream, captured=captured, dropped=dropped)
+        self._raise_to(self.frames, stream, captured)
+        self._raise_to(self.dropped, stream, dropped)
         self.faces.labels(stream).set(len(result.faces))
-        ids, known = {face.track_id for face in result.faces}, self._known.setdefault(stream, set())
-        self.tracks.labels(stream).inc(len(ids - known))
-        known |= ids
+        # Ids count the faces of a stream from 1 on.
+        self._raise_to(self.tracks, stream, max((face.track_id for face in result.faces), default=0))
         read = [face.expression.time for face in result.faces if face.expression]
         self.classifications.labels(stream).inc(sum(at == now for at in read))
         self.detections.labels(stream).inc(any(face.detected_time == now for face in result.faces))
@@ -103,10 +106,12 @@ class Metrics:
             fresh and all(now - face.detected_time <= DETECTED_WITHIN for face in result.faces)
         )
 
-    def record_totals(self, stream: str, *, captured: int, dropped: int) -> None:
-        """Raise the counters that a capture thread keeps to their newest values."""
-        self.frames.labels(stream).inc(captured - self.value("streamer_frames_total", stream=stream))
-        self.dropped.labels(stream).inc(dropped - self.value("streamer_frames_dropped_total", stream=stream))
+    def _raise_to(self, counter: Counter, stream: str, total: int) -> None:
+        """Raise a counter to a total that is kept elsewhere."""
+        before = self._totals.get((counter, stream), 0)
+        if total > before:
+            counter.labels(stream).inc(total - before)
+            self._totals[counter, stream] = total
 
     def record_state(self, stream: str, state: State) -> None:
         """Remember the state of a source."""

@@ -29,6 +29,10 @@ class DetectionSettings:
     share: float = 0.5
     budget: float = 0.04
 
+    def __post_init__(self) -> None:
+        if not (self.interval >= 0 and 0 < self.share <= 1 and self.budget > 0):
+            raise ValueError(f"expected interval >= 0, 0 < share <= 1 and budget > 0, found {self}")
+
 
 class Perceiver:
     """Turn frames, at most one a stream, into results with tracked faces."""
@@ -87,4 +91,5 @@ class Perceiver:
 
     def _locate(self, landmarker: Landmarker, frame: Frame, faces: tuple[Face, ...]) -> tuple[Face, ...]:
         points = landmarker.locate(frame.image, np.stack([face.box for face in faces]))
-        return tuple(replace(face, landmarks=one) for face, one in zip(faces, points, strict=True))
+        found = [one if np.isfinite(one).all() else None for one in points]
+        return tuple(replace(face, landmarks=one) for face, one in zip(faces, found, strict=True))

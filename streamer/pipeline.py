@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from streamer.channel import Cancelled, Channel
 from streamer.metrics import Metrics
@@ -29,6 +29,16 @@ log = logging.getLogger(__name__)
 In = TypeVar("In")
 Out = TypeVar("Out")
 Stage = Callable[[list[In]], list[Out]]
+
+
+class Closable(Protocol):
+    """Be closed when the run is over."""
+
+    def close(self) -> None:
+        """Free what is held."""
+        ...
+
+
 OnState = Callable[[str, State, str], None]
 
 STALLED_AFTER = 2.0  # seconds without a frame of a live source
@@ -65,13 +75,10 @@ class Capture:
                     self._frames.put(name, [frame])
                 if self.stop.is_set():
                     break
+            self._events.put((name, State.ENDED, ""))
         except SourceError as error:
             self.failure = error
             self._events.put((name, State.FAILED, str(error)))
-        except Cancelled:
-            pass
-        finally:
-            self._frames.close(name)
 
 
 class Pipeline:
@@ -80,7 +87,8 @@ class Pipeline:
     perceive: maps frames, at most one a stream, to results without expressions; express: completes results. Each is
     called by one thread only. on_state: called in the caller's thread for every change of a source's state; on_poll:
     there too, several times a second even while no result comes.
-    keep_open: go on without sources until `stop` (sources are then added while running).
+    keep_open: go on without sources until `stop` (sources are then added while running). owned: engines and detectors
+    to close when the threads have ended.
     """
 
     def __init__(
@@ -93,12 +101,14 @@ class Pipeline:
         on_state: OnState | None = None,
         on_poll: Callable[[], None] | None = None,
         keep_open: bool = False,
+        owned: Sequence[Closable] = (),
     ) -> None:
         self.metrics = metrics or Metrics()
         self.captures: dict[str, Capture] = {}
         self._on_state = on_state
         self._on_poll = on_poll
         self._keep_open = keep_open
+        self._owned = owned
         self._events: SimpleQueue[tuple[str, State, str]] = SimpleQueue()
         self._untold: list[tuple[str, State, str]] = []
         self._given: Counter[str] = Counter()  # results handed to the caller, by stream
@@ -134,6 +144,8 @@ class Pipeline:
             if thread.is_alive():
                 log.error("the thread %s did not end within %.0f s", thread.name, JOIN_TIMEOUT)
         self._tell_states(ends=True)
+        for one in self._owned:
+            one.close()
 
     def __iter__(self) -> Iterator[Result]:
         while True:
@@ -153,7 +165,7 @@ class Pipeline:
         self._raise_failure()
 
     def stop(self) -> None:
-        """End all sources; what they have captured is still analysed. Safe in a signal handler."""
+        """End all sources; what they have captured is still analysed."""
         for capture in tuple(self.captures.values()):
             capture.stop.set()
         self._frames.close("pipeline")
@@ -170,6 +182,11 @@ class Pipeline:
         self.captures[stream].stop.set()
 
     @property
+    def captured(self) -> int:
+        """Count the frames that all sources gave."""
+        return sum(capture.captured for capture in self.captures.values())
+
+    @property
     def failures(self) -> dict[str, SourceError]:
         """Return the sources that failed, by stream."""
         return {name: capture.failure for name, capture in self.captures.items() if capture.failure}
@@ -179,10 +196,14 @@ class Pipeline:
             raise ValueError(f"two sources are named '{source.name}': names are unique in a run, also of ended ones")
         self._frames.open(source.name)
         capture = self.captures[source.name] = Capture(source, self._frames, self._events)
-        self._capture_threads[source.name] = self._thread(f"capture {source.name}", self._guard, capture.read)
+        self._capture_threads[source.name] = self._thread(f"capture {source.name}", self._run_capture, capture)
 
     def _thread(self, name: str, target: Callable[..., None], *args: object) -> threading.Thread:
         return threading.Thread(target=target, args=args, name=name, daemon=True)
+
+    def _run_capture(self, capture: Capture) -> None:
+        self._guard(capture.read)
+        self._frames.close(capture.source.name)
 
     def _run_stage(self, name: str, work: Stage[In, Out], inside: Channel[In], outside: Channel[Out]) -> None:
         self._guard(self._work, name, work, inside, outside)
@@ -255,7 +276,7 @@ class Pipeline:
                 self._tell(name, State.LIVE, "")
 
     def _tell(self, stream: str, state: State, reason: str) -> None:
-        if self.metrics.states.get(stream) is State.FAILED:
+        if self.metrics.states.get(stream) in (State.ENDED, State.FAILED):
             return  # told before, by the source itself
         self.metrics.record_state(stream, state)
         if self._on_state:
@@ -264,9 +285,11 @@ class Pipeline:
 
 def unique_names(names: Iterable[str]) -> list[str]:
     """Make stream names unique by numbering repeated ones: cam, cam-2, cam-3."""
-    seen: dict[str, int] = {}
-    unique = []
+    unique: dict[str, None] = {}
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return unique
+        number, numbered = 1, name
+        while numbered in unique:
+            number += 1
+            numbered = f"{name}-{number}"
+        unique[numbered] = None
+    return list(unique)

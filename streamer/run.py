@@ -23,7 +23,7 @@ from streamer.sinks import PerStream, Sink
 from streamer.sinks.log import LogSink
 from streamer.sinks.video import VideoSink, video_sink
 from streamer.sinks.window import WindowSink
-from streamer.sources import Source, State, open_source
+from streamer.sources import Source, SourceError, State, open_source
 from streamer.status import Status
 from streamer.summary import check_summary, print_summary, summarise, write_summary
 
@@ -43,32 +43,48 @@ def run(config: Config, names: Sequence[str], outputs: Outputs) -> int:
 
     Raises ValueError, OSError or ImportError for what is wrong with configuration, models, outputs or a single source.
     """
-    console, metrics = Console(stderr=True, highlight=False), Metrics()
+    console, metrics = Console(stderr=True, highlight=False, markup=False), Metrics()
     if not console.is_terminal:
         console.width = 120  # a pipe or a log file has no width of its own
     check_outputs(names, outputs)
     sources = [open_source(name, **config.source.model_dump()) for name in names]
     for source, name in zip(sources, unique_names(source.name for source in sources), strict=True):
         source.name = name
-    with Status(console, sources) as status, ExitStack() as stack:
-        started = time.monotonic()
-        pipeline, received = analyse(config, sources, outputs, metrics, status, stack)
+    pipeline, started, failures = None, time.monotonic(), []
+    with ending_signals() as received, Status(console, sources) as status:
+        try:
+            with ExitStack() as stack:
+                sinks: list[Sink] = []
+                pipeline = prepare(config, sources, metrics, status, sinks, received)
+                open_sinks(sinks, stack, config, outputs, sources, metrics)
+                started = time.monotonic()
+                consume(pipeline, sinks, status, bars=config.bars)
+        except SourceError:
+            raise
+        except OSError as error:  # of a sink: wrong from the start, or full on the way
+            if pipeline is None or not pipeline.captured:
+                raise
+            failures.append(error)
         seconds = time.monotonic() - started
     report = summarise(metrics, seconds, pipeline.failures)
-    print_summary(report, console)
     if outputs.summary:
         write_summary(report, outputs.summary)
-    if len(sources) == 1:
-        for failure in pipeline.failures.values():
-            console.print(f"streamer: {failure}", style="yellow", markup=False, soft_wrap=True)
-    return 128 + received[0] if received else int(bool(pipeline.failures))
+    print_summary(report, console)
+    failures += pipeline.failures.values()
+    for failure in failures:
+        console.print(f"streamer: {failure}", style="yellow", soft_wrap=True)
+    return 128 + received[0] if received else int(bool(failures))
 
 
-def analyse(
-    config: Config, sources: Sequence[Source], outputs: Outputs, metrics: Metrics, status: Status, stack: ExitStack
-) -> tuple[Pipeline, list[int]]:
-    """Run the pipeline into the sinks, which the stack closes; return it and the signals that ended it."""
-    sinks: list[Sink] = []
+def prepare(
+    config: Config,
+    sources: Sequence[Source],
+    metrics: Metrics,
+    status: Status,
+    sinks: Sequence[Sink],
+    received: Sequence[int],
+) -> Pipeline:
+    """Build the pipeline; it stops on a signal, or when a window among the sinks was closed."""
 
     def on_state(stream: str, state: State, reason: str) -> None:
         status.tell(stream, state, reason)
@@ -77,38 +93,54 @@ def analyse(
                 sink.write_state(stream, state, reason)
 
     def on_poll() -> None:
-        if any(sink.closed for sink in sinks if isinstance(sink, WindowSink)):
+        if received or any(sink.closed for sink in sinks if isinstance(sink, WindowSink)):
             pipeline.stop()
 
     pipeline = build_pipeline(config, sources, metrics, on_state, on_poll)
-    open_sinks(sinks, stack, config, outputs, sources)
+    return pipeline
+
+
+def consume(pipeline: Pipeline, sinks: Sequence[Sink], status: Status, *, bars: bool) -> None:
+    """Hand every result to every sink; the overlay is drawn once, and only where a sink wants it.
+
+    Raises RuntimeError for a broken promise inside, so that it is not taken for a user's mistake.
+    """
     wanted = any(sink.wants_picture for sink in sinks)
-    if config.metrics.port:
-        stack.callback(metrics.close)
-        metrics.serve(config.metrics.port, config.metrics.address)
-    with ending_signals(pipeline) as received, pipeline as results:
-        for result in results:
-            picture = draw(result, details=config.bars) if wanted else None  # once, for all sinks
-            for sink in sinks:
-                sink.write(result, picture)
-            status.count(result)
-    return pipeline, received
+    try:
+        with pipeline as results:
+            for result in results:
+                picture = draw(result, details=bars) if wanted else None
+                for sink in sinks:
+                    sink.write(result, picture)
+                status.count(result)
+    except (ValueError, ImportError) as error:
+        raise RuntimeError(f"a bug, please report it: {error}") from error
 
 
 def check_outputs(names: Sequence[str], outputs: Outputs) -> None:
-    """Raise ValueError or OSError where an output would replace a source or cannot be written."""
-    for output in (outputs.video, outputs.log, outputs.summary):
-        for name in names:
-            if output and output.exists() and Path(name).exists() and output.samefile(name):
-                raise ValueError(f"{output}: is a source too, and would be replaced: choose another name")
+    """Raise ValueError or OSError where outputs would replace a source or each other, or cannot be written."""
+    paths = [path for path in (outputs.video, outputs.log, outputs.summary) if path]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ValueError(f"expected different files for the outputs, found {', '.join(map(str, paths))}")
+    for path in paths:
+        if any(path.exists() and Path(name).exists() and path.samefile(name) for name in names):
+            raise ValueError(f"{path}: is a source too, and would be replaced: choose another name")
     if outputs.summary:
         check_summary(outputs.summary)
 
 
 def open_sinks(
-    sinks: list[Sink], stack: ExitStack, config: Config, outputs: Outputs, sources: Sequence[Source]
+    sinks: list[Sink],
+    stack: ExitStack,
+    config: Config,
+    outputs: Outputs,
+    sources: Sequence[Source],
+    metrics: Metrics,
 ) -> None:
     """Open what was asked for; the log last, as it replaces its file at once."""
+    if config.metrics.port:
+        stack.callback(metrics.close)
+        metrics.serve(config.metrics.port, config.metrics.address)
     if outputs.window:
         sinks.append(stack.enter_context(WindowSink("streamer")))
     if outputs.video:
@@ -124,8 +156,8 @@ def open_sinks(
 
 
 @contextmanager
-def ending_signals(pipeline: Pipeline) -> Iterator[list[int]]:
-    """Let SIGINT and SIGTERM stop the pipeline, which drains; the second one kills. Yields the signals received."""
+def ending_signals() -> Iterator[list[int]]:
+    """Note SIGINT and SIGTERM in the list that is yielded; the second one kills."""
     received: list[int] = []
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -133,7 +165,6 @@ def ending_signals(pipeline: Pipeline) -> Iterator[list[int]]:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         received.append(number)
-        pipeline.stop()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

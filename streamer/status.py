@@ -30,7 +30,7 @@ class Status:
 
     def __init__(self, console: Console, sources: Sequence[Source]) -> None:
         live = any(source.live for source in sources)
-        columns = [SpinnerColumn(), TextColumn("{task.description}")]
+        columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
         if not live:
             columns += [BarColumn(), TaskProgressColumn(), TimeRemainingColumn()]
         columns.append(TextColumn("{task.fields[figures]}"))
@@ -68,8 +68,8 @@ class Status:
             self._shown[name] = (now, self._results[name])
 
     def tell(self, stream: str, state: State, reason: str) -> None:
-        """Print a trouble of a source, or show its state; the failure of a single one ends the run, which tells it."""
-        if state in WORTH_TELLING or (state is State.FAILED and len(self._sources) > 1):
+        """Print a trouble of a source, or show its state; failures are told at the end of the run."""
+        if state in WORTH_TELLING:
             self._progress.console.print(f"{stream}: {state}: {reason}", style="yellow", markup=False, soft_wrap=True)
         if stream in self._tasks:
             self._progress.update(self._tasks[stream], figures=str(state))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from streamer.metrics import Metrics, Quantiles
@@ -65,16 +66,14 @@ def write_summary(summary: dict[str, Any], path: Path) -> None:
 def check_summary(path: Path) -> None:
     """Raise OSError where the summary could not be written, before any work is done."""
     if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise OSError(
-            f"{path}: cannot write the summary: expected a file in a folder that can be written to"
-        )
+        raise OSError(f"{path}: cannot write the summary: expected a file in a folder that can be written to")
 
 
 def print_summary(summary: dict[str, Any], console: Console) -> None:
     """Print one line a source, and the total where there are several."""
     table = Table("source", "frames", "dropped", "faces", "tracks", "fps", "p50 ms", "p95 ms", "p99 ms", "state")
     for name, one in summary["sources"].items():
-        table.add_row(name, *_cells(one), one["state"])
+        table.add_row(escape(name), *_cells(one), one["state"])
     if len(summary["sources"]) > 1:
         table.add_row("all", *_cells(summary), "", style="bold")
     console.print(table)

@@ -70,10 +70,11 @@ class Detections:
 class Expression:
     """Say what a face expresses.
 
-    label: one of the engine's labels, or 'uncertain' where confidence is below the threshold. confidence: calibrated
-    probability of the leading label, 0-1. probabilities: smoothed, by label, sum to 1. region: the face region that was
-    looked at. reliability: measured precision of (label, region), 0-1, or None where it was not measured. stable: the
-    label has not changed for the settling time. time: stream time of the newest picture that was classified.
+    label: one of the engine's labels, or 'uncertain' where none has been likely enough. confidence: smoothed calibrated
+    probability of that label, 0-1 (of the leading one where uncertain). probabilities: smoothed, by label, sum to 1.
+    region: the face region that was looked at. reliability: measured precision of (label, region), 0-1, or None where
+    it was not measured. stable: the label has not changed for the settling time. time: stream time of the newest
+    picture that was classified.
     """
 
     label: str

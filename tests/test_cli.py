@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
+import engines as streamer_engines
 from streamer.__main__ import main
 from streamer.sinks.log import read_log
 
@@ -137,6 +138,11 @@ def test_bad_input_is_one_line_and_exit_code_2(clip, tmp_path):
     ):
         assert said in refused(clip, option, tmp_path / name)
     assert "would be replaced" in refused(clip, "--video", clip)
+    assert "different files" in refused(clip, "--log", tmp_path / "x", "--summary", tmp_path / "x")
+    zoo = Path(streamer_engines.__file__).parent / "zoo" / "face.onnx"
+    yunet = ("--set", "detector.kind=yunet", "--set", f"detector.model={zoo}")
+    assert "does not fit its spec 'yunet'" in refused(clip, *yunet)
+    assert "neither a picture nor a video" in refused(tmp_path / "notes.txt", "--video", tmp_path / "o.mp4")
 
 
 def test_a_traceback_never_reaches_the_user(tmp_path):
@@ -176,6 +182,18 @@ def test_a_failing_source_beside_a_good_one_ends_with_1(clip, tmp_path):
     assert len(frames_of(tmp_path / "out.jsonl")) == 40
     states = [record["state"] for record in read_log(tmp_path / "out.jsonl") if record["type"] == "source"]
     assert "failed" in states
+
+
+def test_a_disk_that_fills_up_on_the_way_ends_with_1_and_keeps_what_was_recorded(clip, tmp_path):
+    log, summary = tmp_path / "out.jsonl", tmp_path / "summary.json"
+    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); "
+    limited += "from streamer.__main__ import main; main()"
+    command = [sys.executable, "-c", limited, "run", str(clip), "--log", str(log), "--summary", str(summary)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "cannot write the log" in done.stderr
+    assert 0 < len(frames_of(log)) < 40
+    assert json.loads(summary.read_text())["results"] > 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

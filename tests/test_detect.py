@@ -67,8 +67,9 @@ def test_a_lower_threshold_finds_more_and_scores_it_lower(portrait):
 
 @pytest.mark.parametrize("name", ODD)
 def test_odd_pictures_give_no_face_and_no_exception(name):
-    [faces] = HogDetector().detect([ODD[name]])
-    assert len(faces) == 0
+    for min_face in (80, 400):
+        [faces] = HogDetector(min_face).detect([ODD[name]])
+        assert len(faces) == 0
 
 
 def maps(count, height, width, *cells):
@@ -219,3 +220,11 @@ def test_small_pictures_are_not_tiled_and_an_overlap_must_fit():
     assert detector.detector.count == 1
     with pytest.raises(ValueError, match="overlap 400"):
         TiledDetector(Bright(), tile=400, overlap=400)
+
+
+@pytest.mark.parametrize("image", [np.zeros((40, 60), np.uint8), np.full((40, 60, 3), 40_000, np.uint16)])
+def test_our_detector_takes_grey_and_16_bit_pictures(image):
+    seen = []
+    engine = Recorder(ZOO_SPEC, lambda batch: (seen.append(batch.max()), decoded(len(batch)))[1])
+    assert len(ZooDetector(engine, min_face=12).detect([image])[0]) == 0
+    assert seen == [image.max() // 256 if image.dtype == np.uint16 else 0]

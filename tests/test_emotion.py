@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from conftest import LABELS, expression_spec, fake_classifier, picture
@@ -83,6 +85,16 @@ def test_a_flickering_answer_does_not_flicker_on_screen():
     answers = [one_hot(0)] * 25 + [one_hot(1), one_hot(0)] * 50
     shown, _ = labels_over_time(answers, ExpressionSettings())
     assert set(shown) == {0}
+
+
+def test_a_confidence_around_the_threshold_does_not_flicker_between_a_label_and_uncertain():
+    random, engine = np.random.default_rng(0), fake_classifier()
+    engine.function = lambda batch: {
+        "probabilities": one_hot(1, float(np.clip(random.normal(0.4, 0.1), 0.15, 1)))[None]
+    }
+    express = Expresser(engine, ExpressionSettings())
+    labels = [express([result(index * 0.04, 1)])[0].faces[0].expression.label for index in range(500)]
+    assert sum(a != b for a, b in pairwise(labels)) <= 12
 
 
 def test_a_lasting_change_is_shown_once_and_soon():

@@ -389,6 +389,8 @@ def test_a_webcam_that_is_not_there_is_refused():
         ("rtsp://admin:secret@cam:554/live", "rtsp://cam:554/live"),
         ("rtsp://admin:se@cret@cam/live", "rtsp://cam/live"),
         ("rtsp://admin:sec/ret@cam/live", "rtsp://cam/live"),
+        ("rtsp://admin:se?cret@cam/live", "rtsp://cam/live"),
+        ("http://cam/x?u=admin&p=secret&sp=1", "http://cam/x?u=***&p=***&sp=1"),
         ("rtsp://admin@cam/live?channel=1&subtype=0", "rtsp://cam/live?channel=1&subtype=0"),
         ("http://cam/video?user=admin&password=secret&fps=5", "http://cam/video?user=***&password=***&fps=5"),
         ("http://cam/video?usr=admin&pwd=secret", "http://cam/video?usr=***&pwd=***"),

@@ -56,10 +56,9 @@ class HogDetector:
 
     def _detect(self, image: NDArray[np.uint8]) -> Detections:
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        if self._scale < 1:
-            grey = cv2.resize(grey, None, fx=self._scale, fy=self._scale, interpolation=cv2.INTER_AREA)
-        elif self._scale > 1:
-            grey = cv2.resize(grey, None, fx=self._scale, fy=self._scale, interpolation=cv2.INTER_LINEAR)
+        if self._scale != 1:
+            size = (max(1, round(side * self._scale)) for side in grey.shape[::-1])
+            grey = cv2.resize(grey, tuple(size), interpolation=cv2.INTER_AREA if self._scale < 1 else cv2.INTER_LINEAR)
         found, margins, _ = self._detector.run(grey, 0, self._margin)
         if not len(found):
             return Detections.empty()
@@ -146,7 +145,9 @@ class ZooDetector(NetworkDetector):
         self._pace = 0.0  # seconds an input pixel, smoothed
 
     def _prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+        """Take grey and 16-bit pictures as well: photos come so."""
+        grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+        return np.asarray(grey // 256 if grey.dtype == np.uint16 else grey, np.uint8)
 
     def _scale_for(self, image: NDArray[np.uint8]) -> float:
         """Take the wanted scale, or what the budget bears in quarter octaves: each new input size costs once."""

@@ -112,7 +112,8 @@ class VideoSink:
     ) -> None:
         if self._writer is None:
             self.unfinished.unlink(missing_ok=True)
-            log.warning("%s: not written: there was no picture", self.path)
+            if error is None:
+                log.warning("%s: not written: there was no picture", self.path)
             return
         self._writer.release()
         found = _count_pictures(self.unfinished)

@@ -114,4 +114,5 @@ def _from_path(text: str, period: float) -> Source:
         return Pictures(text, path.resolve().name if folder else "/".join(path.parts[-2:]), found, period=period)
     if folder or any(sign in text for sign in "*?["):
         raise SourceError(f"{text}: no picture there: expected files like .jpg or .png that this user may read")
-    raise SourceError(f"{text or 'empty source'}: no such file or folder: {EXPECTED}")
+    shown = re.sub(r":/+[^@]*@", "://", text)  # a mistyped URL may hold a password
+    raise SourceError(f"{shown or 'empty source'}: no such file or folder: {EXPECTED}")

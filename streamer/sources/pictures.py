@@ -53,7 +53,8 @@ class Pictures:
                 return
             image = read_picture(path)
             if image is None:
-                log.warning("%s: %s is not a readable picture: skipped", self.name, path.name)
+                level = logging.WARNING if len(self._paths) > 1 else logging.DEBUG  # a single one is the error itself
+                log.log(level, "%s: %s is not a readable picture: skipped", self.name, path.name)
                 unreadable.append(path.name)
                 continue
             yield Frame(image, self.name, index, index * self._period, time.monotonic())

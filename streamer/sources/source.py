@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from streamer.types import Frame
 
-SECRET = re.compile(r"((?:user|usr|login|pass|pwd|token|key|secret|auth|sig)[a-z]*=)[^&/?#]*", re.IGNORECASE)
+SECRET = re.compile(r"((?:\b[up]|(?:user|usr|login|pass|pwd|token|key|secret|auth|sig)[a-z]*)=)[^&/?#]*", re.IGNORECASE)
 
 
 class State(StrEnum):
@@ -86,6 +86,8 @@ def redact(url: str) -> str:
     if not separator:
         return url
     address, mark, query = rest.partition("?")
+    if "@" in query and "/" not in address:  # the '?' belongs to a password
+        address, mark, query = rest.rpartition("@")[2].partition("?")
     return scheme + separator + SECRET.sub(r"\1***", address.rpartition("@")[2] + mark + query)
 
 
