@@ -19,9 +19,9 @@ from streamer.config import Config
 from streamer.metrics import Metrics
 from streamer.overlay import draw
 from streamer.pipeline import Pipeline, unique_names
-from streamer.sinks import PerStream, Sink
+from streamer.sinks import Sink
 from streamer.sinks.log import LogSink
-from streamer.sinks.video import VideoSink, video_sink
+from streamer.sinks.video import video_sink
 from streamer.sinks.window import WindowSink
 from streamer.sources import Source, SourceError, State, open_source
 from streamer.status import Status
@@ -144,7 +144,8 @@ def open_sinks(
     if outputs.window:
         sinks.append(stack.enter_context(WindowSink("streamer")))
     if outputs.video:
-        video: VideoSink | PerStream = stack.enter_context(video_sink(outputs.video, sources))
+        video = video_sink(outputs.video, sources)
+        stack.push(video)
         sinks.append(video)
     if outputs.log:
         about = {

@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import LABELS, expression_spec, fake_classifier, picture
 
 from engines.fake import FakeEngine
 from streamer.emotion import UNCERTAIN, Expresser, ExpressionSettings, Smoother
 from streamer.types import Face, Frame, Result
+from tests.conftest import LABELS, expression_spec, fake_classifier, picture
 
 
 def one_hot(label, confidence=1.0):

@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import LABELS, expression_spec
 from onnx import TensorProto, helper
 
 from engines import ZOO, check_batch, load_engine
 from engines.fake import FakeEngine
 from engines.manifest import sha256_of, verify, write_entry
+from tests.conftest import LABELS, expression_spec
 
 
 class Tiny(torch.nn.Module):

@@ -5,12 +5,12 @@ import urllib.request
 
 import numpy as np
 import pytest
-from conftest import picture
 
 from streamer.metrics import Metrics, Quantiles
 from streamer.sources import State
 from streamer.summary import summarise
 from streamer.types import Expression, Face, Frame, Result
+from tests.conftest import picture
 
 
 def result(time, *, detected=0.0, classified=0.0, track_id=1):

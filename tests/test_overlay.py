@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import LABELS
 from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from streamer.overlay import PALETTE, TRACK, draw
 from streamer.types import Expression, Face, Frame, Result
+from tests.conftest import LABELS
 
 Box = tuple[float, float, float, float]
 

@@ -4,11 +4,11 @@ import threading
 import time
 
 import pytest
-from conftest import ListSource
 
 from streamer.pipeline import Pipeline
 from streamer.sources import SourceError, State
 from streamer.types import Result
+from tests.conftest import ListSource
 
 
 def perceive(frames):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from conftest import expression_spec
 from numpy.typing import NDArray
 
 from streamer.faces.regions import REGIONS, VARIANTS, crop, crops, face_square, input_boxes, region_box
+from tests.conftest import expression_spec
 
 MODES = ("pad", "centre")
 

@@ -17,13 +17,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import LABELS, picture
 from numpy.typing import NDArray
 
 from streamer.sinks import PerStream, video
 from streamer.sinks.log import SCHEMA, LogSink, read_log
 from streamer.sinks.video import CODECS, VideoSink, video_sink
 from streamer.types import Expression, Face, Frame, Result
+from tests.conftest import LABELS, picture
 
 FPS = 25.0
 LEVELS = (20, 60, 100, 140, 180, 220)

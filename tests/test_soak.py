@@ -6,13 +6,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import ListSource, fake_classifier
 
 from streamer.emotion import Expresser, ExpressionSettings
 from streamer.faces.detect import HogDetector
 from streamer.faces.track import Tracker
 from streamer.perception import DetectionSettings, Perceiver
 from streamer.pipeline import Pipeline
+from tests.conftest import ListSource, fake_classifier
 
 pytestmark = pytest.mark.slow
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import picture
 
 from streamer.types import Detections, Frame
+from tests.conftest import picture
 
 
 def test_a_frame_cannot_be_written_to():

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import picture
 
 from streamer.sinks.window import WindowSink, tile
 from streamer.types import Frame, Result
+from tests.conftest import picture
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Tests: media and partners are made here; marks say what else is needed."""

@@ -1,0 +1,1 @@
+"""Tests of the train package, on toy data made here."""
