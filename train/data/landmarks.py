@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
 
 from streamer.faces.detect import Detector, HogDetector
 from streamer.faces.landmarks import Landmarker
@@ -106,7 +107,8 @@ def locate(rows: FaceSet, cache: Path, landmarker: Landmarker | None) -> FaceSet
     givens = [None] * len(rows) if rows.boxes is None else list(rows.boxes)
     keys = [_key(picture, given) for picture, given in zip(rows.images, givens, strict=True)]
     unknown = [row for row, key in enumerate(keys) if key not in known]
-    for count, row in enumerate(unknown, start=1):
+    quiet = not Console().is_terminal
+    for count, row in enumerate(track(unknown, "finding faces", transient=True, disable=quiet), start=1):
         box, points = finder.find(rows.images[row], givens[row])
         known[keys[row]] = np.concatenate([box.reshape(2, 2), points]).astype(np.float32)
         if count % SAVE_EVERY == 0 or count == len(unknown):
@@ -178,14 +180,13 @@ def write_cache(file: Path, known: dict[bytes, NDArray[np.float32]]) -> None:
     """Write all that was found under a temporary name, then put it in place. Raises OSError where it cannot."""
     file.parent.mkdir(parents=True, exist_ok=True)
     keys = np.stack([np.frombuffer(key, np.uint8) for key in known])
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=file.stem, suffix=".tmp", delete=False) as unfinished:
-        try:
-            np.savez(unfinished, keys=keys, found=np.stack(list(known.values())))
-            unfinished.close()
-            os.replace(unfinished.name, file)
-        except BaseException:
-            Path(unfinished.name).unlink(missing_ok=True)
-            raise
+    unfinished = file.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with unfinished.open("wb") as content:
+            np.savez(content, keys=keys, found=np.stack(list(known.values())))
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _key(picture: NDArray[np.uint8], given: NDArray[np.float32] | None) -> bytes:
