@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -32,8 +33,10 @@ POINTS = np.array([[[203, 115], [246, 115], [226, 143], [208, 165], [245, 165]]]
 @pytest.fixture(autouse=True)
 def _no_progress_thread(monkeypatch):
     """torch.export makes (hidden) tqdm bars, and the first one leaves a thread behind."""
-    tqdm = pytest.importorskip("tqdm")
-    monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 0)
+    with suppress(ImportError):
+        import tqdm
+
+        monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 0)
 
 
 @pytest.fixture(scope="module")

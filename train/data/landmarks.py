@@ -38,7 +38,7 @@ STARTS = np.array([[0.5 + x, 0.475 + y, 0.43 * size, 0.51 * size] for x, y, size
 AGREEMENT = 0.12
 # Pixels of the smallest face looked for in a photo whose longer side is at most twice LARGE_PHOTO, doubled with it.
 SMALLEST_FACE, LARGE_PHOTO = 40, 640
-SAVE_EVERY = 2000  # pictures
+SAVE_EVERY = 500  # pictures
 VERSION = 1  # of the search: another one does not take the old cache
 
 
