@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from engines import EngineSpec, load_engine
+from engines import ZOO, EngineSpec, load_engine
 from engines.fake import FakeEngine
 from streamer.faces.detect import YUNET, HogDetector, YuNetDetector, ZooDetector, keep_best
 from streamer.faces.tiles import TiledDetector
@@ -228,3 +228,32 @@ def test_our_detector_takes_grey_and_16_bit_pictures(image):
     engine = Recorder(ZOO_SPEC, lambda batch: (seen.append(batch.max()), decoded(len(batch)))[1])
     assert len(ZooDetector(engine, min_face=12).detect([image])[0]) == 0
     assert seen == [image.max() // 256 if image.dtype == np.uint16 else 0]
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    detector = ZooDetector(load_engine(ZOO / "detector.onnx", "detection"), min_face=40, threshold=0.5)
+    yield detector
+    detector.close()
+
+
+@pytest.mark.parametrize("size", [1.0, 0.5])
+def test_our_detector_finds_the_face_of_the_portrait(portrait, shipped, size):
+    [faces] = shipped.detect([cv2.resize(portrait, None, fx=size, fy=size)])
+    assert overlap(faces.boxes[0] / size, FACE) > 0.5
+    middle = (faces.landmarks[0, 0] + faces.landmarks[0, 1]) / 2 / size
+    assert np.linalg.norm(middle - [225, 115]) < 20
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_pictures_give_finite_answers_of_our_detector(name, shipped):
+    [faces] = shipped.detect([ODD[name]])
+    assert np.isfinite(faces.boxes).all()
+    assert np.isfinite(faces.scores).all()
+
+
+def test_a_batch_of_our_detector_answers_as_one_by_one(portrait, shipped):
+    pictures = [portrait, portrait[:, ::-1], np.zeros_like(portrait)]
+    together, alone = shipped.detect(pictures), [shipped.detect([one])[0] for one in pictures]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=2)

@@ -27,6 +27,7 @@ def write(spec: EngineSpec, path: Path) -> str:
     """Return the card as Markdown."""
     training = spec.training
     settings, metrics = training["config"], spec.metrics
+    batch = settings["optimizer"]["batch"]
     phases = ", ".join(f"{phase['epochs']} at {phase['size']}" for phase in settings["phases"])
     return "\n\n".join(
         [
@@ -36,8 +37,8 @@ def write(spec: EngineSpec, path: Path) -> str:
             f"{training['parameters']:,} parameters, {path.stat().st_size / 1e6:.2f} MB. sha256 `{sha256_of(path)}`.",
             "## Data",
             DATA,
-            f"{settings['steps']} steps of {settings['optimizer']['batch']} scenes an epoch; epochs by side in pixels: "
-            f"{phases}. Seed {training['seed']}, source `{training['commit']}`.",
+            f"{training['epochs']} epochs of {settings['steps']} steps of {batch} scenes; planned "
+            f"by side in pixels: {phases}. Seed {training['seed']}, source `{training['commit']}`.",
             "## Measured on scenes of held-back people",
             f"Average precision at IoU 0.5 {metrics['scenes.average_precision']:.3f}; at score 0.5 recall "
             f"{metrics['scenes.recall']:.3f}, precision {metrics['scenes.precision']:.3f} of "

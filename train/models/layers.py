@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -106,3 +106,36 @@ def require_size(images: Tensor, size: tuple[int, int]) -> None:
     if tuple(images.shape[2:]) != size:
         expected, found = f"{size[0]}x{size[1]}", f"{images.shape[2]}x{images.shape[3]}"
         raise ValueError(f"the network was built for {expected} pictures (model.args.size), found {found} (input.size)")
+
+
+class BasicBlock(nn.Module):
+    """Add two 3x3 convolutions to the input (He et al. 2016, Fig. 5); `skip` gives the input the shape of the sum."""
+
+    def __init__(self, inside: int, outside: int, stride: int, skip: nn.Module) -> None:
+        super().__init__()
+        self.first = conv_norm_relu(inside, outside, stride=stride)
+        self.second = conv_norm_relu(outside, outside)[:2]
+        self.skip = skip
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        grown: Tensor = self.relu(self.second(self.first(maps)) + self.skip(maps))
+        return grown
+
+
+def residual_stages(
+    widths: Sequence[int], blocks: Sequence[int], skip: Callable[[int, int, int], nn.Module]
+) -> nn.Sequential:
+    """Stack stages of basic blocks; the first keeps the resolution, each later one halves it.
+
+    skip: builds the way around a block that changes width (from, to) or resolution (stride).
+    """
+    stacked, inside = [], widths[0]
+    for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+        for block in range(count):
+            stride = 2 if stage and not block else 1
+            same = stride == 1 and inside == width
+            around = nn.Identity() if same else skip(inside, width, stride)
+            stacked.append(BasicBlock(inside, width, stride, around))
+            inside = width
+    return nn.Sequential(*stacked)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from train.models.inputs import DEFAULT, Step, preparation
-from train.models.layers import CamHead, Output, conv_norm_relu, he_initialise
+from train.models.layers import CamHead, Output, conv_norm_relu, he_initialise, residual_stages
 
 
 class ResidualNet(nn.Module):
@@ -26,36 +26,18 @@ class ResidualNet(nn.Module):
         super().__init__()
         self.prepare = preparation(prepare, channels)
         self.stem = conv_norm_relu(channels, widths[0], stride=stem_stride)
-        stages, inside = [], widths[0]
-        for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
-            for block in range(count):
-                stages.append(BasicBlock(inside, width, stride=2 if stage and not block else 1))
-                inside = width
-        self.blocks = nn.Sequential(*stages)
-        self.head = CamHead(inside, classes, dropout)
+        self.blocks = residual_stages(widths, blocks, _skip)
+        self.head = CamHead(widths[-1], classes, dropout)
         he_initialise(self)
+        for block in self.blocks:
+            nn.init.zeros_(block.get_parameter("second.1.weight"))  # a block starts as the identity
 
     def forward(self, images: Tensor) -> Output:
         output: Output = self.head(self.blocks(self.stem(self.prepare(images))))
         return output
 
 
-class BasicBlock(nn.Module):
-    """Add two 3x3 convolutions to the input; a change of size goes through a pooled 1x1 convolution."""
-
-    def __init__(self, inside: int, outside: int, stride: int) -> None:
-        super().__init__()
-        self.first = conv_norm_relu(inside, outside, stride=stride)
-        norm = nn.BatchNorm2d(outside)
-        nn.init.zeros_(norm.weight)  # a block starts as the identity
-        self.second = nn.Sequential(nn.Conv2d(outside, outside, 3, 1, 1, bias=False), norm)
-        self.skip: nn.Module = nn.Identity()
-        if stride != 1 or inside != outside:
-            self.skip = nn.Sequential(
-                nn.AvgPool2d(stride, ceil_mode=True), nn.Conv2d(inside, outside, 1, bias=False), nn.BatchNorm2d(outside)
-            )
-        self.relu = nn.ReLU(inplace=True)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        grown: Tensor = self.relu(self.second(self.first(maps)) + self.skip(maps))
-        return grown
+def _skip(inside: int, outside: int, stride: int) -> nn.Module:
+    """Fit by an average pooling and a 1x1 convolution, which sees every pixel."""
+    convolution = nn.Conv2d(inside, outside, 1, bias=False)
+    return nn.Sequential(nn.AvgPool2d(stride, ceil_mode=True), convolution, nn.BatchNorm2d(outside))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from train.models.inputs import DEFAULT, Step, preparation
-from train.models.layers import CamHead, Output, conv_norm_relu, he_initialise
+from train.models.layers import CamHead, Output, conv_norm_relu, he_initialise, residual_stages
 
 
 class ResNet(nn.Module):
@@ -25,13 +25,8 @@ class ResNet(nn.Module):
         super().__init__()
         self.prepare = preparation(prepare, channels)
         self.stem = nn.Sequential(*conv_norm_relu(channels, widths[0], 7, stride=2), nn.MaxPool2d(3, 2, 1))
-        stages, inside = [], widths[0]
-        for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
-            for block in range(count):
-                stages.append(Block(inside, width, stride=2 if stage and not block else 1))
-                inside = width
-        self.blocks = nn.Sequential(*stages)
-        self.head = CamHead(inside, classes, dropout)
+        self.blocks = residual_stages(widths, blocks, _skip)
+        self.head = CamHead(widths[-1], classes, dropout)
         he_initialise(self)
 
     def forward(self, images: Tensor) -> Output:
@@ -39,17 +34,6 @@ class ResNet(nn.Module):
         return output
 
 
-class Block(nn.Module):
-    """Add two 3x3 convolutions to the input; a change of size goes through a strided 1x1 convolution."""
-
-    def __init__(self, inside: int, outside: int, stride: int) -> None:
-        super().__init__()
-        self.first = conv_norm_relu(inside, outside, stride=stride)
-        self.second = conv_norm_relu(outside, outside)[:2]
-        same = stride == 1 and inside == outside
-        self.skip = nn.Identity() if same else conv_norm_relu(inside, outside, 1, stride=stride)[:2]
-        self.relu = nn.ReLU(inplace=True)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        grown: Tensor = self.relu(self.second(self.first(maps)) + self.skip(maps))
-        return grown
+def _skip(inside: int, outside: int, stride: int) -> nn.Module:
+    """Fit by a strided 1x1 convolution (option B of the paper)."""
+    return conv_norm_relu(inside, outside, 1, stride=stride)[:2]
