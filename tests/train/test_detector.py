@@ -16,6 +16,7 @@ from train.detector import export, fit, pictures, place, sources
 from train.detector.command import is_detector
 from train.detector.config import Architecture, DetectorConfig, DetectorData, Losses, Scenes
 from train.detector.damage import damage
+from train.detector.evaluate import choose_threshold
 from train.detector.loss import Truth, assign, efficient_iou_loss, iou, losses
 from train.detector.pictures import Picture
 from train.detector.place import Pose, Scene
@@ -306,3 +307,11 @@ def test_paths_of_this_machine_stay_out_of_the_spec(tmp_path):
     config = small_config(tmp_path, data=DetectorData(root=tmp_path), model=Architecture())
     spec = export.describe(config, export.ServedDetector(fit.build(config)), epochs=2)
     assert str(tmp_path) not in spec.model_dump_json()
+
+
+def test_the_working_point_keeps_what_is_right_and_drops_what_is_wrong():
+    truth = np.array([[0, 0, 10, 10], [50, 0, 60, 10]], np.float32)
+    wrong = np.array([[100, 0, 110, 10]], np.float32)
+    scores = np.array([0.9, 0.6, 0.3], np.float32)
+    found = match(Detections(np.concatenate([truth, wrong]), scores), truth, np.zeros((0, 4), np.float32))
+    assert choose_threshold([found]) == pytest.approx(0.31)

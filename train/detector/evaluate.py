@@ -89,7 +89,7 @@ def judge(title: str, detector: Detector, threshold: float, judged: Sequence[Jud
 
 def choose_threshold(matches: Sequence[Match]) -> float:
     """Return the score with the best F1, in steps of 0.01."""
-    steps = np.arange(5, 100) / 100
+    steps = np.arange(5, 96) / 100
     counts = [at_threshold(matches, float(step)) for step in steps]
     harmonic = [2 * c["recall"] * c["precision"] / max(c["recall"] + c["precision"], 1e-9) for c in counts]
     return float(steps[int(np.argmax(harmonic))])

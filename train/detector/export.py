@@ -61,7 +61,7 @@ def export(config: DetectorConfig, out: Path) -> Path:
         raise ValueError(f"{out}: expected a name that ends in .onnx")
     source = config.runs / config.name / "checkpoint.pt"
     saved = checkpoint.load(source)
-    network = build(config)
+    network = build(config).eval()
     network.load_state_dict(saved["average"])
     judged = scenes(config)
     threshold, metrics = working_point(network, judged)
