@@ -242,7 +242,7 @@ def test_our_detector_finds_the_face_of_the_portrait(portrait, shipped, size):
     [faces] = shipped.detect([cv2.resize(portrait, None, fx=size, fy=size)])
     assert overlap(faces.boxes[0] / size, FACE) > 0.5
     middle = (faces.landmarks[0, 0] + faces.landmarks[0, 1]) / 2 / size
-    assert np.linalg.norm(middle - [225, 115]) < 20
+    assert np.linalg.norm(middle - [224, 103]) < 0.25 * (FACE[3] - FACE[1])
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -10,7 +10,8 @@ from engines.manifest import sha256_of
 INTENDED = """Finding faces in pictures and video, for what comes after: following them and labelling expressions. It
 finds faces; it does not tell who somebody is."""
 
-LIMITS = """Every label comes from other detectors, so their blind spots are inherited: what they missed was at best
+LIMITS = """This is a preview: training was short, false alarms are many, and it serves only where asked for.
+Every label comes from other detectors, so their blind spots are inherited: what they missed was at best
 left out of the loss. Colour is not used. Photos are mostly press pictures of well-known people; ages and origins are
 not balanced, and no measurement here says how recall differs between groups of people. Faces that are turned away,
 upside down or below 12 input pixels are outside what was trained."""

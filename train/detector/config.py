@@ -18,8 +18,8 @@ class DetectorData(Section):
     ONNX file of YuNet. cache: one npz, made on the first use. most: pictures a source, evenly chosen; 0 takes all.
     """
 
-    root: Path = Path("../shared")
-    teacher: Path = Path("../shared/models/face_detection_yunet_2023mar.onnx")
+    root: Path = Path("data/detector")
+    teacher: Path = Path("data/face_detection_yunet_2023mar.onnx")
     cache: Path = Path("data/cache/detector.npz")
     most: int = Field(default=0, ge=0)
 
