@@ -19,11 +19,8 @@ from openvino.preprocess import PrePostProcessor  # noqa: E402
 
 from engines import EngineSpec, Outputs, check_batch  # noqa: E402
 
-PRECISIONS = {
-    "f32": "f32",
-    "bf16": "bf16",
-    "int8": "f32",
-}  # an int8 file keeps its quantised layers, the rest runs in f32
+# An int8 file keeps its quantised layers, the rest runs in f32.
+PRECISIONS = {"f32": "f32", "bf16": "bf16", "int8": "f32"}
 LARGEST_BATCH = 32
 OFTEN = 3  # times a shape is seen before it gets a graph of its own, which takes 0.2 s
 MOST_SHAPES = 8  # graphs of their own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 from dataclasses import dataclass, field
@@ -65,6 +66,15 @@ def save(path: Path, config: RunConfig, classes: tuple[str, ...], state: State) 
         unfinished.unlink(missing_ok=True)
         reason = str(error).splitlines()[0]
         raise OSError(f"{path}: could not be written ({reason}); the previous checkpoint is kept") from error
+
+
+def report(path: Path, state: State) -> None:
+    """Write one JSON line an epoch, from the checkpoint's own record: a stopped run leaves no half or double line."""
+    if processes.rank():
+        return
+    lines = [json.dumps(line) for line in state.epochs]
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    print(lines[-1], flush=True)
 
 
 def resume(path: Path, config: RunConfig, state: State) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import math
 import time
@@ -66,7 +65,7 @@ def fit(config: TrainConfig, until: int | None = None) -> Path:
             accuracy = processes.shared(_accuracy(state.average, validation, device, config.precision))
             _note(config, state, loss, accuracy, time.monotonic() - started)
             checkpoint.save(path, config, rows.classes, state)
-            _report(path.with_name("epochs.jsonl"), state)
+            checkpoint.report(path.with_name("epochs.jsonl"), state)
         return path
 
 
@@ -190,15 +189,6 @@ def _note(config: TrainConfig, state: State, loss: float, accuracy: float, secon
     state.epochs.append(line)
     if config.keep == "best" and is_best(state.history):
         state.best = {name: value.clone() for name, value in state.average.state_dict().items()}
-
-
-def _report(path: Path, state: State) -> None:
-    """Write one JSON line an epoch, from the checkpoint's own record: a stopped run leaves no half or double line."""
-    if processes.rank():
-        return
-    lines = [json.dumps(line) for line in state.epochs]
-    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
-    print(lines[-1], flush=True)
 
 
 def _accuracy(network: nn.Module, rows: FaceSet, device: torch.device, precision: str) -> float:

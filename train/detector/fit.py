@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import math
 import time
@@ -89,7 +88,7 @@ def fit(config: DetectorConfig, until: int | None = None) -> Path:
             precision = processes.shared(judge(state.average, held, device))
             _note(config, state, parts, precision, time.monotonic() - started)
             checkpoint.save(path, config, ("face",), state)
-            _report(path.with_name("epochs.jsonl"), state)
+            checkpoint.report(path.with_name("epochs.jsonl"), state)
         return path
 
 
@@ -198,11 +197,3 @@ def _note(config: DetectorConfig, state: State, parts: dict[str, float], precisi
             "seconds": round(seconds, 1),
         }
     )
-
-
-def _report(path: Path, state: State) -> None:
-    if processes.rank():
-        return
-    lines = [json.dumps(line) for line in state.epochs]
-    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
-    print(lines[-1], flush=True)
