@@ -21,14 +21,17 @@ class Crop(Strict):
 
     region: name of the face region. margin: added on every side, as a share of the region's longer side. shift_y: moves
     the crop down by this share of its side. padding: grey level of the constant outside the region. mode: 'pad' to the
-    shape of the input, or cut the 'centre' out instead. eyes: 'both', or the one side that Lian et al. print.
+    shape of the input, cut the 'centre' out instead, or 'mask': the whole face is cut, and all of it but the region is
+    hidden. view_margin: in that mode, what is shown around the landmarks of the region, as a share of its longer side.
+    eyes: 'both', or the one side that Lian et al. print.
     """
 
     region: str = "face"
     margin: float = Field(default=0.0, ge=-0.5, le=1.0)
     shift_y: float = Field(default=0.0, ge=-0.5, le=0.5)
     padding: int = Field(default=0, ge=0, le=255)
-    mode: Literal["pad", "centre"] = "pad"
+    mode: Literal["pad", "centre", "mask"] = "pad"
+    view_margin: float = Field(default=0.1, ge=0, le=0.5)
     eyes: Literal["both", "paper"] = "both"
 
 

@@ -32,7 +32,9 @@ class Input(Section):
     recipe of `engines.Crop`. Where the pictures of a data set come already cut, it is the recipe that cuts a frame as
     they were cut. face_box: what the region 'face' is cut by: the picture as it comes, the box that the set or a
     detector gives, or the tight box of the 68 landmarks, as Lian et al. do; all other regions go by landmarks. mode:
-    'pad' to a square, or 'centre', a square out of the region without padding, at a random place in training. eyes:
+    'pad' to a square, 'centre', a square out of the region without padding, at a random place in training, or 'mask':
+    the whole face, of which all but the region is hidden; one network of that mode learns every region
+    (`augment.hide`) and is judged by the one given here. eyes:
     'both', or the one eye of Lian et al., Table 4. align: turn and scale the picture so that the eyes lie in fixed
     places.
     """
@@ -45,7 +47,8 @@ class Input(Section):
     shift_y: float = Field(default=0.0, ge=-0.5, le=0.5)
     padding: int = Field(default=0, ge=0, le=255)
     face_box: Literal["picture", "detector", "landmarks"] = "picture"
-    mode: Literal["pad", "centre"] = "pad"
+    mode: Literal["pad", "centre", "mask"] = "pad"
+    view_margin: float = Field(default=0.1, ge=0, le=0.5)
     eyes: Literal["both", "paper"] = "both"
     align: bool = False
 
@@ -68,6 +71,7 @@ class Augment(Section):
     degrees: rotation. scale, stretch: zoom, and height against width, as shares. shift: translation as a share of the
     side. crop: training pictures are cut larger by this share of the side, and a random window of them is seen. erase,
     blur, noise: the share of pictures that get it. mixup: concentration of the blend of two pictures and their targets.
+    hide: with the input mode 'mask', the share of pictures of which only one region, drawn at random, is shown.
     """
 
     degrees: float = Field(default=12.0, ge=0)
@@ -80,6 +84,7 @@ class Augment(Section):
     blur: float = Field(default=0.1, ge=0, le=1)
     noise: float = Field(default=0.1, ge=0, le=1)
     mixup: float = Field(default=0.0, ge=0)
+    hide: float = Field(default=0.6, ge=0, le=1)
 
 
 class Phase(Section):

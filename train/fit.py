@@ -25,7 +25,8 @@ from train.losses import epoch_order, loss_weights, targets
 from train.models.classic import FEATURES
 from train.rows import cut, judged_rows, training_rows
 from train.schedule import is_best, is_over, rate
-from train.transforms import augment, mixup
+from train.transforms import augment, mixup, random_affine
+from train.views import moved, show_views
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def train_epoch(config: TrainConfig, state: State, model: nn.Module, rows: FaceS
     for step in track(range(steps), f"epoch {epoch + 1} of {config.epochs}", transient=True, disable=quiet):
         chosen = order[step * batch : (step + 1) * batch][processes.rank() :: processes.count()]
         images = to_tensor(rows.images[chosen]).to(device, memory_format=torch.channels_last)
-        images, target = mixup(augment(images, size, config.augment), wanted[chosen].to(device), config.augment.mixup)
+        images, target = _changed(config, rows, chosen, images, wanted[chosen].to(device), size)
         done = epoch * steps + step
         for group in state.optimizer.param_groups:
             group["lr"] = rate(config.optimizer, done / (config.epochs * steps), state.history)
@@ -118,6 +119,19 @@ def train_epoch(config: TrainConfig, state: State, model: nn.Module, rows: FaceS
     if not all(weight.isfinite().all() for weight in state.average.state_dict().values()):
         raise RuntimeError(f"epoch {epoch + 1}: weights are not finite any more; the last good checkpoint is kept")
     return total / steps
+
+
+def _changed(
+    config: TrainConfig, rows: FaceSet, chosen: NDArray[np.int64], images: Tensor, target: Tensor, size: int
+) -> tuple[Tensor, Tensor]:
+    """Change a batch at random, and hide what the input mode 'mask' does not show."""
+    height, width = images.shape[2:]
+    matrices = random_affine(len(images), config.augment, width / height, images.device)
+    images, target = mixup(augment(images, size, config.augment, matrices), target, config.augment.mixup)
+    if config.input.mode == "mask" and rows.landmarks is not None:
+        points = moved(rows.landmarks[chosen], matrices, (height, width), (images.shape[2], images.shape[3]))
+        images = show_views(images, points, config.augment.hide, config.input)
+    return images, target
 
 
 def predict(

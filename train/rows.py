@@ -45,9 +45,12 @@ def training_rows(config: TrainConfig) -> tuple[FaceSet, dict[str, int]]:
 
 
 def cut(rows: FaceSet, config: TrainConfig, epoch: int) -> FaceSet:
-    """Cut training rows for one epoch: larger by `augment.crop`, and with the mode 'centre' at random places."""
+    """Cut training rows for one epoch: larger by `augment.crop`, and with the mode 'centre' at random places.
+
+    With the mode 'mask' nothing is hidden yet: `train.views` does so after the random changes.
+    """
     random = np.random.default_rng([config.seed, epoch]) if config.input.mode == "centre" else None
-    return as_seen(rows, config.input, config.augment.crop, random)
+    return as_seen(rows, config.input, config.augment.crop, random, hidden=False)
 
 
 @cache

@@ -2,54 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from engines import BACKENDS, load_engine
 from train import models
 from train.config import TrainConfig
 from train.data import FaceSet
-from train.fit import autocast, to_tensor
+from train.fit import predict
 from train.rows import cut
 
 SHIFTS = ((0, 0), (0, 2), (0, -2), (2, 0), (-2, 0))  # pixels
+
+Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def taught(rows: FaceSet, config: TrainConfig, device: torch.device) -> FaceSet:
     """Move the distribution of each row towards the mean answer of the teachers, by `teacher.share`.
 
-    The teachers have the network's own architecture. Each sees a picture and its mirror image in five places.
+    A teacher is a checkpoint of the network's own architecture, or an exported file of any. Each sees a picture, as
+    this network sees it, and its mirror image in five places.
     """
     if config.teacher is None:
         return rows
-    seen = cut(rows, config, 0)
-    answers = []
-    for weights in config.teacher.weights:
-        network = models.build(config.model.name, len(rows.classes), config.input.channels, config.model.args)
-        models.load_weights(network, weights)
-        answers.append(_mean_answer(network.to(device).eval(), seen.images, config.precision, device))
-    share = config.teacher.share
-    mixed = (1 - share) * rows.distribution + share * np.mean(answers, axis=0)
+    images = cut(rows, config, 0).images
+    teachers = [_teacher(weights, rows, config, device) for weights in config.teacher.weights]
+    answers = np.mean([_mean_answer(teacher, images) for teacher in teachers], axis=0)
+    mixed = (1 - config.teacher.share) * rows.distribution + config.teacher.share * answers
     return replace(rows, distribution=mixed.astype(np.float32))
 
 
-def _mean_answer(
-    network: torch.nn.Module, images: NDArray[np.uint8], precision: str, device: torch.device
-) -> NDArray[np.float32]:
-    found = []
-    with torch.inference_mode(), autocast(device, precision):
-        for start in range(0, len(images), 256):
-            pictures = to_tensor(images[start : start + 256]).to(device, memory_format=torch.channels_last)
-            views = [_shifted(side, *shift) for shift in SHIFTS for side in (pictures, pictures.flip(3))]
-            found.append(torch.stack([network(view).logits.float().softmax(1) for view in views]).mean(0).cpu())
-    return np.asarray(torch.cat(found).numpy())
+def _teacher(weights: Path, rows: FaceSet, config: TrainConfig, device: torch.device) -> Answer:
+    if weights.suffix in BACKENDS:
+        engine = load_engine(weights, "expression")
+        if engine.spec.labels != tuple(rows.classes):
+            raise ValueError(f"{weights}: expected a teacher of {tuple(rows.classes)}, found {engine.spec.labels}")
+        return lambda images: engine.infer(images)["probabilities"]
+    network = models.build(config.model.name, len(rows.classes), config.input.channels, config.model.args)
+    models.load_weights(network, weights)
+    network.to(device).eval()
+    return lambda images: predict(network, images, device, config.precision).softmax(1).numpy()
 
 
-def _shifted(pictures: Tensor, down: int, right: int) -> Tensor:
-    """Move pictures by whole pixels; their edges are repeated."""
-    height, width = pictures.shape[2:]
-    padded = torch.nn.functional.pad(pictures, (2, 2, 2, 2), mode="replicate")
-    return padded[:, :, 2 - down : 2 - down + height, 2 - right : 2 - right + width]
+def _mean_answer(teacher: Answer, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    views = (shifted(side, *shift) for shift in SHIFTS for side in (images, images[:, :, ::-1]))
+    return np.asarray(sum(teacher(view) for view in views) / (2 * len(SHIFTS)), np.float32)
+
+
+def shifted(pictures: NDArray[np.uint8], down: int, right: int) -> NDArray[np.uint8]:
+    """Move (N, H, W, C) pictures by at most two pixels; their edges are repeated."""
+    height, width = pictures.shape[1:3]
+    padded = np.pad(pictures, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
+    return padded[:, 2 - down : 2 - down + height, 2 - right : 2 - right + width]

@@ -11,14 +11,15 @@ from torch.nn import functional as F
 from train.config import Augment
 
 
-def augment(images: Tensor, size: int, settings: Augment) -> Tensor:
+def augment(images: Tensor, size: int, settings: Augment, matrices: Tensor | None = None) -> Tensor:
     """Rotate, scale, stretch, shift, crop, flip, blur, erase and add noise.
 
-    (N, C, H, W) in 0-255 become (N, C, size, size * W / H).
+    (N, C, H, W) in 0-255 become (N, C, size, size * W / H). matrices: (N, 2, 3), where the caller drew them itself.
     """
     n, channels, height, width = images.shape
     shape = [n, channels, size, round(size * width / height)]
-    matrices = random_affine(n, settings, width / height, images.device)
+    if matrices is None:
+        matrices = random_affine(n, settings, width / height, images.device)
     grid = F.affine_grid(matrices, shape, align_corners=False)
     images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     images = _blur(images, settings.blur)

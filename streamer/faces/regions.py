@@ -7,7 +7,7 @@ Coordinates: pixel i covers [i, i + 1), boxes are xyxy. Rounding happens once: b
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import cv2
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from engines import Crop, EngineSpec
 
 Eyes = Literal["both", "paper"]
-Mode = Literal["pad", "centre"]
+Mode = Literal["pad", "centre", "mask"]
+HIDDEN = 0  # grey level of what a network of the mode 'mask' does not see; what it sees is 1 at least
 
 
 def _regions(eyes: NDArray[np.int64]) -> Mapping[str, NDArray[np.int64]]:
@@ -77,10 +78,10 @@ def face_square(box: NDArray[np.float32], margin: float, shift_y: float) -> NDAr
 def input_boxes(boxes: NDArray[np.float32], landmarks: NDArray[np.float32] | None, recipe: Crop) -> NDArray[np.float32]:
     """Return the (N, 4) boxes that a recipe cuts out for N faces with (N, 4) boxes and (N, 68, 2) landmarks.
 
-    The region 'face' comes from the box alone, every other one from the landmarks. Raises ValueError where these are
-    missing.
+    The region 'face', and everything in the mode 'mask', comes from the box alone, every other region from the
+    landmarks. Raises ValueError where these are missing.
     """
-    if recipe.region == "face":
+    if recipe.region == "face" or recipe.mode == "mask":
         return face_square(boxes, recipe.margin, recipe.shift_y)
     if landmarks is None:
         raise ValueError(f"the region '{recipe.region}' is cut out by landmarks: expected (N, 68, 2), found none")
@@ -92,19 +93,62 @@ def crops(
     boxes: NDArray[np.float32],
     spec: EngineSpec,
     landmarks: NDArray[np.float32] | None = None,
+    views: Sequence[str] | None = None,
 ) -> NDArray[np.uint8]:
     """Cut N faces out of a (H, W, 3) picture as a network wants them: (N, height, width, channels) uint8.
 
     boxes: (N, 4) face boxes as the detector or the tracker gives them; the recipe in the spec turns them, or the
-    (N, 68, 2) landmarks, into what is cut. Raises ValueError where the spec leaves the input size open.
+    (N, 68, 2) landmarks, into what is cut. views: for a network of the mode 'mask', the region that is shown of each
+    face, the spec's own unless said; it needs landmarks but for 'face'. Raises ValueError where the spec leaves the
+    input size open, or where landmarks are missing.
     """
     if spec.height is None or spec.width is None:
         raise ValueError(f"{spec.name}: expected a network with a fixed input size, found none in its spec")
     cut = np.empty((len(boxes), spec.height, spec.width, spec.channels), np.uint8)
     recipe = spec.crop
-    for row, box in enumerate(input_boxes(boxes, landmarks, recipe)):
+    wanted = input_boxes(boxes, landmarks, recipe)
+    for row, box in enumerate(wanted):
         cut[row] = crop(image, box, spec.height, spec.width, spec.channels, recipe.padding, recipe.mode)
+    if recipe.mode == "mask":
+        shown = view_boxes(landmarks, views or [recipe.region] * len(boxes), recipe)
+        hide(cut, in_crop(shown, wanted, spec.height, spec.width))
     return cut
+
+
+def view_boxes(landmarks: NDArray[np.float32] | None, views: Sequence[str], recipe: Crop) -> NDArray[np.float32]:
+    """Return the (N, 4) boxes of what is shown of N faces in the mode 'mask'; 'face', which is all of it, has NaN.
+
+    landmarks: (N, 68, 2) pixels of the frame. Raises ValueError where a region needs them and there are none.
+    """
+    boxes = np.full((len(views), 4), np.nan, np.float32)
+    for row, view in enumerate(views):
+        if view != "face":
+            if landmarks is None:
+                raise ValueError(f"the view '{view}' is cut out by landmarks: expected (N, 68, 2), found none")
+            boxes[row] = region_box(landmarks[row], view, recipe.view_margin, recipe.eyes)
+    return boxes
+
+
+def in_crop(
+    boxes: NDArray[np.float32], squares: NDArray[np.float32], height: int, width: int
+) -> NDArray[np.float32]:
+    """Move (N, 4) boxes from the frame into the pixels of the crops of (N, 4) squares, as `crop` places these."""
+    edges = np.floor(squares + 0.5)
+    scale = np.array([width, height], np.float32) / np.maximum(edges[:, 2:] - edges[:, :2], 1)
+    return np.asarray((boxes - np.tile(edges[:, :2], 2)) * np.tile(scale, 2), np.float32)
+
+
+def inside(boxes: NDArray[np.float32], height: int, width: int) -> NDArray[np.bool_]:
+    """Say which pixels lie in (N, 4) boxes, edges to the nearest pixel edge: (N, height, width); NaN takes all in."""
+    low, high = np.floor(boxes[:, :2] + 0.5), np.floor(boxes[:, 2:] + 0.5)
+    x, y = np.arange(width), np.arange(height)[:, None]
+    left, top, right, bottom = (edge[:, None, None] for edge in (*low.T, *high.T))
+    return ~((x < left) | (x >= right) | (y < top) | (y >= bottom))
+
+
+def hide(pictures: NDArray[np.uint8], boxes: NDArray[np.float32]) -> None:
+    """Hide all of (N, H, W, C) pictures but a box each, (N, 4) xyxy in their pixels; a box of NaN hides nothing."""
+    pictures[~inside(boxes, *pictures.shape[1:3])] = HIDDEN
 
 
 def crop(
@@ -119,8 +163,9 @@ def crop(
 ) -> NDArray[np.uint8]:
     """Cut a box out of a (H, W), (H, W, 1) or (H, W, 3) picture and resize it to (height, width, channels) uint8.
 
-    mode: 'pad' adds the constant grey level `padding` until the box has the shape of the output; 'centre' cuts the
-    largest piece of that shape out of the box. offset: where the box lies in its padding, or the piece in the box,
+    mode: 'pad' adds the constant grey level `padding` until the box has the shape of the output; 'mask' does so too,
+    and lifts what is seen to 1 at least, so that 0 means hidden; 'centre' cuts the largest piece of that shape out of
+    the box. offset: where the box lies in its padding, or the piece in the box,
     0-1 from left or top to right or bottom. Nothing outside the box is ever seen, and what lies outside the picture is
     padding. A box without area, or not finite, gives padding alone.
     """
@@ -133,13 +178,15 @@ def crop(
     if mode == "centre":
         left, top, right, bottom = _piece(left, top, right, bottom, width / height, offset)
     scale_x, scale_y = width / (right - left), height / (bottom - top)
-    if mode == "pad":
+    if mode != "centre":
         scale_x = scale_y = min(scale_x, scale_y)
     columns, to_columns = _span(left, right, image.shape[1], width, scale_x, offset)
     rows, to_rows = _span(top, bottom, image.shape[0], height, scale_y, offset)
     source, target = image[rows, columns], cut[to_rows, to_columns]
     if source.size and target.size:
         target[:] = _resize(source, target.shape[0], target.shape[1], channels)
+        if mode == "mask":
+            np.maximum(target, HIDDEN + 1, out=target)
     return cut
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Crop
-from streamer.faces.regions import crop, face_square, region_box
+from streamer.faces.regions import crop, face_square, hide, in_crop, region_box, view_boxes
 from train.config import Input
 from train.data import FaceSet
 from train.data.landmarks import locate
@@ -26,7 +26,7 @@ Needs = Literal["nothing", "box", "landmarks"]
 
 def needs(seen: Input) -> Needs:
     """Say what has to be found in a picture before it can be cut."""
-    if seen.region != "face" or seen.align or seen.face_box == "landmarks":
+    if seen.region != "face" or seen.align or seen.face_box == "landmarks" or seen.mode == "mask":
         return "landmarks"
     return "box" if seen.face_box == "detector" else "nothing"
 
@@ -52,16 +52,25 @@ def recipe(seen: Input) -> Crop:
     """
     if seen.align or (seen.region == "face" and seen.face_box == "landmarks"):
         raise ValueError("input.align and input.face_box=landmarks are for comparison with the papers and cannot serve")
-    keys = ("region", "margin", "shift_y", "padding", "mode", "eyes")
+    keys = ("region", "margin", "shift_y", "padding", "mode", "view_margin", "eyes")
     return Crop(**{key: getattr(seen, key) for key in keys})
 
 
-def as_seen(rows: FaceSet, seen: Input, larger: float = 0.0, rng: np.random.Generator | None = None) -> FaceSet:
+def as_seen(
+    rows: FaceSet,
+    seen: Input,
+    larger: float = 0.0,
+    rng: np.random.Generator | None = None,
+    *,
+    hidden: bool = True,
+) -> FaceSet:
     """Cut the region out of every row's picture: images become (N, height, width, channels) uint8.
 
     larger: cut so much more, as a share of the side, for random windows in training (`augment.crop`). rng: with the
-    mode 'centre' the piece lies at a random place of the region, for training. Rows must be `located`; where nothing
-    was found the whole picture is cut. Raises ValueError where landmarks are needed and were never looked for.
+    mode 'centre' the piece lies at a random place of the region, for training. hidden: with the mode 'mask', hide all
+    but the region; else nothing is hidden yet and the rows keep their landmarks, in pixels of what was cut. Rows must
+    be `located`; where nothing was found the whole picture is cut. Raises ValueError where landmarks are needed and
+    were never looked for.
     """
     if needs(seen) == "landmarks" and rows.landmarks is None:
         raise ValueError(
@@ -70,18 +79,37 @@ def as_seen(rows: FaceSet, seen: Input, larger: float = 0.0, rng: np.random.Gene
     shape = larger_shape(seen.shape, larger)
     offsets = np.full(len(rows), 0.5) if rng is None else rng.random(len(rows))
     cut = np.empty((len(rows), *shape, seen.channels), np.uint8)
+    frames = np.empty((len(rows), 4), np.float32)
     for row, offset in enumerate(offsets):
         picture, points, frame = rows.images[row], _found(rows.landmarks, row), None
         if seen.align and points is not None:
             picture, points, frame = align(picture, points, seen.shape, larger)
         box = _box(seen, points, _found(rows.boxes, row), whole(picture) if frame is None else frame)
         cut[row] = _cut(picture, box, seen, larger, offset)
+        frames[row] = grown(box, larger)
+    if seen.mode != "mask":
+        return replace(rows, images=cut, boxes=None, landmarks=None)
+    if not hidden:
+        points = [in_crop(np.tile(one, 2), frames, *shape)[:, :2] for one in np.moveaxis(_points(rows), 1, 0)]
+        return replace(rows, images=cut, boxes=None, landmarks=np.stack(points, axis=1))
+    hide(cut, in_crop(view_boxes(_points(rows), [seen.region] * len(rows), recipe(seen)), frames, *shape))
     return replace(rows, images=cut, boxes=None, landmarks=None)
 
 
 def larger_shape(shape: tuple[int, int], larger: float) -> tuple[int, int]:
     """Return height and width grown by a share."""
     return round(shape[0] * (1 + larger)), round(shape[1] * (1 + larger))
+
+
+def grown(box: NDArray[np.float32], larger: float) -> NDArray[np.float32]:
+    """Return a box with its sides grown by a share."""
+    more = (box[2:] - box[:2]) * larger / 2
+    return np.concatenate([box[:2] - more, box[2:] + more])
+
+
+def _points(rows: FaceSet) -> NDArray[np.float32]:
+    assert rows.landmarks is not None
+    return rows.landmarks
 
 
 def _found(column: NDArray[np.float32] | None, row: int) -> NDArray[np.float32] | None:
@@ -93,9 +121,10 @@ def _box(
     seen: Input, points: NDArray[np.float32] | None, box: NDArray[np.float32] | None, frame: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Choose what to cut: the region by the landmarks, the face by its box, or the frame, the whole picture."""
-    if seen.region == "face" and (seen.align or seen.face_box == "picture"):
+    by_face = seen.region == "face" or seen.mode == "mask"
+    if by_face and (seen.align or seen.face_box == "picture"):
         return frame
-    if seen.region == "face" and seen.face_box == "detector":
+    if by_face and seen.face_box == "detector":
         return frame if box is None else face_square(box, seen.margin, seen.shift_y)
     return frame if points is None else region_box(points, seen.region, seen.margin, seen.eyes)
 
@@ -105,10 +134,9 @@ def _cut(
 ) -> NDArray[np.uint8]:
     """Cut one picture; a larger cut shows the surroundings of a face, and padding around the region of landmarks."""
     shape = larger_shape(seen.shape, larger)
-    if shape == seen.shape or (seen.region == "face" and seen.face_box != "landmarks"):
-        grown = (box[2:] - box[:2]) * larger / 2
-        around = np.concatenate([box[:2] - grown, box[2:] + grown])
-        return crop(picture, around, *shape, seen.channels, seen.padding, seen.mode, offset)
+    by_face = seen.region == "face" or seen.mode == "mask"
+    if shape == seen.shape or (by_face and seen.face_box != "landmarks"):
+        return crop(picture, grown(box, larger), *shape, seen.channels, seen.padding, seen.mode, offset)
     cut = np.full((*shape, seen.channels), seen.padding, np.uint8)
     top, left = ((outside - inside) // 2 for outside, inside in zip(shape, seen.shape, strict=True))
     inner = crop(picture, box, *seen.shape, seen.channels, seen.padding, seen.mode, offset)

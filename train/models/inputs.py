@@ -24,6 +24,17 @@ class Standardise(nn.Module):
         return normalise(images)
 
 
+class Visible(nn.Module):
+    """Give what is shown of a picture, all that is not 0, zero mean and unit deviation; what is hidden becomes 0."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        shown = (images > 0).to(images.dtype)
+        count = shown.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)
+        centred = (images - (images * shown).sum(dim=(1, 2, 3), keepdim=True) / count) * shown
+        deviation = (centred.square().sum(dim=(1, 2, 3), keepdim=True) / count).sqrt()
+        return centred / (deviation + 1.0)
+
+
 class Contrast(nn.Module):
     """Normalise the global contrast: subtract the mean, divide by sqrt(variance + floor) (Coates et al. 2011)."""
 
@@ -104,7 +115,7 @@ def in_float(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         return function(images.float())
 
 
-STEPS: dict[str, type[nn.Module]] = {"standardise": Standardise, "gcn": Contrast, "zca": Zca, "diffusion": Diffusion}
+STEPS: dict[str, type[nn.Module]] = {"standardise": Standardise, "visible": Visible, "gcn": Contrast, "zca": Zca, "diffusion": Diffusion}
 
 
 def preparation(steps: Iterable[Step], channels: int) -> nn.Sequential:
