@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.manifest import ZOO, verify
-from engines.spec import Crop, EngineSpec, Task
+from engines.spec import Crop, EngineSpec, Task, View, tempered
 
-__all__ = ["BACKENDS", "ZOO", "Crop", "Engine", "EngineSpec", "Outputs", "Task", "load_engine"]
+__all__ = ["BACKENDS", "ZOO", "Crop", "Engine", "EngineSpec", "Outputs", "Task", "View", "load_engine", "tempered"]
 
 log = logging.getLogger(__name__)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 Task = Literal["expression", "detection", "landmarks"]
@@ -35,12 +37,23 @@ class Crop(Strict):
     eyes: Literal["both", "paper"] = "both"
 
 
+class View(Strict):
+    """Say how a network of the crop mode 'mask' answers when it is shown one region only.
+
+    temperature: the logits behind its probabilities are still to be divided by it (`engines.tempered`). reliability:
+    measured precision of each label as it is then answered, 0-1.
+    """
+
+    temperature: PositiveFloat = 1.0
+    reliability: Mapping[str, float] = {}
+
+
 class EngineSpec(Strict):
     """Describe a network: its input, its outputs, how it was made and how far it can be trusted.
 
     height, width: input size in pixels, or None where any size fits. channels: 1 grey, 3 BGR. outputs: names in the
     order of the graph. temperature: the logits were divided by it before the softmax. reliability: measured precision
-    of each label as this network answers it, 0-1.
+    of each label as this network answers it, 0-1. views: by region, for a network that can be shown any one of them.
     """
 
     name: str
@@ -54,6 +67,7 @@ class EngineSpec(Strict):
     outputs: tuple[str, ...] = Field(min_length=1)
     temperature: PositiveFloat = 1.0
     reliability: Mapping[str, float] = {}
+    views: Mapping[str, View] = {}
     metrics: Mapping[str, float] = {}
     training: Mapping[str, Any] = {}
 
@@ -71,3 +85,10 @@ class EngineSpec(Strict):
         """Raise ValueError where the network was made for something else than `task`."""
         if self.task != task:
             raise ValueError(f"{source}: expected a network for {task}, found one for {self.task}")
+
+
+def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Divide the logits behind (N, C) probabilities by a temperature (Guo et al. 2017)."""
+    logits = np.log(np.maximum(probabilities, 1e-30)) / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

@@ -19,6 +19,7 @@ from train.report import draw_confusion, table, to_json
 from train.scores import reliability
 
 REGIONS = ("mouth", "nose", "eyes", "nose_mouth", "nose_eyes", "mouth_eyes", "face")
+ALONE = {"pad": "", "mask": ", one network"}  # input modes in which a region is seen alone and whole
 SETS = {"FER+": ("fer", "ferplus"), "RAF-DB": ("rafdb",), "ExpW": ("expw",)}
 POINTS = 1500  # of a t-SNE picture
 PER_CLASS = 5  # pictures of a class in a grid
@@ -33,7 +34,7 @@ def regions(classifiers: Sequence[Classifier], split: str | None, folder: Path) 
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[tuple[str, str, str], Evaluation] = {}
     chosen: dict[tuple[str, str, str], Evaluation] = {}
-    for classifier in classifiers:
+    for classifier in (view for one in classifiers for view in one.views()):
         kind = (classifier.data.set, classifier.input.region, classifier.input.mode)
         if kind in found:
             raise ValueError(f"{classifier.name}: another network for {' '.join(kind)} was given before")
@@ -61,10 +62,11 @@ def to_markdown(
         "## Table 5: non-padding and padding",
         table(("region", *(f"{name} {mode}" for name in SETS for mode in ("non-padding", "padding"))), _table_5(found)),
         "## Table 6: accuracy of the regions",
-        table(("region", *SETS), _table_6(found)),
+        "A network a region, its picture padded; then one network for all, which sees the face with the rest hidden.",
+        table(("region", *(f"{name}{kind}" for name in SETS for kind in ALONE.values())), _table_6(found)),
         "## Reliability of each <emotion, region>",
         "Precision of the answer on the validation split, its 95 % Wilson interval and the number of answers.",
-        *(_reliability(name, chosen) for name in SETS),
+        *(_reliability(name, mode, chosen) for name in SETS for mode in ALONE),
         "Pictures: `confusion-*.png` (Figures 5, 7), `tsne-*.png` (Figure 5), `cam-*.png` (Figure 6).",
     ]
     return "\n\n".join([*(part for part in parts if part), ""])
@@ -76,7 +78,7 @@ def _table_5(found: Mapping[tuple[str, str, str], Evaluation]) -> list[tuple[str
 
 
 def _table_6(found: Mapping[tuple[str, str, str], Evaluation]) -> list[tuple[str, ...]]:
-    return [(region, *(_cell(found, name, region, "pad") for name in SETS)) for region in REGIONS]
+    return [(region, *(_cell(found, name, region, mode) for name in SETS for mode in ALONE)) for region in REGIONS]
 
 
 def _cell(found: Mapping[tuple[str, str, str], Evaluation], name: str, region: str, mode: str) -> str:
@@ -91,14 +93,14 @@ def _bracket(figure: Figure | None) -> str:
     return f" ({figure.accuracy:.2f})" if figure else ""
 
 
-def _reliability(name: str, chosen: Mapping[tuple[str, str, str], Evaluation]) -> str:
-    own = {region: one for (data_set, region, mode), one in chosen.items() if data_set in SETS[name] and mode == "pad"}
+def _reliability(name: str, wanted: str, chosen: Mapping[tuple[str, str, str], Evaluation]) -> str:
+    own = {region: one for (data, region, mode), one in chosen.items() if data in SETS[name] and mode == wanted}
     if not own:
         return ""
     columns = {region: reliability(own[region].first) for region in REGIONS if region in own}
     labels = next(iter(own.values())).labels
     lines = [(label, *(_share(column.get(label)) for column in columns.values())) for label in labels]
-    return f"{name}:\n\n{table(('answer', *columns), lines)}"
+    return f"{name}{ALONE[wanted]}:\n\n{table(('answer', *columns), lines)}"
 
 
 def _share(row: Mapping[str, float] | None) -> str:

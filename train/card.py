@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from engines import EngineSpec
+from engines import EngineSpec, tempered
 from engines.manifest import sha256_of
 from train.evaluate import Evaluation
-from train.report import class_table, machine, summary_table
-from train.scores import calibration_error, reliability, tempered
+from train.report import class_table, machine, summary_table, table
+from train.scores import calibration_error, reliability
 
 INTENDED = """Labelling the facial expression that a picture shows, for demonstrations, research and interfaces that say
 that they do so. The input is one face cut out as described above. Probabilities are calibrated on the validation
 split."""
+
+VIEWS = """Accuracy in percent where all of the face but one region is hidden (grey level 0); pictures in which no
+landmarks were found are shown whole. The answers to each region have a temperature of their own, in the spec."""
 
 LIMITS = """An expression is not a feeling: people smile in anger and frown in thought. The labels are what taggers saw
 in grey photos of 48x48 pixels from an image search; ages, origins and poses are not balanced, and no measurement here
@@ -25,10 +28,28 @@ people: hiring, schooling, policing, medicine, insurance."""
 def write(spec: EngineSpec, found: Sequence[Evaluation], path: Path) -> str:
     """Return the card as Markdown; `found` holds the validation split first."""
     parts = [f"# {path.name}", *_summary(spec, found, path), "## Data", *_data(spec)]
-    for evaluation in found:
+    if spec.views:
+        parts += ["## Each region shown alone", VIEWS, _views(found)]
+    for evaluation in (one for one in found if one.input.region == found[0].input.region):
         parts += [f"## Measured on {evaluation.data.set} {evaluation.split}", *_measured(spec, evaluation)]
     parts += [f"## Reliability of each answer, on {found[0].split}", _reliability(found[0])]
     return "\n\n".join([*parts, "## Intended use", INTENDED, "## Limits", LIMITS, ""])
+
+
+def _views(found: Sequence[Evaluation]) -> str:
+    """List every region on every split, by each choice of rows."""
+    kinds = list(dict.fromkeys(kind for one in found for kind in one.scores))
+    head = ("region", "split", *kinds, "calibration error")
+    lines = [
+        (
+            one.input.region,
+            one.split,
+            *(f"{100 * one.scores[kind].accuracy:.2f}" if kind in one.scores else "" for kind in kinds),
+            f"{one.first.calibration_error:.3f}",
+        )
+        for one in found
+    ]
+    return table(head, lines)
 
 
 def _summary(spec: EngineSpec, found: Sequence[Evaluation], path: Path) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from engines import BACKENDS, EngineSpec, Outputs, load_engine
+from engines import BACKENDS, EngineSpec, Outputs, View, load_engine, tempered
 from streamer.config import Section, check_config, load_config
+from streamer.faces.regions import REGIONS
 from train.checkpoint import classes_of, load, restore
 from train.config import Data, Input, TrainConfig
 from train.data import FaceSet
@@ -38,6 +39,7 @@ class Classifier:
     infer: gives 'probabilities' (N, classes) and, where there are, 'features', 'cam' and 'attention'. made: model, rule
     (of the updates) and init, where they are known. timed: whether it runs as it is served, so that its time says
     something. size: bytes of the artefact. epochs: the figures of each epoch of its training, where they are known.
+    calibration: what the answers to single regions still need, for a network of the input mode 'mask'.
     """
 
     name: str
@@ -49,10 +51,19 @@ class Classifier:
     timed: bool = False
     size: int | None = None
     epochs: Sequence[Mapping[str, Any]] = ()
+    calibration: Mapping[str, View] = field(default_factory=dict)
 
     def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return (N, classes) probabilities."""
-        return self.infer(images)["probabilities"]
+        found = self.infer(images)["probabilities"]
+        view = self.calibration.get(self.input.region)
+        return found if view is None else tempered(found, view.temperature)
+
+    def views(self) -> list[Classifier]:
+        """Return this network once for every region that it can be shown: itself alone but in the mode 'mask'."""
+        if self.input.mode != "mask":
+            return [self]
+        return [replace(self, input=self.input.model_copy(update={"region": region})) for region in REGIONS]
 
     def rows(self, split: str) -> FaceSet:
         """Load the rows of a split that have a label, cut as the classifier sees them."""
@@ -123,6 +134,7 @@ def _open_engine(source: Path, overrides: Sequence[str]) -> Classifier:
         made=made_by({"seed": spec.training.get("seed"), **spec.training.get("config", {})}),
         timed=True,
         size=source.stat().st_size,
+        calibration=spec.views,
     )
 
 

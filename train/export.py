@@ -8,7 +8,7 @@ import os
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from engines import EngineSpec, load_engine
+from engines import EngineSpec, View, load_engine
 from engines.manifest import write_entry
+from streamer.faces.regions import REGIONS
 from train import card
 from train.classifier import Classifier, open_network
 from train.config import TrainConfig
@@ -51,7 +52,8 @@ def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *,
     served = Served(networks, flip=config.serve.flip)
     found = answer(served, validation.images)
     served.temperature = fit_temperature(found["probabilities"], validation.labels)
-    spec = describe(config, labels, served, list(found), out.stem)
+    views = calibrate_views(config, served)
+    spec = describe(config, labels, served, list(found), out.stem).model_copy(update={"views": views})
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".unchecked-") as folder:
         unchecked = Path(folder) / out.name
@@ -59,7 +61,7 @@ def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *,
         write(spec, unchecked)
         check_parity(served, unchecked, validation.images)
         judged = _judge(unchecked, config, test)
-        spec = spec.model_copy(update=_measured(judged))
+        spec = spec.model_copy(update=_measured(judged, views))
         write(spec, unchecked)
         load_engine(unchecked, "expression").close()
         unchecked.replace(out)
@@ -219,8 +221,23 @@ def check_parity(served: Served, path: Path, images: NDArray[np.uint8]) -> None:
             )
 
 
+def calibrate_views(config: TrainConfig, served: Served) -> dict[str, View]:
+    """Fit on the validation split what the answers to every single region need; nothing but in the mode 'mask'."""
+    if config.input.mode != "mask":
+        return {}
+    views = {}
+    for region in REGIONS:
+        rows = judged_rows(config.data, config.input.model_copy(update={"region": region}), config.data.validation)
+        rows = rows[rows.labels >= 0]
+        views[region] = View(temperature=fit_temperature(answer(served, rows.images)["probabilities"], rows.labels))
+    return views
+
+
 def _judge(path: Path, config: TrainConfig, test: bool) -> list[Evaluation]:
-    """Measure the artefact as `load_engine` runs it, on the validation split and, if wanted, on the test split."""
+    """Measure the artefact as `load_engine` runs it, on the validation split and, if wanted, on the test split.
+
+    The validation split comes first, and the configured region before all others that the network can be shown.
+    """
     engine = load_engine(path, "expression")
     try:
         classifier = Classifier(
@@ -231,22 +248,30 @@ def _judge(path: Path, config: TrainConfig, test: bool) -> list[Evaluation]:
             input=config.input,
             timed=True,
             size=path.stat().st_size,
+            calibration=engine.spec.views,
         )
-        return [
-            evaluate(classifier, split)
-            for split in ([config.data.validation, config.data.test] if test else [config.data.validation])
-        ]
+        seen = sorted(classifier.views(), key=lambda view: view.input.region != config.input.region)
+        splits = [config.data.validation, config.data.test] if test else [config.data.validation]
+        return [evaluate(view, split) for split in splits for view in seen]
     finally:
         engine.close()
 
 
-def _measured(found: Sequence[Evaluation]) -> dict[str, Any]:
+def _measured(found: Sequence[Evaluation], views: Mapping[str, View]) -> dict[str, Any]:
     """Return the fields of the spec that are measured: reliability on the validation split, metrics of every split."""
-    table = reliability(found[0].first)
-    metrics = {}
+    metrics, own = {}, found[0].input.region
     for evaluation in found:
-        metrics[f"{evaluation.split}.accuracy"] = evaluation.first.accuracy
-        metrics[f"{evaluation.split}.macro_f1"] = evaluation.first.macro_f1
-        metrics[f"{evaluation.split}.calibration_error"] = evaluation.first.calibration_error
-        metrics[f"{evaluation.split}.rows"] = float(evaluation.first.rows)
-    return {"reliability": {name: row["precision"] for name, row in table.items()}, "metrics": metrics}
+        region = "" if evaluation.input.region == own else f".{evaluation.input.region}"
+        metrics[f"{evaluation.split}{region}.accuracy"] = evaluation.first.accuracy
+        metrics[f"{evaluation.split}{region}.macro_f1"] = evaluation.first.macro_f1
+        metrics[f"{evaluation.split}{region}.calibration_error"] = evaluation.first.calibration_error
+        metrics[f"{evaluation.split}{region}.rows"] = float(evaluation.first.rows)
+    chosen = {one.input.region: one for one in found if one.split == found[0].split}
+    measured = {
+        name: view.model_copy(update={"reliability": _precisions(chosen[name])}) for name, view in views.items()
+    }
+    return {"reliability": _precisions(found[0]), "metrics": metrics, "views": measured}
+
+
+def _precisions(found: Evaluation) -> dict[str, float]:
+    return {name: row["precision"] for name, row in reliability(found.first).items()}

@@ -26,7 +26,7 @@ from train.models.classic import FEATURES
 from train.rows import cut, judged_rows, training_rows
 from train.schedule import is_best, is_over, rate
 from train.transforms import augment, mixup, random_affine
-from train.views import moved, show_views
+from train.views import move, show_views
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def _changed(
     matrices = random_affine(len(images), config.augment, width / height, images.device)
     images, target = mixup(augment(images, size, config.augment, matrices), target, config.augment.mixup)
     if config.input.mode == "mask" and rows.landmarks is not None:
-        points = moved(rows.landmarks[chosen], matrices, (height, width), (images.shape[2], images.shape[3]))
+        points = move(rows.landmarks[chosen], matrices, (height, width), (images.shape[2], images.shape[3]))
         images = show_views(images, points, config.augment.hide, config.input)
     return images, target
 

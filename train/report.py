@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from engines import tempered
 from train.evaluate import Evaluation
-from train.scores import BINS, Scores, calibration_bins, calibration_error, nll, tempered
+from train.scores import BINS, Scores, calibration_bins, calibration_error, nll
 
 
 def write(found: Evaluation, folder: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines import tempered
+
 BINS = 15  # of the reliability diagram and the expected calibration error
 Z = 1.96  # of a two-sided 95 % interval
 
@@ -128,13 +130,6 @@ def calibration_error(probabilities: NDArray[np.float32], labels: NDArray[np.int
 def nll(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """Return the mean negative log likelihood of the labels in nats."""
     return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
-
-
-def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Divide the logits behind (N, C) probabilities by a temperature."""
-    logits = np.log(np.maximum(probabilities, 1e-30)) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
 def fit_temperature(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

@@ -14,7 +14,7 @@ VIEWS = tuple(region for region in REGIONS if region != "face")
 JITTER = 0.03  # deviation of each edge of a box, as a share of the picture's side: landmarks are never exact
 
 
-def moved(points: NDArray[np.float32], matrices: Tensor, shape: tuple[int, int], size: tuple[int, int]) -> Tensor:
+def move(points: NDArray[np.float32], matrices: Tensor, shape: tuple[int, int], size: tuple[int, int]) -> Tensor:
     """Move (N, 68, 2) landmarks of pictures of `shape` with them to the pixels of pictures of `size` (height, width).
 
     matrices: (N, 2, 3) from output to input positions in -1..1, as `random_affine` draws them.
@@ -23,7 +23,8 @@ def moved(points: NDArray[np.float32], matrices: Tensor, shape: tuple[int, int],
     matrices = matrices.cpu().float()
     back = torch.linalg.inv(matrices[:, :, :2])
     after = (before - matrices[:, None, :, 2]) @ back.transpose(1, 2)
-    return (after + 1) / 2 * torch.tensor([size[1], size[0]])
+    moved: Tensor = (after + 1) / 2 * torch.tensor([size[1], size[0]])
+    return moved
 
 
 def show_views(images: Tensor, points: Tensor, share: float, seen: Input) -> Tensor:
@@ -39,5 +40,5 @@ def show_views(images: Tensor, points: Tensor, share: float, seen: Input) -> Ten
         rows = hidden & (drawn == number)
         boxes[rows] = region_box(points[torch.from_numpy(rows)].numpy(), view, seen.view_margin, seen.eyes)
     boxes += JITTER * height * torch.randn(n, 4).numpy()
-    shown = torch.from_numpy(inside(boxes, height, width)).to(images.device)
+    shown = torch.from_numpy(inside(boxes.reshape(-1, 2, 2), height, width)).to(images.device)
     return torch.where(shown[:, None], images.clamp(HIDDEN + 1, 255), float(HIDDEN))

@@ -111,7 +111,7 @@ def crops(
         cut[row] = crop(image, box, spec.height, spec.width, spec.channels, recipe.padding, recipe.mode)
     if recipe.mode == "mask":
         shown = view_boxes(landmarks, views or [recipe.region] * len(boxes), recipe)
-        hide(cut, in_crop(shown, wanted, spec.height, spec.width))
+        hide(cut, in_crop(shown.reshape(-1, 2, 2), wanted, spec.height, spec.width))
     return cut
 
 
@@ -129,26 +129,27 @@ def view_boxes(landmarks: NDArray[np.float32] | None, views: Sequence[str], reci
     return boxes
 
 
-def in_crop(
-    boxes: NDArray[np.float32], squares: NDArray[np.float32], height: int, width: int
-) -> NDArray[np.float32]:
-    """Move (N, 4) boxes from the frame into the pixels of the crops of (N, 4) squares, as `crop` places these."""
+def in_crop(points: NDArray[np.float32], squares: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Move (N, K, 2) points from the frame into the pixels of the crops of (N, 4) squares, as `crop` places these."""
     edges = np.floor(squares + 0.5)
     scale = np.array([width, height], np.float32) / np.maximum(edges[:, 2:] - edges[:, :2], 1)
-    return np.asarray((boxes - np.tile(edges[:, :2], 2)) * np.tile(scale, 2), np.float32)
+    return np.asarray((points - edges[:, None, :2]) * scale[:, None], np.float32)
 
 
-def inside(boxes: NDArray[np.float32], height: int, width: int) -> NDArray[np.bool_]:
-    """Say which pixels lie in (N, 4) boxes, edges to the nearest pixel edge: (N, height, width); NaN takes all in."""
-    low, high = np.floor(boxes[:, :2] + 0.5), np.floor(boxes[:, 2:] + 0.5)
+def inside(corners: NDArray[np.float32], height: int, width: int) -> NDArray[np.bool_]:
+    """Say which pixels lie in boxes given as (N, 2, 2) corners: (N, height, width); a box of NaN takes all in.
+
+    Edges go to the nearest pixel edge, halves up.
+    """
+    left, top, right, bottom = np.floor(corners.reshape(-1, 4).T + 0.5)[:, :, None, None]
     x, y = np.arange(width), np.arange(height)[:, None]
-    left, top, right, bottom = (edge[:, None, None] for edge in (*low.T, *high.T))
-    return ~((x < left) | (x >= right) | (y < top) | (y >= bottom))
+    outside: NDArray[np.bool_] = (x < left) | (x >= right) | (y < top) | (y >= bottom)
+    return ~outside
 
 
-def hide(pictures: NDArray[np.uint8], boxes: NDArray[np.float32]) -> None:
-    """Hide all of (N, H, W, C) pictures but a box each, (N, 4) xyxy in their pixels; a box of NaN hides nothing."""
-    pictures[~inside(boxes, *pictures.shape[1:3])] = HIDDEN
+def hide(pictures: NDArray[np.uint8], corners: NDArray[np.float32]) -> None:
+    """Hide all of (N, H, W, C) pictures but a box each, (N, 2, 2) corners in their pixels; NaN hides nothing."""
+    pictures[~inside(corners, *pictures.shape[1:3])] = HIDDEN
 
 
 def crop(

@@ -89,10 +89,10 @@ def as_seen(
         frames[row] = grown(box, larger)
     if seen.mode != "mask":
         return replace(rows, images=cut, boxes=None, landmarks=None)
+    points = in_crop(_points(rows), frames, *shape)
     if not hidden:
-        points = [in_crop(np.tile(one, 2), frames, *shape)[:, :2] for one in np.moveaxis(_points(rows), 1, 0)]
-        return replace(rows, images=cut, boxes=None, landmarks=np.stack(points, axis=1))
-    hide(cut, in_crop(view_boxes(_points(rows), [seen.region] * len(rows), recipe(seen)), frames, *shape))
+        return replace(rows, images=cut, boxes=None, landmarks=points)
+    hide(cut, view_boxes(points, [seen.region] * len(rows), recipe(seen)).reshape(-1, 2, 2))
     return replace(rows, images=cut, boxes=None, landmarks=None)
 
 

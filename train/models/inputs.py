@@ -115,7 +115,13 @@ def in_float(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         return function(images.float())
 
 
-STEPS: dict[str, type[nn.Module]] = {"standardise": Standardise, "visible": Visible, "gcn": Contrast, "zca": Zca, "diffusion": Diffusion}
+STEPS: dict[str, type[nn.Module]] = {
+    "standardise": Standardise,
+    "visible": Visible,
+    "gcn": Contrast,
+    "zca": Zca,
+    "diffusion": Diffusion,
+}
 
 
 def preparation(steps: Iterable[Step], channels: int) -> nn.Sequential:
