@@ -281,3 +281,43 @@ def test_crops_of_a_region_come_from_the_landmarks(eyes: str) -> None:
 def test_a_network_of_any_input_size_cannot_say_how_large_its_crops_are() -> None:
     with pytest.raises(ValueError, match="fixed input size"):
         crops(noise(11), np.zeros((1, 4), np.float32), expression_spec(height=None, width=None))
+
+
+def views_of(image: NDArray[np.uint8], *views: str) -> NDArray[np.uint8]:
+    """Cut the same face for each view, by a network of the mode 'mask'."""
+    n = len(views)
+    points = np.tile(face_points(60, 50), (n, 1, 1))
+    spec = expression_spec(crop={"mode": "mask"})
+    return crops(image, np.tile(box(50, 40, 98, 88), (n, 1)), spec, points, views)
+
+
+def test_a_view_shows_its_region_where_it_lies_in_the_face_and_nothing_else() -> None:
+    whole, mouth = views_of(noise(1), "face", "mouth")
+    left, top, right, bottom = rounded(region_box(face_points(60, 50), "mouth") - np.tile([50, 40], 2))
+    shown = np.zeros((48, 48), bool)
+    shown[top:bottom, left:right] = True
+    np.testing.assert_array_equal(mouth[shown], whole[shown])
+    assert (mouth[~shown] == 0).all()
+    assert (whole > 0).all()
+
+
+@pytest.mark.parametrize("region", [name for name in REGIONS if name != "face"])
+def test_what_is_hidden_cannot_change_a_view(region: str) -> None:
+    image, other = noise(1), noise(2)
+    left, top, right, bottom = rounded(region_box(face_points(60, 50), region))
+    other[top:bottom, left:right] = image[top:bottom, left:right]
+    np.testing.assert_array_equal(views_of(image, region), views_of(other, region))
+
+
+def test_a_black_pixel_is_not_taken_for_a_hidden_one_but_what_lies_outside_the_picture_is_hidden() -> None:
+    black = np.zeros((120, 160, 3), np.uint8)
+    assert (views_of(black, "face") == 1).all()
+    cut_off = views_of(black[:, :70], "face")[0]
+    assert (cut_off[:, :20] == 1).all()
+    assert (cut_off[:, 20:] == 0).all()
+
+
+def test_a_view_of_a_region_needs_landmarks() -> None:
+    spec = expression_spec(crop={"mode": "mask", "region": "eyes"})
+    with pytest.raises(ValueError, match="the view 'eyes' is cut out by landmarks"):
+        crops(noise(1), box(50, 40, 98, 88)[None], spec)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from typer.testing import CliRunner
 from engines import load_engine
 from engines.manifest import sha256_of
 from streamer.config import load_config
+from streamer.faces.regions import REGIONS
 from tests.train.conftest import write_toy_config
 from train import models
 from train.__main__ import app
 from train.classifier import open_network
-from train.config import TrainConfig
-from train.data import EMOTIONS
+from train.config import Input, TrainConfig
+from train.data import EMOTIONS, FaceSet
 from train.export import export
 from train.fit import fit
 from train.models import Output
@@ -29,6 +31,12 @@ from train.rows import judged_rows
 from train.served import Served
 
 WriteConfig = Callable[..., Path]
+
+
+def found_on_a_grid(rows: FaceSet, seen: Input, cache: Path) -> FaceSet:
+    index = np.arange(68)
+    points = np.stack([6 + 4 * (index % 9), 6 + 5 * (index // 9)], axis=1).astype(np.float32)
+    return replace(rows, landmarks=np.tile(points, (len(rows), 1, 1)))
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +55,33 @@ def zoo(trained: Path) -> Path:
     assert result.exit_code == 0, result.output
     export([trained], folder / "toy.pt2")
     return folder
+
+
+@pytest.fixture(scope="module")
+def of_all_regions(tmp_path_factory: pytest.TempPathFactory, toy_set: Path) -> Path:
+    """Return a network of the input mode 'mask', exported."""
+    folder = tmp_path_factory.mktemp("views")
+    changes = {"input": {"size": 24, "mode": "mask"}, "phases": [{"epochs": 1, "size": 24}]}
+    path = write_toy_config(folder, toy_set, **changes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.rows.located", found_on_a_grid)
+        fit(load_config(TrainConfig, path))
+        return export([path], folder / "all.onnx", test=True)
+
+
+def test_a_network_of_all_regions_says_how_far_each_can_be_trusted(of_all_regions: Path) -> None:
+    engine = load_engine(of_all_regions, "expression")
+    spec = engine.spec
+    engine.close()
+    assert spec.crop.mode == "mask"
+    assert set(spec.views) == set(REGIONS)
+    for region, view in spec.views.items():
+        assert 0.05 <= view.temperature <= 20
+        assert all(0 <= share <= 1 for share in view.reliability.values()), region
+    assert {"public.accuracy", "public.mouth.accuracy", "private.nose_eyes.calibration_error"} <= set(spec.metrics)
+    card = of_all_regions.with_suffix(".md").read_text(encoding="utf-8")
+    assert "## Each region shown alone" in card
+    assert "| mouth_eyes | private |" in card
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "pt2"])

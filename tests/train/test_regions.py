@@ -151,7 +151,7 @@ def test_only_points_in_the_order_of_a_face_are_plausible() -> None:
 
 
 @pytest.mark.parametrize("region", ["mouth", "eyes", "nose_mouth", "face"])
-@pytest.mark.parametrize("mode", ["pad", "centre"])
+@pytest.mark.parametrize("mode", ["pad", "centre", "mask"])
 def test_training_sees_exactly_what_serving_cuts(portrait: NDArray[np.uint8], region: str, mode: str) -> None:
     seen = Input.model_validate(
         {
@@ -159,7 +159,7 @@ def test_training_sees_exactly_what_serving_cuts(portrait: NDArray[np.uint8], re
             "size": 40,
             "margin": 0.1,
             "shift_y": 0.05,
-            "padding": 9,
+            "padding": 0 if mode == "mask" else 9,
             "mode": mode,
             "face_box": "detector",
         }

@@ -1,0 +1,58 @@
+"""Training pictures of which one region is shown: landmarks follow the picture, and what is hidden stays hidden."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from train.config import Augment, Input
+from train.models.inputs import Visible
+from train.transforms import augment, random_affine
+from train.views import VIEWS, move, show_views
+
+QUIET = {"erase": 0.0, "blur": 0.0, "noise": 0.0}
+
+
+def test_landmarks_follow_the_random_changes_of_their_picture() -> None:
+    torch.manual_seed(0)
+    n, height, width, size = 16, 60, 48, 90
+    points = np.random.default_rng(0).uniform((20, 26), (28, 34), (n, 68, 2)).astype(np.float32)
+    images = torch.zeros(n, 1, height, width)
+    for row in range(n):  # one bright spot at the first landmark
+        x, y = points[row, 0].astype(int)
+        images[row, 0, y, x] = 255
+        points[row, 0] = x + 0.5, y + 0.5
+    settings = Augment.model_validate({"degrees": 20, "scale": 0.2, "stretch": 0.1, "shift": 0.05, **QUIET})
+    matrices = random_affine(n, settings, width / height)
+    changed = augment(images, size, settings, matrices)
+    found = move(points.astype(np.float32), matrices, (height, width), (changed.shape[2], changed.shape[3]))
+    for row in range(n):
+        heat = changed[row, 0]
+        y, x = torch.meshgrid(torch.arange(heat.shape[0]) + 0.5, torch.arange(heat.shape[1]) + 0.5, indexing="ij")
+        centre = torch.stack([(x * heat).sum(), (y * heat).sum()]) / heat.sum()
+        assert (found[row, 0] - centre).abs().max() < 0.7
+
+
+def test_one_region_of_the_wanted_share_is_shown_and_faces_without_landmarks_whole() -> None:
+    torch.manual_seed(0)
+    images = torch.full((200, 1, 48, 48), 200.0)
+    points = torch.rand(200, 68, 2) * 20 + 14
+    points[:20] = torch.nan
+    shown = show_views(images, points, 0.5, Input(mode="mask"))
+    whole = (shown > 0).all(dim=(1, 2, 3))
+    assert whole[:20].all()
+    assert 60 < whole[20:].sum() < 120
+    assert (shown > 0).any(dim=(1, 2, 3)).all()
+    assert set(shown.unique().tolist()) == {0.0, 200.0}
+    assert (show_views(images * 0, points, 0.0, Input(mode="mask")) == 1).all()  # black is not hidden
+    assert len(VIEWS) == 6
+
+
+def test_a_network_sees_only_what_is_shown() -> None:
+    images = torch.rand(3, 1, 20, 20) * 200 + 20
+    images[:, :, :, :8] = 0
+    seen = Visible()(images)
+    assert (seen[:, :, :, :8] == 0).all()
+    assert seen[:, :, :, 8:].mean().abs() < 1e-5
+    assert abs(seen[:, :, :, 8:].std(dim=(2, 3), unbiased=False).mean() - 1) < 0.05
+    assert Visible()(torch.zeros(1, 1, 4, 4)).abs().sum() == 0
