@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 import streamer
+from streamer.records.command import app as log_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -79,6 +80,27 @@ def run(
     prepare_opencv()
     settings = load_config(Config, preset(config) if config else None, overrides or [])
     raise typer.Exit(run_all(settings, source, Outputs(video=video, log=log, summary=summary, window=window)))
+
+
+@app.command()
+def replay(
+    manifest: Annotated[Path, typer.Argument(help="Manifest of a run: out.manifest.json beside its log.")],
+    log: Annotated[
+        Path | None, typer.Option(help="Log to write, instead of NAME.replay.jsonl.", show_default=False)
+    ] = None,
+) -> None:
+    """Run again what a manifest describes and compare the records; files only, and only where they are unchanged.
+
+    Exit codes: 0 the same records, 1 others, 2 the run cannot be repeated.
+    """
+    from streamer.replay import replay as replay_run
+    from streamer.sources import prepare_opencv
+
+    prepare_opencv()
+    raise typer.Exit(replay_run(manifest, log))
+
+
+app.add_typer(log_app, name="log")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from engines import ZOO, Engine, EngineSpec, load_engine
 from streamer.config import ClassifierConfig, Config, DetectorConfig
 from streamer.emotion import Expresser
 from streamer.faces.detect import YUNET, Detector, HogDetector, YuNetDetector, ZooDetector
-from streamer.faces.landmarks import DlibLandmarker
+from streamer.faces.landmarks import DlibLandmarker, installed_predictor
 from streamer.faces.regions import REGIONS
 from streamer.faces.tiles import TiledDetector
 from streamer.faces.track import Tracker
@@ -65,6 +65,16 @@ def _open_detector(config: DetectorConfig) -> Detector:
 def load_classifier(config: ClassifierConfig) -> Engine:
     """Open the expression network that was chosen."""
     return load_engine(in_zoo(config.model), "expression", sha256=config.sha256, precision=config.precision)
+
+
+def models(config: Config) -> list[Path]:
+    """Return the model files that a run of this configuration reads."""
+    found = [in_zoo(config.classifier.model)]
+    if config.detector.kind != "hog":
+        found.append(in_zoo(config.detector.model or SHIPPED_DETECTOR))
+    if config.landmarks.kind == "dlib":
+        found.append(config.landmarks.model or installed_predictor())
+    return found
 
 
 def check_use(spec: EngineSpec, landmarks: str) -> None:

@@ -24,6 +24,7 @@ from pydantic import (
 from streamer.emotion import ExpressionSettings
 from streamer.faces.track import TrackerSettings
 from streamer.perception import DetectionSettings
+from streamer.records.journal import JournalSettings
 
 
 class Section(BaseModel):
@@ -32,7 +33,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-for settings in (DetectionSettings, ExpressionSettings, TrackerSettings):
+for settings in (DetectionSettings, ExpressionSettings, JournalSettings, TrackerSettings):
     with_config(ConfigDict(extra="forbid", allow_inf_nan=False))(settings)
 
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
@@ -108,6 +109,7 @@ class Config(Section):
     landmarks: LandmarksConfig = LandmarksConfig()
     classifier: ClassifierConfig = ClassifierConfig()
     expression: ExpressionSettings = ExpressionSettings()
+    log: JournalSettings = JournalSettings()
     metrics: MetricsConfig = MetricsConfig()
     bars: bool = True
 

@@ -42,6 +42,10 @@ class Metrics:
         self.detections = self._counter("streamer_detections", "Results with a detection of their own")
         self.classifications = self._counter("streamer_classifications", "Faces classified")
         self.retries = self._counter("streamer_source_retries", "Times a source was lost and tried again")
+        self.lost = Counter(
+            "streamer_sink_lost", "Results and states that a sink could not take", ["sink"], registry=self.registry
+        )
+        self.failing = Gauge("streamer_sink_failing", "1 while a sink takes nothing", ["sink"], registry=self.registry)
         self.faces = Gauge("streamer_faces", "Faces in the newest result", stream, registry=self.registry)
         self.state = Gauge(
             "streamer_source_state", "1 for the state a source is in", ["stream", "state"], registry=self.registry

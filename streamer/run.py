@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,13 +14,13 @@ from types import FrameType
 
 from rich.console import Console
 
-import streamer
 from streamer.build import build_pipeline
 from streamer.config import Config
+from streamer.manifest import describe, manifest_path, write_manifest
 from streamer.metrics import Metrics
 from streamer.overlay import draw
 from streamer.pipeline import Pipeline, unique_names
-from streamer.sinks import Sink
+from streamer.sinks import Enduring, Sink
 from streamer.sinks.log import LogSink
 from streamer.sinks.video import video_sink
 from streamer.sinks.window import WindowSink
@@ -51,20 +52,22 @@ def run(config: Config, names: Sequence[str], outputs: Outputs) -> int:
     for source, name in zip(sources, unique_names(source.name for source in sources), strict=True):
         source.name = name
     pipeline, started, failures = None, time.monotonic(), []
+    sinks: list[Enduring] = []
     with ending_signals() as received, Status(console, sources) as status:
         try:
             with ExitStack() as stack:
-                sinks: list[Sink] = []
                 pipeline = prepare(config, sources, metrics, status, sinks, received)
-                open_sinks(sinks, stack, config, outputs, sources, metrics)
+                opened = open_sinks(stack, config, outputs, names, sources, metrics)
+                sinks += [Enduring(name, sink, metrics, status.say) for name, sink in opened.items()]
                 started = time.monotonic()
                 consume(pipeline, sinks, status, bars=config.bars)
         except SourceError:
             raise
-        except OSError as error:  # of a sink: wrong from the start, or full on the way
+        except OSError as error:  # of a sink: wrong from the start, or not to be finished
             if pipeline is None or not pipeline.captured:
                 raise
             failures.append(error)
+        failures += [OSError(f"{sink.failure}; {sink.lost} records were lost") for sink in sinks if sink.failure]
         seconds = time.monotonic() - started
     report = summarise(metrics, seconds, pipeline.failures)
     if outputs.summary:
@@ -81,7 +84,7 @@ def prepare(
     sources: Sequence[Source],
     metrics: Metrics,
     status: Status,
-    sinks: Sequence[Sink],
+    sinks: Sequence[Enduring],
     received: Sequence[int],
 ) -> Pipeline:
     """Build the pipeline; it stops on a signal, or when a window among the sinks was closed."""
@@ -89,18 +92,17 @@ def prepare(
     def on_state(stream: str, state: State, reason: str) -> None:
         status.tell(stream, state, reason)
         for sink in sinks:
-            if isinstance(sink, LogSink):
-                sink.write_state(stream, state, reason)
+            sink.write_state(stream, state, reason)
 
     def on_poll() -> None:
-        if received or any(sink.closed for sink in sinks if isinstance(sink, WindowSink)):
+        if received or any(one.sink.closed for one in sinks if isinstance(one.sink, WindowSink)):
             pipeline.stop()
 
     pipeline = build_pipeline(config, sources, metrics, on_state, on_poll)
     return pipeline
 
 
-def consume(pipeline: Pipeline, sinks: Sequence[Sink], status: Status, *, bars: bool) -> None:
+def consume(pipeline: Pipeline, sinks: Sequence[Enduring], status: Status, *, bars: bool) -> None:
     """Hand every result to every sink; the overlay is drawn once, and only where a sink wants it.
 
     Raises RuntimeError for a broken promise inside, so that it is not taken for a user's mistake.
@@ -130,30 +132,30 @@ def check_outputs(names: Sequence[str], outputs: Outputs) -> None:
 
 
 def open_sinks(
-    sinks: list[Sink],
     stack: ExitStack,
     config: Config,
     outputs: Outputs,
+    names: Sequence[str],
     sources: Sequence[Source],
     metrics: Metrics,
-) -> None:
-    """Open what was asked for; the log last, as it replaces its file at once."""
+) -> dict[str, Sink]:
+    """Open what was asked for, by kind; the log last, as it replaces its file at once."""
+    sinks: dict[str, Sink] = {}
     if config.metrics.port:
         stack.callback(metrics.close)
         metrics.serve(config.metrics.port, config.metrics.address)
     if outputs.window:
-        sinks.append(stack.enter_context(WindowSink("streamer")))
+        sinks["window"] = stack.enter_context(WindowSink("streamer"))
     if outputs.video:
-        video = video_sink(outputs.video, sources)
+        sinks["video"] = video = video_sink(outputs.video, sources)
         stack.push(video)
-        sinks.append(video)
     if outputs.log:
-        about = {
-            "version": streamer.__version__,
-            "config": config.model_dump(mode="json"),
-            "sources": {source.name: {"live": source.live} for source in sources},
-        }
-        sinks.append(stack.enter_context(LogSink(outputs.log, about)))
+        manifest = describe(uuid.uuid4().hex, config, names, sources, outputs.log)
+        about = manifest.model_dump(mode="json", include={"version", "config", "models"})
+        about["sources"] = {source.name: {"live": source.live} for source in sources}
+        sinks["log"] = stack.enter_context(LogSink(outputs.log, about, config.log, run=manifest.run))
+        write_manifest(manifest, manifest_path(outputs.log))
+    return sinks
 
 
 @contextmanager

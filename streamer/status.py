@@ -67,9 +67,13 @@ class Status:
             )
             self._shown[name] = (now, self._results[name])
 
+    def say(self, line: str) -> None:
+        """Print a line about something else than a source."""
+        self._progress.console.print(line, style="yellow", markup=False, soft_wrap=True)
+
     def tell(self, stream: str, state: State, reason: str) -> None:
         """Print a trouble of a source, or show its state; failures are told at the end of the run."""
         if state in WORTH_TELLING:
-            self._progress.console.print(f"{stream}: {state}: {reason}", style="yellow", markup=False, soft_wrap=True)
+            self.say(f"{stream}: {state}: {reason}")
         if stream in self._tasks:
             self._progress.update(self._tasks[stream], figures=str(state))

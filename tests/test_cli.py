@@ -18,7 +18,7 @@ import pytest
 
 import engines as streamer_engines
 from streamer.__main__ import main
-from streamer.sinks.log import read_log
+from streamer.records.reading import read_log
 
 SAMPLE = Path(__file__).parents[1] / "docs" / "sample" / "sample.mp4"
 
@@ -97,7 +97,7 @@ def test_the_same_file_twice_gives_the_same_log(clip, tmp_path):
     for name in ("a.jsonl", "b.jsonl"):
         assert streamer("run", clip, "--log", tmp_path / name).returncode == 0
         text = (tmp_path / name).read_text()
-        logs.append(re.sub(r'"(wall_time|started)":"[^"]*"', "", text))
+        logs.append(re.sub(r'"(wall_time|started|run)":"[^"]*"', "", text))
     assert logs[0] == logs[1]
 
 
@@ -191,9 +191,45 @@ def test_a_disk_that_fills_up_on_the_way_ends_with_1_and_keeps_what_was_recorded
     command = [sys.executable, "-c", limited, "run", str(clip), "--log", str(log), "--summary", str(summary)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1, done.stderr
-    assert "cannot write the log" in done.stderr
+    assert done.stderr.count("cannot write the log") == 2  # when it happens, and at the end
+    assert re.search(r"\d+ records were lost", done.stderr)
     assert 0 < len(frames_of(log)) < 40
-    assert json.loads(summary.read_text())["results"] > 0
+    assert json.loads(summary.read_text())["results"] == 40  # the analysis went on
+
+
+def test_a_log_is_converted_validated_summed_up_and_replayed(clip, tmp_path):
+    log = tmp_path / "out.jsonl"
+    assert streamer("run", clip, "--log", log).returncode == 0
+    faces = sum(len(frame["faces"]) for frame in frames_of(log))
+    assert faces > 60
+    for table in ("faces.csv", "faces.parquet"):
+        assert streamer("log", "convert", log, tmp_path / table).stdout == f"{tmp_path / table}: {faces} rows\n"
+    assert streamer("log", "validate", log).stdout == f"{log}: valid\n"
+    told = json.loads(streamer("log", "summary", log, "--json").stdout)
+    assert (told["streams"]["clip"]["frames"], told["streams"]["clip"]["faces"], told["lost"]) == (40, faces, 0)
+    assert "clip" in streamer("log", "summary", log).stdout
+    manifest = tmp_path / "out.manifest.json"
+    again = streamer("replay", manifest)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == f"{tmp_path}/out.replay.jsonl: the same 40 frames as {log}\n"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(lines[:-10]))
+    assert streamer("replay", manifest).returncode == 1
+
+
+def test_a_run_killed_with_sigkill_leaves_whole_records_and_can_be_gone_on_with(clip, tmp_path):
+    log = tmp_path / "out.jsonl"
+    run = start("run", SAMPLE, "--log", log)
+    deadline = time.monotonic() + 60
+    while not (log.exists() and log.read_text().count("\n") > 12) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    run.kill()
+    run.communicate()
+    before = len(frames_of(log))
+    assert before > 8
+    assert streamer("run", clip, "--log", log, "--set", "log.append=true").returncode == 0
+    assert [frame["index"] for frame in frames_of(log)] == [*range(before), *range(40)]
+    assert streamer("log", "validate", log).returncode == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -19,8 +19,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streamer.records.reading import read_log
+from streamer.records.schema import SCHEMA
 from streamer.sinks import PerStream, video
-from streamer.sinks.log import SCHEMA, LogSink, read_log
+from streamer.sinks.log import LogSink
 from streamer.sinks.video import CODECS, VideoSink, video_sink
 from streamer.types import Expression, Face, Frame, Result
 from tests.conftest import LABELS, picture
@@ -299,7 +301,8 @@ def test_logs_the_run_then_every_frame(tmp_path: Path) -> None:
         sink.write_state("cam", "ended", "the end")
     run, frame, source = read_log(path)
     assert run.pop("started") <= frame.pop("wall_time") <= source.pop("wall_time")
-    assert run == {"type": "run", "schema": SCHEMA, "version": "1.2", "sources": {"Küche": {}}}
+    assert re.fullmatch("[0-9a-f]{32}", run.pop("run"))
+    assert run == {"type": "run", "schema": SCHEMA, "part": 1, "version": "1.2", "sources": {"Küche": {}}}
     assert source == {"type": "source", "stream": "cam", "state": "ended", "reason": "the end"}
     known, unknown = frame.pop("faces")
     assert frame == {"type": "frame", "stream": "cam", "index": 8, "time": 0.333333}
@@ -338,7 +341,7 @@ def test_logs_the_same_twice_but_for_wall_times(tmp_path: Path) -> None:
         with LogSink(tmp_path / name, {"version": "1"}) as sink:
             for index in range(5):
                 sink.write(Result(Frame(picture(), "cam", index, index / FPS, time.monotonic()), (face(),)))
-        texts.append(re.sub(r'"(wall_time|started)":"[^"]*"', "", (tmp_path / name).read_text()))
+        texts.append(re.sub(r'"(wall_time|started|run)":"[^"]*"', "", (tmp_path / name).read_text()))
     assert texts[0] == texts[1]
     assert len(texts[0].splitlines()) == 6
 

@@ -4,6 +4,7 @@ Sink (protocol) <- VideoSink    annotated video         streamer.sinks.video
                 <- LogSink      JSON Lines              streamer.sinks.log
                 <- WindowSink   a window, [window]      streamer.sinks.window
                 <- PerStream    a sink for every stream
+                <- Enduring     a sink whose failures do not end the run
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.metrics import Metrics
 from streamer.types import Result
 
-__all__ = ["PerStream", "Sink"]
+__all__ = ["Enduring", "PerStream", "Sink", "StateSink"]
 
 
 class Sink(Protocol):
@@ -43,6 +45,63 @@ class Sink(Protocol):
     ) -> None:
         """Finish and close the target, after an error too."""
         ...
+
+
+@runtime_checkable
+class StateSink(Protocol):
+    """Take changes of a source's state too."""
+
+    def write_state(self, stream: str, state: str, reason: str) -> None:
+        """Take a source's new state and why. Raises OSError where the target takes no more."""
+        ...
+
+
+class Enduring:
+    """Hand on to a sink, and let the run go on while its target takes nothing.
+
+    The first failure and the return are told once each; every result is another try; what was lost is counted, in
+    metrics too. tell: shows a line to the user.
+    """
+
+    def __init__(self, name: str, sink: Sink, metrics: Metrics, tell: Callable[[str], None]) -> None:
+        self.sink = sink
+        self.wants_picture = sink.wants_picture
+        self.failure: OSError | None = None
+        self.lost = 0
+        self._name, self._metrics, self._tell = name, metrics, tell
+        self._failing = False
+        metrics.lost.labels(name).inc(0)
+        metrics.failing.labels(name).set(0)
+
+    def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
+        """Hand the result on, or count it as lost."""
+        self._try(lambda: self.sink.write(result, picture))
+
+    def write_state(self, stream: str, state: str, reason: str) -> None:
+        """Hand a state on to a sink that takes states, or count it as lost."""
+        sink = self.sink
+        if isinstance(sink, StateSink):
+            self._try(lambda: sink.write_state(stream, state, reason))
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            self.lost += 1
+            self._metrics.lost.labels(self._name).inc()
+            if not self._failing:
+                self.failure = self.failure or error
+                self._tell(f"{error}; the run goes on, and tries again with every result")
+            self._note(failing=True)
+        else:
+            if self._failing:
+                self._tell(f"{self._name}: can be written again; {self.lost} records were lost so far")
+            self._note(failing=False)
+
+    def _note(self, *, failing: bool) -> None:
+        if failing != self._failing:
+            self._failing = failing
+            self._metrics.failing.labels(self._name).set(failing)
 
 
 class PerStream:

@@ -39,7 +39,7 @@ class Pictures:
         self.fps: float | None = 1 / period
         self.total: int | None = len(paths)
         self._text = text
-        self._paths = paths
+        self.paths = paths
         self._period = period
 
     def frames(self, stop: Event, report: Report) -> Iterator[Frame]:
@@ -48,12 +48,12 @@ class Pictures:
 
     def _read(self, stop: Event) -> Generator[Frame, None, None]:
         index, unreadable = 0, []
-        for path in self._paths:
+        for path in self.paths:
             if stop.is_set():
                 return
             image = read_picture(path)
             if image is None:
-                level = logging.WARNING if len(self._paths) > 1 else logging.DEBUG  # a single one is the error itself
+                level = logging.WARNING if len(self.paths) > 1 else logging.DEBUG  # a single one is the error itself
                 log.log(level, "%s: %s is not a readable picture: skipped", self.name, path.name)
                 unreadable.append(path.name)
                 continue
@@ -62,7 +62,7 @@ class Pictures:
         if unreadable:
             names = ", ".join(unreadable[:NAMED]) + (", ..." if len(unreadable) > NAMED else "")
             raise SourceError(
-                f"{self._text}: {len(unreadable)} of {len(self._paths)} pictures could not be read: {names}"
+                f"{self._text}: {len(unreadable)} of {len(self.paths)} pictures could not be read: {names}"
             )
 
 
