@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.manifest import ZOO, verify
+from engines.precision import fastest, files_of, key_of
 from engines.spec import Crop, EngineSpec, Task, View, tempered
 
 __all__ = ["BACKENDS", "ZOO", "Crop", "Engine", "EngineSpec", "Outputs", "Task", "View", "load_engine", "tempered"]
@@ -57,27 +59,47 @@ def load_engine(
     sha256: str | None = None,
     precision: str = "auto",
     threads: int = 1,
+    cache: Path | None = None,
 ) -> Engine:
     """Open a model file: check sha256 and spec, compile, run one warm-up batch.
 
     spec: only for files from elsewhere, which carry none. sha256: expected checksum; files beside a `manifest.json`
-    are always checked against it. precision: 'auto' takes bf16 where this processor has it (f16 on CUDA); exports are
-    written only where that keeps parity.
+    are always checked against it. precision: 'auto' measures at the first load which is fastest on this processor: f32,
+    bf16, or the int8 form beside the file (never where `sha256` names this very file); on CUDA it is f16. cache: folder
+    for what was measured and compiled, so that the next start is quick.
     Raises FileNotFoundError or ValueError with one line that says what was expected and found.
     """
     if path.suffix not in BACKENDS:
         raise ValueError(f"{path}: unknown model suffix '{path.suffix}': expected one of {', '.join(BACKENDS)}")
     verify(path, sha256)
-    module, name = BACKENDS[path.suffix].split(":")
     started = time.monotonic()
-    engine: Engine = getattr(import_module(module), name)(path, spec=spec, precision=precision, threads=threads)
+    module, name = BACKENDS[path.suffix].split(":")
+    backend = import_module(module)
+
+    def opened(file: Path, precision: str) -> Engine:
+        if file != path:
+            verify(file, None)
+        engine: Engine = getattr(backend, name)(file, spec=spec, precision=precision, threads=threads, cache=cache)
+        return _checked(engine, task, str(file))
+
+    files = files_of(path, precision, backend.precisions(), pinned=sha256 is not None)
+    engine = fastest(
+        {one: partial(opened, file, one) for one, file in files.items()},
+        key_of([*files.values()], backend.device()),
+        cache / "precision.json" if cache else None,
+    )
+    log.info("loaded %s: %s in %.2f s", path.name, engine.spec.name, time.monotonic() - started)
+    return engine
+
+
+def _checked(engine: Engine, task: Task, source: str) -> Engine:
+    """Return an engine that is for the task and runs; one that is not is closed."""
     try:
-        engine.spec.require(task, str(path))
-        _warm_up(engine, str(path))
+        engine.spec.require(task, source)
+        _warm_up(engine, source)
     except BaseException:
         engine.close()
         raise
-    log.info("loaded %s: %s in %.2f s", path.name, engine.spec.name, time.monotonic() - started)
     return engine
 
 

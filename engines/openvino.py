@@ -1,4 +1,4 @@
-"""OpenVINO on CPUs: ONNX or IR files, in bf16 where the processor has it, one inference thread an engine."""
+"""OpenVINO on CPUs: ONNX or IR files, one inference stream an engine, compiled models kept in a cache."""
 
 from __future__ import annotations
 
@@ -19,28 +19,38 @@ from openvino.preprocess import PrePostProcessor  # noqa: E402
 
 from engines import EngineSpec, Outputs, check_batch  # noqa: E402
 
-# An int8 file keeps its quantised layers, the rest runs in f32.
-PRECISIONS = {"f32": "f32", "bf16": "bf16", "int8": "f32"}
+# What OpenVINO is asked for: an int8 file keeps its quantised layers, the rest is f32. CPUs run f16 on slow kernels.
+HINTS = {"f32": "f32", "bf16": "bf16", "int8": "f32"}
 LARGEST_BATCH = 32
 OFTEN = 3  # times a shape is seen before it gets a graph of its own, which takes 0.2 s
 MOST_SHAPES = 8  # graphs of their own
 
 
 class OpenVinoEngine:
-    """Run an ONNX or IR file; the spec is read from its metadata unless it is given."""
+    """Run an ONNX or IR file; the spec is read from its metadata unless it is given.
 
-    def __init__(self, path: Path, *, spec: EngineSpec | None, precision: str, threads: int) -> None:
+    precision: a key of `HINTS`. cache: folder for compiled models; a damaged entry is compiled anew.
+    """
+
+    def __init__(
+        self, path: Path, *, spec: EngineSpec | None, precision: str, threads: int, cache: Path | None = None
+    ) -> None:
+        if precision not in HINTS:
+            raise ValueError(f"precision '{precision}': expected auto, {', '.join(HINTS)}")
         self._core = core = ov.Core()
         try:
             model = core.read_model(path)
         except RuntimeError as error:
             raise ValueError(f"{path}: not a readable model: {_last_line(error)}") from error
         self.spec = spec or EngineSpec.parse(_spec_text(model, path), str(path))
+        # One stream and no pinning: an engine runs in its stage's thread, and the system places that where room is.
         self._settings = {
             "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": choose_precision(core, precision),
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
+            **({"CACHE_DIR": str(cache / "openvino")} if cache else {}),
         }
         try:
             self._model = _take_uint8_pictures(model, self.spec)
@@ -92,13 +102,14 @@ class OpenVinoEngine:
         self._own.clear()
 
 
-def choose_precision(core: Any, precision: str) -> str:
-    """Turn 'auto' into the fastest precision of this processor. f16 is never taken: CPUs run it on slow kernels."""
-    if precision == "auto":
-        return "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision '{precision}': expected auto, {', '.join(PRECISIONS)}")
-    return PRECISIONS[precision]
+def precisions() -> tuple[str, ...]:
+    """List the precisions of a float model that this processor computes fast, the finest first."""
+    return ("f32", "bf16") if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else ("f32",)
+
+
+def device() -> str:
+    """Name what a measurement depends on: the processor and the version of OpenVINO."""
+    return f"{ov.Core().get_property('CPU', 'FULL_DEVICE_NAME')}, OpenVINO {ov.__version__}"
 
 
 def _last_line(error: RuntimeError) -> str:

@@ -20,9 +20,16 @@ DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 
 class TorchEngine:
-    """Run a `.pt2` file that holds its spec; takes CUDA where it is available."""
+    """Run a `.pt2` file that holds its spec; takes CUDA where it is available.
 
-    def __init__(self, path: Path, *, spec: EngineSpec | None, precision: str, threads: int) -> None:
+    precision: a key of `DTYPES`. cache: not needed, nothing is compiled.
+    """
+
+    def __init__(
+        self, path: Path, *, spec: EngineSpec | None, precision: str, threads: int, cache: Path | None = None
+    ) -> None:
+        if precision not in DTYPES:
+            raise ValueError(f"precision '{precision}': expected auto, {', '.join(DTYPES)}")
         refuse_pickles(path)
         extra = {"spec": ""}
         try:
@@ -33,7 +40,7 @@ class TorchEngine:
             raise ValueError(f"{path}: carries no spec; ours are written by `python -m train export`")
         self.spec = spec or EngineSpec.parse(extra["spec"], str(path))
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._dtype = _choose_dtype(precision, self._device)
+        self._dtype = DTYPES[precision]
         if self._device.type == "cpu":
             torch.set_num_threads(threads)
         self._module: Any = program.module().to(self._device)
@@ -57,6 +64,17 @@ class TorchEngine:
         self._module = None
 
 
+def precisions() -> tuple[str, ...]:
+    """List the precisions worth trying, the finest first."""
+    return ("f16",) if torch.cuda.is_available() else ("f32",)
+
+
+def device() -> str:
+    """Name what a measurement depends on."""
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return f"{name}, torch {torch.__version__}"
+
+
 def refuse_pickles(path: Path) -> None:
     """Raise ValueError where an archive would make `torch.export.load` unpickle something."""
     try:
@@ -69,11 +87,3 @@ def refuse_pickles(path: Path) -> None:
     pickled = any(entry.get("use_pickle") for config in configs for entry in config["config"].values())
     if pickled or inputs:
         raise ValueError(f"{path}: holds pickled data, which is never loaded; export it without example inputs")
-
-
-def _choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    if precision == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
-    if precision not in DTYPES:
-        raise ValueError(f"precision '{precision}': expected auto, {', '.join(DTYPES)}")
-    return DTYPES[precision]

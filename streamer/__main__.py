@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import platformdirs
 import typer
 
 import streamer
@@ -79,6 +80,8 @@ def run(
 
     prepare_opencv()
     settings = load_config(Config, preset(config) if config else None, overrides or [])
+    if settings.cache is None:
+        settings = settings.model_copy(update={"cache": Path(platformdirs.user_cache_dir("emotion-streamer"))})
     raise typer.Exit(run_all(settings, source, Outputs(video=video, log=log, summary=summary, window=window)))
 
 

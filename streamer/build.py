@@ -35,7 +35,7 @@ def build_pipeline(
     Raises ValueError, OSError or ImportError with one line that says what to change.
     """
     landmarker = DlibLandmarker(config.landmarks.model) if config.landmarks.kind == "dlib" else None
-    detector, engine = load_detector(config.detector), load_classifier(config.classifier)
+    detector, engine = load_detector(config.detector, config.cache), load_classifier(config.classifier, config.cache)
     check_use(engine.spec, config.landmarks.kind)
     perceive = Perceiver(detector, partial(Tracker, config.tracker), config.detection, landmarker)
     express = Expresser(engine, config.expression)
@@ -44,27 +44,29 @@ def build_pipeline(
     )
 
 
-def load_detector(config: DetectorConfig) -> Detector:
+def load_detector(config: DetectorConfig, cache: Path | None = None) -> Detector:
     """Open the detector that was chosen, behind one that cuts large pictures where tiles are wanted."""
-    detector = _open_detector(config)
+    detector = _open_detector(config, cache)
     return TiledDetector(detector, config.tile) if config.tile else detector
 
 
-def _open_detector(config: DetectorConfig) -> Detector:
+def _open_detector(config: DetectorConfig, cache: Path | None) -> Detector:
     given = {} if config.threshold is None else {"threshold": config.threshold}
     if config.kind == "hog":
         return HogDetector(config.min_face, **given)
     model = in_zoo(config.model or SHIPPED_DETECTOR)
     spec = YUNET if config.kind == "yunet" else None
-    engine = load_engine(model, "detection", spec=spec, sha256=config.sha256, precision=config.precision)
+    engine = load_engine(model, "detection", spec=spec, sha256=config.sha256, precision=config.precision, cache=cache)
     if config.kind == "yunet":
         return YuNetDetector(engine, config.min_face, **given)
     return ZooDetector(engine, config.min_face, budget=config.budget, **given)
 
 
-def load_classifier(config: ClassifierConfig) -> Engine:
+def load_classifier(config: ClassifierConfig, cache: Path | None = None) -> Engine:
     """Open the expression network that was chosen."""
-    return load_engine(in_zoo(config.model), "expression", sha256=config.sha256, precision=config.precision)
+    return load_engine(
+        in_zoo(config.model), "expression", sha256=config.sha256, precision=config.precision, cache=cache
+    )
 
 
 def models(config: Config) -> list[Path]:

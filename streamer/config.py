@@ -100,7 +100,10 @@ class MetricsConfig(Section):
 
 
 class Config(Section):
-    """Describe how the analyzer runs; `configs/default.yaml` explains every key."""
+    """Describe how the analyzer runs; `configs/default.yaml` explains every key.
+
+    cache: folder for compiled models and what was measured on this machine; None keeps nothing.
+    """
 
     source: SourceConfig = SourceConfig()
     detector: DetectorConfig = DetectorConfig()
@@ -111,6 +114,7 @@ class Config(Section):
     expression: ExpressionSettings = ExpressionSettings()
     log: JournalSettings = JournalSettings()
     metrics: MetricsConfig = MetricsConfig()
+    cache: Path | None = None
     bars: bool = True
 
 

@@ -1,0 +1,126 @@
+"""Which form of a model serves on this processor: measured once, then remembered.
+
+A model `NAME.onnx` may have a quantised form beside it, `NAME.int8.onnx`, of the same answers but for 0.3 points of
+accuracy (`python -m train export` holds to that). Which form and which arithmetic is fastest depends on the processor.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engines.manifest import listed_sha256, sha256_of
+
+if TYPE_CHECKING:
+    from engines import Engine
+
+log = logging.getLogger(__name__)
+
+BATCH = 8
+ROUNDS = 8
+GAIN = 1.1  # an earlier, finer precision stays unless another is so many times as fast: noise must not decide
+FREE_SIZE = (384, 640)  # pixels; height and width where the network takes any
+
+Open = Callable[[], "Engine"]
+
+
+def int8_name(path: Path) -> Path:
+    """Return where the quantised form of a model lies."""
+    return path.with_suffix(f".int8{path.suffix}")
+
+
+def files_of(path: Path, precision: str, native: Sequence[str], *, pinned: bool) -> dict[str, Path]:
+    """Return the files that may serve a model by their precision, in order of preference.
+
+    native: what the backend computes fast from a float file. pinned: no other file than `path` will do.
+    Raises ValueError where int8 is asked for and there is no such form.
+    """
+    beside = int8_name(path)
+    quantised = path if path.suffixes[-2:-1] == [".int8"] else beside if listed_sha256(beside) else None
+    if precision == "int8":
+        if quantised is None:
+            raise ValueError(
+                f"{path}: precision 'int8' needs {beside.name} beside it; `python -m train export` writes it"
+            )
+        return {"int8": quantised}
+    if precision != "auto":
+        return {precision: path}
+    if quantised == path:
+        return {"int8": path}
+    return {one: path for one in native} | ({"int8": quantised} if quantised and not pinned else {})
+
+
+def fastest(options: Mapping[str, Open], key: str, remembered: Path | None) -> Engine:
+    """Open the option that is fastest here, by what the file `remembered` says of `key`, or by trying them all.
+
+    options: in order of preference, by precision; all but one are closed again.
+    """
+    if len(options) == 1:
+        return next(iter(options.values()))()
+    known = _read(remembered)
+    if known.get(key) in options:
+        return options[known[key]]()
+    engines: dict[str, Engine] = {}
+    try:
+        for precision, open_engine in options.items():
+            engines[precision] = open_engine()
+        times = _measure(engines)
+        chosen = next(iter(times))
+        for precision, seconds in times.items():
+            chosen = precision if seconds * GAIN < times[chosen] else chosen
+        best = engines.pop(chosen)
+    finally:
+        for engine in engines.values():
+            engine.close()
+    measured = ", ".join(f"{precision} {1000 * seconds:.2f} ms" for precision, seconds in times.items())
+    log.info("measured on this processor: %s; %s serves", measured, chosen)
+    if remembered:
+        _write(remembered, {**known, key: chosen})
+    return best
+
+
+def key_of(files: Sequence[Path], device: str) -> str:
+    """Name what a measurement holds for: these weights on this device."""
+    return " ".join([*(sha256_of(file)[:16] for file in dict.fromkeys(files)), device])
+
+
+def _measure(engines: Mapping[str, Engine]) -> dict[str, float]:
+    """Return the shortest time of a batch in seconds, by precision; taken in turns, so that load meets all alike."""
+    times = dict.fromkeys(engines, float("inf"))
+    for _ in range(ROUNDS):
+        for precision, engine in engines.items():
+            spec = engine.spec
+            fixed = spec.height and spec.width
+            shape = (BATCH, spec.height, spec.width) if fixed else (1, *FREE_SIZE)
+            batch = np.zeros((*shape, spec.channels), np.uint8)
+            started = time.perf_counter()
+            engine.infer(batch)
+            times[precision] = min(times[precision], time.perf_counter() - started)
+    return times
+
+
+def _read(path: Path | None) -> dict[str, str]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
+    except (OSError, ValueError) as error:
+        log.warning("%s: not readable, measured anew: %s", path, error)
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _write(path: Path, values: Mapping[str, str]) -> None:
+    """Replace the file at once; a cache that cannot be written costs time, no run."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+        unfinished.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        log.warning("%s: cannot be written (%s); precisions are measured at every start", path, error.strerror)
