@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.manifest import ZOO, verify
-from engines.precision import fastest, files_of, key_of
+from engines.precision import fastest, files_of, key_of, usable
 from engines.spec import Crop, EngineSpec, Task, View, tempered
 
 __all__ = ["BACKENDS", "ZOO", "Crop", "Engine", "EngineSpec", "Outputs", "Task", "View", "load_engine", "tempered"]
@@ -72,6 +72,7 @@ def load_engine(
     if path.suffix not in BACKENDS:
         raise ValueError(f"{path}: unknown model suffix '{path.suffix}': expected one of {', '.join(BACKENDS)}")
     verify(path, sha256)
+    cache = usable(cache)
     started = time.monotonic()
     module, name = BACKENDS[path.suffix].split(":")
     backend = import_module(module)

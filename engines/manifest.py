@@ -17,11 +17,7 @@ def sha256_of(path: Path) -> str:
 
 def listed_sha256(path: Path) -> str | None:
     """Return what the manifest beside `path` says of it, or None where there is no manifest or no entry."""
-    manifest = path.parent / "manifest.json"
-    if not manifest.is_file():
-        return None
-    entries: dict[str, str] = json.loads(manifest.read_text(encoding="utf-8"))
-    return entries.get(path.name)
+    return _entries(path.parent).get(path.name)
 
 
 def verify(path: Path, expected: str | None) -> None:
@@ -38,7 +34,22 @@ def verify(path: Path, expected: str | None) -> None:
 
 def write_entry(path: Path) -> None:
     """Enter `path` into the manifest beside it."""
-    manifest = path.parent / "manifest.json"
-    entries = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
-    entries[path.name] = sha256_of(path)
-    manifest.write_text(json.dumps(dict(sorted(entries.items())), indent=2) + "\n", encoding="utf-8")
+    _write(path.parent, {**_entries(path.parent), path.name: sha256_of(path)})
+
+
+def remove_entry(path: Path) -> None:
+    """Take `path` out of the manifest beside it, where it is listed."""
+    entries = _entries(path.parent)
+    if entries.pop(path.name, None):
+        _write(path.parent, entries)
+
+
+def _entries(folder: Path) -> dict[str, str]:
+    manifest = folder / "manifest.json"
+    entries: dict[str, str] = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
+    return entries
+
+
+def _write(folder: Path, entries: dict[str, str]) -> None:
+    text = json.dumps(dict(sorted(entries.items())), indent=2) + "\n"
+    (folder / "manifest.json").write_text(text, encoding="utf-8")

@@ -91,6 +91,21 @@ def key_of(files: Sequence[Path], device: str) -> str:
     return " ".join([*(sha256_of(file)[:16] for file in dict.fromkeys(files)), device])
 
 
+def usable(cache: Path | None) -> Path | None:
+    """Make the cache folder; return None where it cannot be written to: that costs time, no run."""
+    if cache is None:
+        return None
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.warning("%s: no cache for compiled models: %s", cache, error.strerror)
+        return None
+    if os.access(cache, os.W_OK):
+        return cache
+    log.warning("%s: no cache for compiled models: cannot be written to", cache)
+    return None
+
+
 def _measure(engines: Mapping[str, Engine]) -> dict[str, float]:
     """Return the shortest time of a batch in seconds, by precision; taken in turns, so that load meets all alike."""
     times = dict.fromkeys(engines, float("inf"))
@@ -116,11 +131,10 @@ def _read(path: Path | None) -> dict[str, str]:
 
 
 def _write(path: Path, values: Mapping[str, str]) -> None:
-    """Replace the file at once; a cache that cannot be written costs time, no run."""
+    """Replace the file at once."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f"{path.name}.{os.getpid()}")
         unfinished.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         unfinished.replace(path)
     except OSError as error:
-        log.warning("%s: cannot be written (%s); precisions are measured at every start", path, error.strerror)
+        log.warning("%s: cannot be written, so the next start measures again: %s", path, error.strerror)

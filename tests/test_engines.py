@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import zipfile
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnx import TensorProto, helper
 from engines import ZOO, check_batch, load_engine
 from engines.fake import FakeEngine
 from engines.manifest import sha256_of, verify, write_entry
+from engines.precision import fastest, files_of
 from tests.conftest import LABELS, expression_spec
 
 
@@ -166,6 +168,75 @@ def test_an_archive_that_asks_for_unpickling_weights_is_refused(artefacts, tmp_p
             new.writestr(name, data)
     with pytest.raises(ValueError, match="never loaded"):
         load_engine(path, "expression")
+
+
+@pytest.fixture
+def with_int8(artefacts, tmp_path):
+    """Write the network with an int8 form beside it that answers otherwise, so that it is told apart."""
+    proto = onnx.load(artefacts / "tiny.onnx")
+    onnx.save(proto, tmp_path / "tiny.onnx")
+    onnx.helper.set_model_props(proto, {"spec": expression_spec(name="tiny.int8").model_dump_json()})
+    onnx.save(proto, tmp_path / "tiny.int8.onnx")
+    write_entry(tmp_path / "tiny.int8.onnx")
+    return tmp_path / "tiny.onnx"
+
+
+def test_the_int8_form_serves_where_it_is_asked_for_or_fastest(with_int8, artefacts):
+    files = files_of(with_int8, "auto", ("f32", "bf16"), pinned=False)
+    beside = with_int8.with_name("tiny.int8.onnx")
+    assert files == {"f32": with_int8, "bf16": with_int8, "int8": beside}
+    engine = load_engine(with_int8, "expression", precision="int8")
+    assert engine.spec.name == "tiny.int8"
+    engine.close()
+    assert files_of(beside, "auto", ("f32",), pinned=False) == {"int8": beside}
+    assert files_of(with_int8, "auto", ("f32",), pinned=True) == {"f32": with_int8}
+    with pytest.raises(ValueError, match=r"needs tiny\.int8\.onnx beside it"):
+        load_engine(artefacts / "tiny.onnx", "expression", precision="int8")
+    beside.write_bytes(beside.read_bytes() + b"0")
+    with pytest.raises(ValueError, match="damaged or another version"):
+        load_engine(with_int8, "expression", precision="int8")
+
+
+class Timed(FakeEngine):
+    def __init__(self, name, seconds):
+        super().__init__(expression_spec(name=name), lambda batch: time.sleep(seconds))
+
+
+def test_the_fastest_precision_is_measured_once_and_remembered(tmp_path):
+    remembered, opened = tmp_path / "precision.json", []
+
+    def option(name, seconds):
+        def opening():
+            opened.append(Timed(name, seconds))
+            return opened[-1]
+
+        return opening
+
+    options = {"f32": option("f32", 0.003), "bf16": option("bf16", 0.001), "int8": option("int8", 0.00099)}
+    best = fastest(options, "key", remembered)
+    assert best.spec.name == "bf16"  # one per cent is not worth a coarser precision
+    assert [engine.closed for engine in opened] == [True, False, True]
+    opened.clear()
+    assert fastest(options, "key", remembered).spec.name == "bf16"
+    assert len(opened) == 1
+    remembered.write_text("{damaged")
+    assert fastest(options, "key", remembered).spec.name == "bf16"
+    assert json.loads(remembered.read_text()) == {"key": "bf16"}
+
+
+def test_a_damaged_or_unwritable_cache_costs_no_run(artefacts, tmp_path, caplog):
+    load_engine(artefacts / "tiny.onnx", "expression", cache=tmp_path).close()
+    blobs = list((tmp_path / "openvino").iterdir())
+    assert blobs
+    for blob in blobs:
+        blob.chmod(0o600)
+        blob.write_bytes(b"damaged")
+    engine = load_engine(artefacts / "tiny.onnx", "expression", cache=tmp_path)
+    assert engine.infer(faces(2))["probabilities"].shape == (2, len(LABELS))
+    engine.close()
+    (tmp_path / "file").write_text("no folder")
+    load_engine(artefacts / "tiny.onnx", "expression", cache=tmp_path / "file").close()
+    assert "no cache for compiled models" in caplog.text
 
 
 def test_a_spec_that_promises_a_missing_output_is_refused(artefacts, tmp_path):

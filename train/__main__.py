@@ -98,10 +98,18 @@ def evaluate(
 
 @app.command()
 def export(
-    sources: Annotated[list[Path], typer.Argument(help="A configuration or checkpoint; several make one ensemble.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A configuration or checkpoint, several make one ensemble; or an exported .onnx, for --int8."
+        ),
+    ],
     out: Annotated[Path | None, typer.Option(help="File to write; engines/zoo/NAME.FORMAT unless said.")] = None,
     suffix: Annotated[str, typer.Option("--format", help="onnx or pt2, where --out does not say.")] = "onnx",
     test: Annotated[bool, typer.Option("--test", help="Also report on the test split in the card.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Also write NAME.int8.onnx, quantised; short for --set serve.int8=true.")
+    ] = False,
     data: DataPath = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
@@ -112,7 +120,15 @@ def export(
         typer.echo(command.export(sources[0], overrides, out))
         return
     from train.export import export as run
+    from train.export import export_int8
 
+    if int8 and sources[0].suffix == ".onnx":
+        from train.classifier import open_classifier
+
+        exported = open_classifier(sources[0], _with_data(overrides, data, None))
+        typer.echo(export_int8(sources[0], exported.data, exported.input, test=test))
+        return
+    overrides = [*overrides, *(["serve.int8=true"] if int8 else [])]
     name = sources[0].stem if sources[0].stem != "checkpoint" else sources[0].parent.name
     typer.echo(run(sources, out or ZOO / f"{name}.{suffix}", _with_data(overrides, data, None), test=test))
 

@@ -114,9 +114,13 @@ class Optimizer(Section):
 
 
 class Serve(Section):
-    """Say how the exported network answers: `flip` averages a picture with its mirror image, at twice the time."""
+    """Say how the exported network answers: `flip` averages a picture with its mirror image, at twice the time.
+
+    int8: write a quantised form beside it too, which serves where it is the fastest.
+    """
 
     flip: bool = False
+    int8: bool = False
 
 
 class Teacher(Section):

@@ -14,17 +14,18 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
+import train.export as exports
 from engines import load_engine
-from engines.manifest import sha256_of
+from engines.manifest import sha256_of, write_entry
 from streamer.config import load_config
 from streamer.faces.regions import REGIONS
 from tests.train.conftest import write_toy_config
 from train import models
 from train.__main__ import app
 from train.classifier import open_network
-from train.config import Input, TrainConfig
+from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, FaceSet
-from train.export import export
+from train.export import export, export_int8
 from train.fit import fit
 from train.models import Output
 from train.rows import judged_rows
@@ -186,3 +187,53 @@ def test_an_export_that_disagrees_is_not_written(
 def test_an_unknown_format_is_refused_before_any_work(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected a name that ends in \.onnx or \.pt2"):
         export([trained], tmp_path / "toy.h5")
+
+
+def test_the_int8_form_lies_beside_its_source_and_says_where_it_comes_from(zoo: Path, toy_set: Path) -> None:
+    source = zoo / "toy.onnx"
+    result = CliRunner().invoke(app, ["export", str(source), "--int8", "--data", str(toy_set)])
+    assert result.exit_code == 0, result.output
+    engine = load_engine(source, "expression", precision="int8")
+    spec = engine.spec
+    images = judged_rows(Data(path=toy_set), Input(size=24, margin=0.1, shift_y=0.05), "public").images
+    found = engine.infer(images)["probabilities"]
+    engine.close()
+    assert (spec.name, spec.training["int8"]["of"]) == ("toy.int8", sha256_of(source))
+    full = load_engine(source, "expression", precision="f32")
+    expected = full.infer(images)["probabilities"]
+    full.close()
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.6  # the toy network is unsure: three epochs
+    assert not np.array_equal(found, expected)
+    assert (zoo / "toy.int8.md").is_file()
+
+
+def test_a_new_export_forgets_the_int8_form_of_the_old_one(
+    write_config: WriteConfig, tmp_path: Path, toy_set: Path
+) -> None:
+    written = fit(load_config(TrainConfig, write_config()), until=1)
+    out = export([written], tmp_path / "zoo/toy.onnx")
+    stale = out.with_name("toy.int8.onnx")
+    stale.write_bytes(out.read_bytes())
+    write_entry(stale)
+    export([written], out)
+    assert not stale.exists()
+    assert list(json.loads((out.parent / "manifest.json").read_text())) == ["toy.onnx"]
+
+
+def test_an_int8_form_that_loses_accuracy_is_not_written(
+    zoo: Path, toy_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "toy.onnx"
+    source.write_bytes((zoo / "toy.onnx").read_bytes())
+    dark = np.zeros((8, 24, 24, 1), np.uint8)  # ranges learnt from black pictures fit nothing else
+    monkeypatch.setattr(exports, "calibration_faces", lambda *args, **named: dark)
+    seen = Input(size=24, margin=0.1, shift_y=0.05)
+    with pytest.raises(RuntimeError, match=r"accuracy on public falls .* it is not written"):
+        export_int8(source, Data(path=toy_set), seen)
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.onnx"]
+
+
+@pytest.mark.parametrize("name", ["toy.int8.onnx", "toy.pt2"])
+def test_only_a_float_onnx_is_quantised(tmp_path: Path, toy_set: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"expected an exported NAME\.onnx"):
+        export_int8(tmp_path / name, Data(path=toy_set), Input())

@@ -1,0 +1,65 @@
+"""The int8 form of a network: NNCF calibrates its ONNX file on real faces; a form that answers worse is refused."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+import engines.openvino  # noqa: F401  keeps OpenVINO's telemetry, which NNCF would use too, out of reach
+from streamer.faces.regions import REGIONS
+from train.config import Data, Input
+from train.data import load
+from train.data.regions import as_seen, located
+from train.evaluate import Evaluation
+
+log = logging.getLogger(__name__)
+
+FACES = 512
+MOST_LOST = 0.003  # accuracy on the validation split
+
+
+def calibration_faces(data: Data, seen: Input, seed: int) -> NDArray[np.uint8]:
+    """Choose pictures of the training split as the network sees them: (N, H, W, C), 512 of each of its regions.
+
+    That is one region but in the mode 'mask'. The pictures need no label.
+    """
+    rows = load(data.set, data.path, data.train, data.labels)
+    rows = rows[np.random.default_rng(seed).permutation(len(rows))[:FACES]]
+    regions = REGIONS if seen.mode == "mask" else [seen.region]
+    views = [seen.model_copy(update={"region": region}) for region in regions]
+    return np.concatenate([as_seen(located(rows, view, data.cache), view).images for view in views])
+
+
+def quantised(path: Path, images: NDArray[np.uint8]) -> Any:
+    """Return the ONNX model with weights and activations of its convolutions in int8; the ranges come from `images`.
+
+    Raises ModuleNotFoundError where NNCF is not installed.
+    """
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    faces = nncf.Dataset([images[row : row + 1] for row in range(len(images))], lambda face: {"images": face})
+    return nncf.quantize(onnx.load(path), faces, subset_size=len(images))
+
+
+def check_accuracy(before: Sequence[Evaluation], after: Sequence[Evaluation], name: str) -> None:
+    """Compare two forms on the validation rows, the configured region first.
+
+    Raises RuntimeError where more than 0.3 points of accuracy are lost, there or in the mean of all regions.
+    """
+    split = before[0].split
+    pairs = [(old.first.accuracy, new.first.accuracy) for old, new in zip(before, after, strict=False)]
+    same = (before[0].probabilities.argmax(axis=1) == after[0].probabilities.argmax(axis=1)).mean()
+    log.info("%s: accuracy %.4f after %.4f, %.4f same answers", name, *reversed(pairs[0]), same)
+    for what, (old, new) in ((split, pairs[0]), (f"{split}, mean of the regions", np.mean(pairs, axis=0).tolist())):
+        if old - new > MOST_LOST:
+            raise RuntimeError(
+                f"{name}: accuracy on {what} falls from {100 * old:.2f} to {100 * new:.2f} %, expected at most "
+                f"{100 * MOST_LOST:.1f} points less; it is not written"
+            )
