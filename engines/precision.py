@@ -112,9 +112,9 @@ def _measure(engines: Mapping[str, Engine]) -> dict[str, float]:
     for _ in range(ROUNDS):
         for precision, engine in engines.items():
             spec = engine.spec
-            fixed = spec.height and spec.width
-            shape = (BATCH, spec.height, spec.width) if fixed else (1, *FREE_SIZE)
-            batch = np.zeros((*shape, spec.channels), np.uint8)
+            free = spec.height is None or spec.width is None
+            height, width = spec.height or FREE_SIZE[0], spec.width or FREE_SIZE[1]
+            batch = np.zeros((1 if free else BATCH, height, width, spec.channels), np.uint8)
             started = time.perf_counter()
             engine.infer(batch)
             times[precision] = min(times[precision], time.perf_counter() - started)
