@@ -8,8 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from engines import ZOO, Engine, EngineSpec, load_engine
-from streamer.config import ClassifierConfig, Config, DetectorConfig
+from streamer.config import ClassifierConfig, Config, DetectorConfig, OverlayConfig
 from streamer.emotion import Expresser
+from streamer.explain.maps import Explainer, MapSettings, check_maps
 from streamer.faces.detect import YUNET, Detector, HogDetector, YuNetDetector, ZooDetector
 from streamer.faces.landmarks import DlibLandmarker, installed_predictor
 from streamer.faces.regions import REGIONS
@@ -17,7 +18,7 @@ from streamer.faces.tiles import TiledDetector
 from streamer.faces.track import Tracker
 from streamer.metrics import Metrics
 from streamer.perception import Perceiver
-from streamer.pipeline import OnState, Pipeline
+from streamer.pipeline import Closable, OnState, Pipeline
 from streamer.sources import Source
 
 SHIPPED_DETECTOR = Path("zoo/detector.onnx")
@@ -38,10 +39,10 @@ def build_pipeline(
     detector, engine = load_detector(config.detector, config.cache), load_classifier(config.classifier, config.cache)
     check_use(engine.spec, config.landmarks.kind)
     perceive = Perceiver(detector, partial(Tracker, config.tracker), config.detection, landmarker)
-    express = Expresser(engine, config.expression)
-    return Pipeline(
-        sources, perceive, express, metrics=metrics, on_state=on_state, on_poll=on_poll, owned=(detector, engine)
-    )
+    explainer = load_explainer(config.overlay, engine.spec, config.cache)
+    express = Expresser(engine, config.expression, explainer)
+    owned: list[Closable] = [detector, engine, *([explainer.engine] if explainer and explainer.engine else [])]
+    return Pipeline(sources, perceive, express, metrics=metrics, on_state=on_state, on_poll=on_poll, owned=owned)
 
 
 def load_detector(config: DetectorConfig, cache: Path | None = None) -> Detector:
@@ -74,9 +75,22 @@ def models(config: Config) -> list[Path]:
     found = [in_zoo(config.classifier.model)]
     if config.detector.kind != "hog":
         found.append(in_zoo(config.detector.model or SHIPPED_DETECTOR))
+    if config.overlay.cam and config.overlay.model:
+        found.append(in_zoo(config.overlay.model))
     if config.landmarks.kind == "dlib":
         found.append(config.landmarks.model or installed_predictor())
     return found
+
+
+def load_explainer(config: OverlayConfig, classifier: EngineSpec, cache: Path | None = None) -> Explainer | None:
+    """Prepare maps where they are wanted, from the classifier or from a network of their own."""
+    if not config.cam:
+        return None
+    settings = MapSettings(config.map, config.label, config.interval, config.budget)
+    own = ClassifierConfig(model=config.model, sha256=config.sha256) if config.model else None
+    engine = load_classifier(own, cache) if own else None
+    check_maps(settings, engine.spec if engine else classifier)
+    return Explainer(settings, engine)
 
 
 def check_use(spec: EngineSpec, landmarks: str) -> None:

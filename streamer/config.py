@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from streamer.emotion import ExpressionSettings
+from streamer.explain.maps import MapName
 from streamer.faces.track import TrackerSettings
 from streamer.perception import DetectionSettings
 from streamer.records.journal import JournalSettings
@@ -99,6 +100,23 @@ class MetricsConfig(Section):
     address: str = "127.0.0.1"
 
 
+class OverlayConfig(Section):
+    """Choose what is drawn over the picture.
+
+    bars: the probabilities of few faces. cam: where the network looked, from its output `map`, of `label` (the shown
+    one unless said); `model` is a network for that alone. interval, budget: see `MapSettings`.
+    """
+
+    bars: bool = True
+    cam: bool = False
+    map: MapName = "cam"
+    label: str | None = None
+    model: Path | None = None
+    sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
+    interval: float = Field(default=0.05, ge=0)
+    budget: PositiveFloat = 0.08
+
+
 class Config(Section):
     """Describe how the analyzer runs; `configs/default.yaml` explains every key.
 
@@ -115,7 +133,7 @@ class Config(Section):
     log: JournalSettings = JournalSettings()
     metrics: MetricsConfig = MetricsConfig()
     cache: Path | None = None
-    bars: bool = True
+    overlay: OverlayConfig = OverlayConfig()
 
 
 Model = TypeVar("Model", bound=Section)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import Engine
-from streamer.faces.regions import crops
+from engines import Engine, Outputs
+from streamer.explain.maps import Explainer
+from streamer.faces.regions import crops_of
 from streamer.types import Expression, Face, Frame, Result
 
 UNCERTAIN = "uncertain"
@@ -98,31 +99,34 @@ class Smoother:
 
 
 class Expresser:
-    """Complete results with what the faces express."""
+    """Complete results with what the faces express, and with `explainer` where the network looked."""
 
-    def __init__(self, engine: Engine, settings: ExpressionSettings) -> None:
+    def __init__(self, engine: Engine, settings: ExpressionSettings, explainer: Explainer | None = None) -> None:
         self.engine = engine
         self.settings = settings
+        self.explainer = explainer
         self._smoothers: dict[str, dict[int, Smoother]] = {}
 
     def __call__(self, results: list[Result]) -> list[Result]:
         """Classify the faces that are due in one batch, then attach every face's smoothed expression."""
         due = self._due(results)
         if due:
-            cut = [self._crops(frame, faces) for frame, faces in due]
-            answers = self.engine.infer(np.concatenate(cut))["probabilities"]
-            asked = [(frame, face) for frame, faces in due for face in faces]
-            for (frame, face), probabilities in zip(asked, answers, strict=True):
-                self._smoothers[frame.stream][face.track_id].update(probabilities, frame.time)
-        return [self._attach(result) for result in results]
+            cut = [crops_of(frame.image, faces, self.engine.spec) for frame, faces in due]
+            outputs, start = self.engine.infer(np.concatenate(cut)), 0
+            for frame, faces in due:
+                self._note(frame, faces, {name: rows[start : start + len(faces)] for name, rows in outputs.items()})
+                start += len(faces)
+        attached = [self._attach(result) for result in results]
+        return self.explainer(attached) if self.explainer else attached
+
+    def _note(self, frame: Frame, faces: Sequence[Face], outputs: Outputs) -> None:
+        for face, probabilities in zip(faces, outputs["probabilities"], strict=True):
+            self._smoothers[frame.stream][face.track_id].update(probabilities, frame.time)
+        if self.explainer:
+            self.explainer.note(frame, faces, self.engine.spec, outputs)
 
     def _can_see(self, face: Face) -> bool:
         return self.engine.spec.crop.region == "face" or face.landmarks is not None
-
-    def _crops(self, frame: Frame, faces: Sequence[Face]) -> NDArray[np.uint8]:
-        points = [face.landmarks for face in faces if face.landmarks is not None]
-        landmarks = np.stack(points) if len(points) == len(faces) else None
-        return crops(frame.image, np.stack([face.box for face in faces]), self.engine.spec, landmarks)
 
     def _due(self, results: Sequence[Result]) -> list[tuple[Frame, list[Face]]]:
         """Pick the faces whose answer is too old, by frame; on live streams only as many as a tick can bear."""

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.explain.maps import lay_heat
 from streamer.stencils import Colour, Rect, Stencil, bends, dashes, lettering, line_height, panel, sides_and_corners
 from streamer.types import Expression, Face, Result
 
@@ -37,19 +38,24 @@ CROWD = 6  # with more faces than this, nobody gets bars
 CAPS = (7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 23, 26, 30, 34, 39, 44, 50)  # text sizes: heights of a capital in pixels
 
 
-def draw(result: Result, *, details: bool = True) -> NDArray[np.uint8]:
+def draw(result: Result, *, details: bool = True, maps: bool = False) -> NDArray[np.uint8]:
     """Return a new (H, W, 3) uint8 BGR picture of the frame with its faces marked.
 
-    details: also show probability bars, and a line with stream, time and number of faces.
+    details: also show probability bars, and a line with stream, time and number of faces. maps: lay over each face
+    where the network looked, and say in that line for how many there was no time.
     """
     page = _Page(result.frame.image.copy())
     faces = [(face, rect) for face in result.faces if (rect := page.visible(face.box))]
     faces.sort(key=lambda item: _side(item[1]), reverse=True)
     page.boxes = [rect for _, rect in faces]
+    for face, _ in reversed(faces) if maps else ():
+        if face.heat:
+            lay_heat(page.picture, face.heat.values, face.heat.box)
     for face, rect in reversed(faces):
         _draw_box(page, face, rect)
-    if details:
-        _draw_status(page, result)
+    missing = sum(bool(face.expression and not face.heat) for face in result.faces) if maps else 0
+    if details or missing:
+        _draw_status(page, result, missing)
     for face, rect in faces:
         _draw_label(page, face, rect)
     for face, rect in faces if details and len(faces) <= CROWD else ():
@@ -215,11 +221,13 @@ def _draw_bar(picture: NDArray[np.uint8], right: int, y: int, cap: int, share: f
         cv2.rectangle(picture, (right - length, top, filled, thickness), colour, cv2.FILLED)
 
 
-def _draw_status(page: _Page, result: Result) -> None:
-    """Write stream, stream time and number of faces into a corner where no face is."""
+def _draw_status(page: _Page, result: Result, without_map: int) -> None:
+    """Write stream, stream time, number of faces and of maps left out into a corner where no face is."""
     minutes, seconds = divmod(round(result.frame.time, 1), 60)
     count = len(result.faces)
-    words = (f"{int(minutes)}:{seconds:04.1f}", f"{count} face{'' if count == 1 else 's'}")
+    words = [f"{int(minutes)}:{seconds:04.1f}", f"{count} face{'' if count == 1 else 's'}"]
+    if without_map:
+        words.append(f"no time for {without_map} map{'' if without_map == 1 else 's'}")
     cap = page.cap(0.0155 * page.unit)
     for badge in (result.frame.stream[-32:], ""):
         label = _Label(cap, DIM, badge, *words)

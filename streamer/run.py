@@ -15,7 +15,7 @@ from types import FrameType
 from rich.console import Console
 
 from streamer.build import build_pipeline
-from streamer.config import Config
+from streamer.config import Config, OverlayConfig
 from streamer.manifest import describe, manifest_path, write_manifest
 from streamer.metrics import Metrics
 from streamer.overlay import draw
@@ -60,7 +60,7 @@ def run(config: Config, names: Sequence[str], outputs: Outputs) -> int:
                 opened = open_sinks(stack, config, outputs, names, sources, metrics)
                 sinks += [Enduring(name, sink, metrics, status.say) for name, sink in opened.items()]
                 started = time.monotonic()
-                consume(pipeline, sinks, status, bars=config.bars)
+                consume(pipeline, sinks, status, config.overlay)
         except SourceError:
             raise
         except OSError as error:  # of a sink: wrong from the start, or not to be finished
@@ -102,7 +102,7 @@ def prepare(
     return pipeline
 
 
-def consume(pipeline: Pipeline, sinks: Sequence[Enduring], status: Status, *, bars: bool) -> None:
+def consume(pipeline: Pipeline, sinks: Sequence[Enduring], status: Status, overlay: OverlayConfig) -> None:
     """Hand every result to every sink; the overlay is drawn once, and only where a sink wants it.
 
     Raises RuntimeError for a broken promise inside, so that it is not taken for a user's mistake.
@@ -111,7 +111,7 @@ def consume(pipeline: Pipeline, sinks: Sequence[Enduring], status: Status, *, ba
     try:
         with pipeline as results:
             for result in results:
-                picture = draw(result, details=bars) if wanted else None
+                picture = draw(result, details=overlay.bars, maps=overlay.cam) if wanted else None
                 for sink in sinks:
                     sink.write(result, picture)
                 status.count(result)

@@ -87,11 +87,25 @@ class Expression:
 
 
 @dataclass(frozen=True, eq=False)
+class Heat:
+    """Say where a network looked at a face.
+
+    values: (h, w) float32 map, any range. box: (4,) float32 xyxy that it covers, pixels. label: whose activation map it
+    is, or None for attention, which has no label.
+    """
+
+    values: NDArray[np.float32]
+    box: NDArray[np.float32]
+    label: str | None
+
+
+@dataclass(frozen=True, eq=False)
 class Face:
     """Hold one tracked face.
 
     box: (4,) float32 xyxy in pixels. score: of the last detection. detected_time: stream time of that detection.
-    landmarks: (68, 2) float32 in the iBUG order, or None. visibility: (68,) float32 in 0-1, or None.
+    landmarks: (68, 2) float32 in the iBUG order, or None. visibility: (68,) float32 in 0-1, or None. heat: where the
+    network looked, or None where that was not asked for or there was no time.
     """
 
     track_id: int
@@ -101,6 +115,7 @@ class Face:
     landmarks: NDArray[np.float32] | None = None
     visibility: NDArray[np.float32] | None = None
     expression: Expression | None = None
+    heat: Heat | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,15 +62,15 @@ def test_what_is_wrong_is_named_in_one_line(tmp_path, text, said):
 
 def test_overrides_change_single_keys(tmp_path):
     path = written(tmp_path, "detector: {min_face: 50}")
-    config = load_config(Config, path, ["detector.threshold=0.2", "metrics.port=9100", "bars=false"])
+    config = load_config(Config, path, ["detector.threshold=0.2", "metrics.port=9100", "overlay.bars=false"])
     assert (config.detector.min_face, config.detector.threshold) == (50, 0.2)
-    assert (config.metrics.port, config.bars) == (9100, False)
+    assert (config.metrics.port, config.overlay.bars) == (9100, False)
 
 
-@pytest.mark.parametrize("override", ["bars", "=1", "a..b=1", "bars.x=1"])
+@pytest.mark.parametrize("override", ["overlay", "=1", "a..b=1", "overlay.bars.x=1"])
 def test_a_wrong_override_is_refused(tmp_path, override):
-    with pytest.raises(ValueError, match="expected a.b=value|holds a value|unknown key|bars"):
-        load_config(Config, written(tmp_path, "bars: true"), [override])
+    with pytest.raises(ValueError, match="expected a.b=value|holds a value|unknown key|overlay"):
+        load_config(Config, written(tmp_path, "overlay: {bars: true}"), [override])
 
 
 def test_an_unknown_preset_lists_those_that_exist():

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Crop, EngineSpec
+from streamer.types import Face
 
 Eyes = Literal["both", "paper"]
 Mode = Literal["pad", "centre", "mask"]
@@ -86,6 +87,28 @@ def input_boxes(boxes: NDArray[np.float32], landmarks: NDArray[np.float32] | Non
     if landmarks is None:
         raise ValueError(f"the region '{recipe.region}' is cut out by landmarks: expected (N, 68, 2), found none")
     return region_box(landmarks, recipe.region, recipe.margin, recipe.eyes)
+
+
+def seen_boxes(faces: Sequence[Face], spec: EngineSpec) -> NDArray[np.float32]:
+    """Return the (N, 4) boxes, xyxy in pixels, that a network's picture of each face covers, padding included."""
+    recipe, shape = spec.crop, (spec.width or 1) / (spec.height or 1)
+    boxes = input_boxes(*_stacked(faces), recipe)
+    middle, side = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    choose = np.minimum if recipe.mode == "centre" else np.maximum
+    height = choose(side[:, 1], side[:, 0] / shape)
+    half = np.stack([height * shape, height], axis=1) / 2
+    return np.concatenate([middle - half, middle + half], axis=1).astype(np.float32)
+
+
+def crops_of(image: NDArray[np.uint8], faces: Sequence[Face], spec: EngineSpec) -> NDArray[np.uint8]:
+    """Cut faces out of their (H, W, 3) picture as a network wants them; see `crops`."""
+    boxes, landmarks = _stacked(faces)
+    return crops(image, boxes, spec, landmarks)
+
+
+def _stacked(faces: Sequence[Face]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    points = [face.landmarks for face in faces if face.landmarks is not None]
+    return np.stack([face.box for face in faces]), np.stack(points) if len(points) == len(faces) else None
 
 
 def crops(

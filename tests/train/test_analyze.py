@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from engines import Outputs
 from streamer.config import load_config
+from streamer.explain.maps import heated
 from tests.train.conftest import CLASSES, write_toy_set
 from train import analyze
 from train.__main__ import app
@@ -24,7 +25,7 @@ from train.classifier import Classifier
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, labelled
 from train.explain import occlusion, rules
-from train.explain.maps import heated, surest
+from train.explain.maps import surest
 from train.explain.saliency import saliency
 from train.fit import fit
 from train.models import Output

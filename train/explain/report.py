@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from engines import Outputs
+from streamer.explain.maps import heated
 from train.classifier import Classifier
 from train.data import FaceSet
 from train.explain import rules
-from train.explain.maps import draw_grid, heated, surest
+from train.explain.maps import draw_grid, surest
 from train.explain.saliency import saliency
 from train.report import table
 

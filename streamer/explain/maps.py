@@ -1,0 +1,206 @@
+"""Where a network looked: activation maps (CAM) and attention, kept per track and laid over pictures.
+
+`Explainer` is called by the express stage's thread; the rest are functions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines import Engine, EngineSpec, Outputs
+from streamer.faces.regions import crops_of, seen_boxes
+from streamer.types import Face, Frame, Heat, Result
+
+MapName = Literal["cam", "attention"]
+MAP_SHARE, PICTURE_SHARE = 0.4, 0.5  # Lian et al., Eq. 3
+FINE = 64  # side to which a map is smoothed before it is spread over a face
+JET = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_JET)  # as a table: ten times as fast
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """Choose the map that is laid over faces.
+
+    name: 'cam' (Zhou et al. 2016) or 'attention' (Sun et al. 2018). label: whose CAM, the shown label's unless said.
+    interval: seconds of stream time after which a network of its own is asked again for a face. budget: on live
+    streams, seconds after capture in which a map must be there; later ones are left out.
+    """
+
+    name: MapName = "cam"
+    label: str | None = None
+    interval: float = 0.05
+    budget: float = 0.08
+
+    def __post_init__(self) -> None:
+        if self.interval < 0 or self.budget <= 0:
+            raise ValueError(f"expected interval >= 0 and budget > 0, found {self}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """Hold the map(s) that a face was last answered with; where: crop in shares of the face box, from its corner."""
+
+    maps: NDArray[np.float32]
+    labels: tuple[str, ...]
+    where: NDArray[np.float32]
+    time: float
+
+
+class Explainer:
+    """Add to results where the network looked: maps of the classification itself, or of a network only for that.
+
+    engine: a network whose maps are shown instead of the classifier's; it belongs to the calling thread.
+    """
+
+    def __init__(self, settings: MapSettings, engine: Engine | None = None) -> None:
+        self.settings = settings
+        self.engine = engine
+        self._looks: dict[str, dict[int, _Look]] = {}
+        self._pace = 0.0  # seconds a face of the own network, smoothed
+
+    def note(self, frame: Frame, faces: Sequence[Face], spec: EngineSpec, outputs: Outputs) -> None:
+        """Remember the maps of N faces of a frame that were just classified by a network; outputs have N first."""
+        if self.engine is None:
+            self._remember(frame, faces, spec, outputs)
+
+    def __call__(self, results: Sequence[Result]) -> list[Result]:
+        """Attach each face's map; on live streams only those that the budget bears, the oldest maps first."""
+        for result in results:
+            known = self._looks.get(result.frame.stream, {})
+            self._looks[result.frame.stream] = {
+                face.track_id: known[face.track_id] for face in result.faces if face.track_id in known
+            }
+        left = {result.frame.stream: self._left(result.frame) for result in results}
+        if self.engine:
+            self._ask(self.engine, [result for result in results if left[result.frame.stream] > 0], min(left.values()))
+        return [self._attach(result) if left[result.frame.stream] > 0 else result for result in results]
+
+    def forget(self, stream: str) -> None:
+        """Drop what is known of a stream that has ended."""
+        self._looks.pop(stream, None)
+
+    def _left(self, frame: Frame) -> float:
+        """Return how many seconds of the budget are left for a frame."""
+        return self.settings.budget - (time.monotonic() - frame.captured_at) if frame.live else np.inf
+
+    def _ask(self, engine: Engine, results: Sequence[Result], left: float) -> None:
+        """Let the own network look at the faces that are due, as one batch."""
+        due = self._due(results, left)
+        if not due:
+            return
+        started = time.monotonic()
+        outputs = engine.infer(np.concatenate([crops_of(frame.image, faces, engine.spec) for frame, faces in due]))
+        start = 0
+        for frame, faces in due:
+            part = {name: rows[start : start + len(faces)] for name, rows in outputs.items()}
+            self._remember(frame, faces, engine.spec, part)
+            start += len(faces)
+        pace = (time.monotonic() - started) / start
+        self._pace = 0.8 * self._pace + 0.2 * pace if self._pace else pace
+
+    def _due(self, results: Sequence[Result], left: float) -> list[tuple[Frame, list[Face]]]:
+        """Pick the faces whose map is too old, by frame; live ones that there is no time for lose theirs."""
+        found: list[tuple[float, Frame, Face]] = []
+        for frame, face in ((result.frame, face) for result in results for face in result.faces):
+            look = self._looks[frame.stream].get(face.track_id)
+            age = frame.time - look.time if look else np.inf
+            if age >= self.settings.interval - 1e-6:
+                found.append((age, frame, face))
+        live = sorted((one for one in found if one[1].live), key=lambda one: -one[0])
+        bearable = int(left / self._pace) if self._pace and live else len(live)
+        for _, frame, face in live[bearable:]:  # an old map would tell of another moment
+            self._looks[frame.stream].pop(face.track_id, None)
+        chosen = live[:bearable] + [one for one in found if not one[1].live]
+        return [
+            (result.frame, faces)
+            for result in results
+            if (faces := [face for _, frame, face in chosen if frame is result.frame])
+        ]
+
+    def _remember(self, frame: Frame, faces: Sequence[Face], spec: EngineSpec, outputs: Outputs) -> None:
+        looks = self._looks.setdefault(frame.stream, {})
+        for face, maps, seen in zip(faces, outputs[self.settings.name], seen_boxes(faces, spec), strict=True):
+            corner, side = face.box[:2], face.box[2:] - face.box[:2]
+            where = (seen - np.tile(corner, 2)) / np.tile(np.maximum(side, 1e-3), 2)
+            looks[face.track_id] = _Look(maps, spec.labels, where, frame.time)
+
+    def _attach(self, result: Result) -> Result:
+        looks = self._looks[result.frame.stream]
+        faces = [replace(face, heat=self._heat(face, looks.get(face.track_id))) for face in result.faces]
+        return Result(result.frame, tuple(faces))
+
+    def _heat(self, face: Face, look: _Look | None) -> Heat | None:
+        if look is None or face.expression is None:
+            return None
+        corner, side = face.box[:2], face.box[2:] - face.box[:2]
+        box = np.tile(corner, 2) + look.where * np.tile(side, 2)
+        if self.settings.name == "attention":
+            return Heat(look.maps, box, None)
+        shown = face.expression.probabilities
+        leading = face.expression.label if face.expression.label in shown else max(shown, key=lambda name: shown[name])
+        label = self.settings.label or leading
+        return Heat(look.maps[look.labels.index(label)], box, label) if label in look.labels else None
+
+
+def check_maps(settings: MapSettings, spec: EngineSpec) -> None:
+    """Raise ValueError where a network does not give the map that was asked for, or does not know the label."""
+    if settings.name not in spec.outputs:
+        raise ValueError(
+            f"overlay.map: '{spec.name}' gives {', '.join(spec.outputs)}, no '{settings.name}': "
+            "name a network that does by overlay.model"
+        )
+    if settings.label is not None and settings.label not in spec.labels:
+        raise ValueError(f"overlay.label '{settings.label}': expected one of {', '.join(spec.labels)}")
+
+
+def lay_heat(picture: NDArray[np.uint8], values: NDArray[np.float32], box: NDArray[np.float32] | None = None) -> None:
+    """Lay a (h, w) map over a box of a (H, W, 3) BGR picture, in place: 0.4 map in JET + 0.5 picture (Lian, Eq. 3).
+
+    values are scaled to their own range. box: (4,) xyxy that the map covers, the whole picture unless given; only what
+    lies in the picture is drawn.
+    """
+    height, width = picture.shape[:2]
+    x1, y1, x2, y2 = (0.0, 0.0, width, height) if box is None else (float(edge) for edge in box)
+    if not np.isfinite((x1, y1, x2, y2)).all() or x2 - x1 < 1 or y2 - y1 < 1:
+        return
+    left, top = max(0, round(x1)), max(0, round(y1))
+    right, bottom = min(width, round(x2)), min(height, round(y2))
+    if right <= left or bottom <= top:
+        return
+    scale_x, scale_y = FINE / (x2 - x1), FINE / (y2 - y1)
+    # From pixel centres of the picture to those of the map.
+    inverse = np.array(
+        [[scale_x, 0, (left + 0.5 - x1) * scale_x - 0.5], [0, scale_y, (top + 0.5 - y1) * scale_y - 0.5]]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    # Cubic where it is small, linear where it is large: a fifth of the time, and no edges to be seen.
+    fine = cv2.resize(_levels(values), (FINE, FINE), interpolation=cv2.INTER_CUBIC)
+    size = (right - left, bottom - top)
+    level = cv2.warpAffine(fine, inverse, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    region = picture[top:bottom, left:right]
+    cv2.addWeighted(cv2.applyColorMap(level, JET), MAP_SHARE, region, PICTURE_SHARE, 0, dst=region)
+
+
+def heated(picture: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return a (H, W, C) grey or BGR picture under a (h, w) map as (H, W, 3) BGR."""
+    copy = colour(picture).copy()
+    lay_heat(copy, values)
+    return copy
+
+
+def colour(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a (H, W, 1) or (H, W, 3) picture as (H, W, 3) BGR."""
+    grey = picture.shape[2] == 1
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if grey else picture, np.uint8)
+
+
+def _levels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    low, spread = float(values.min()), float(np.ptp(values))
+    return np.asarray(255 * (values - low) / spread if spread > 0 else np.zeros_like(values)).astype(np.uint8)
