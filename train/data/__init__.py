@@ -86,6 +86,7 @@ LOADERS = {
     "jaffe": "train.data.jaffe:load",
     "happei": "train.data.happei:load",
     "lfw": "train.data.lfw:load",
+    "ytf": "train.data.ytf:load",
     "folder": "train.data.folder:load",
 }
 

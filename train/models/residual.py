@@ -26,7 +26,7 @@ class ResidualNet(nn.Module):
         super().__init__()
         self.prepare = preparation(prepare, channels)
         self.stem = conv_norm_relu(channels, widths[0], stride=stem_stride)
-        self.blocks = residual_stages(widths, blocks, _skip)
+        self.blocks = residual_stages(widths, blocks, skip)
         self.head = CamHead(widths[-1], classes, dropout)
         he_initialise(self)
         for block in self.blocks:
@@ -37,7 +37,7 @@ class ResidualNet(nn.Module):
         return output
 
 
-def _skip(inside: int, outside: int, stride: int) -> nn.Module:
+def skip(inside: int, outside: int, stride: int) -> nn.Module:
     """Fit by an average pooling and a 1x1 convolution, which sees every pixel."""
     convolution = nn.Conv2d(inside, outside, 1, bias=False)
     return nn.Sequential(nn.AvgPool2d(stride, ceil_mode=True), convolution, nn.BatchNorm2d(outside))
