@@ -104,8 +104,9 @@ class Face:
     """Hold one tracked face.
 
     box: (4,) float32 xyxy in pixels. score: of the last detection. detected_time: stream time of that detection.
-    landmarks: (68, 2) float32 in the iBUG order, or None. visibility: (68,) float32 in 0-1, or None. heat: where the
-    network looked, or None where that was not asked for or there was no time.
+    landmarks: (68, 2) float32 in the iBUG order, or None. visibility: (68,) float32 in 0-1, or None. usable: score in
+    0-1 that this face can be judged, or None where nobody looked. heat: where the network looked, or None where that
+    was not asked for or there was no time.
     """
 
     track_id: int
@@ -114,6 +115,7 @@ class Face:
     detected_time: float
     landmarks: NDArray[np.float32] | None = None
     visibility: NDArray[np.float32] | None = None
+    usable: float | None = None
     expression: Expression | None = None
     heat: Heat | None = None
 

@@ -96,7 +96,7 @@ def draw(
     images = _flawed(images, changes, random)
     left = visibility[:, FACE].mean(axis=1)
     usable = np.where(left >= USABLE, 1, np.where(left < UNUSABLE, 0, np.nan)).astype(np.float32)
-    return Batch(images[..., None], points / size, ~bad, visibility, usable)
+    return Batch(images[..., None], points / np.float32(size), ~bad, visibility, usable)
 
 
 def _families(count: int, changes: Changes, random: np.random.Generator) -> list[str]:
@@ -176,7 +176,7 @@ def _flawed(images: NDArray[np.uint8], changes: Changes, random: np.random.Gener
     gain, offset = np.exp(random.normal(0, 0.2, count)), random.normal(0, 15, count)
     gamma = np.exp(random.normal(0, 0.25, count))
     dim = random.random(count) < changes.dark
-    gain[dim] *= random.uniform(0.15, 0.5, dim.sum())
+    gain = np.where(dim, gain * random.uniform(0.15, 0.5, count), gain)
     levels = np.linspace(0, 1, 256)
     tables = 255 * levels[None] ** gamma[:, None] * gain[:, None] + (offset * np.minimum(gain, 1))[:, None]
     tables = tables.clip(0, 255).astype(np.uint8)

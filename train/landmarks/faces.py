@@ -48,11 +48,11 @@ def read(source: Source, split: str) -> Faces:
         rows = locate(rows, source.cache, DlibLandmarker())
     if rows.landmarks is None:
         raise ValueError(f"{source.set}: the set has no landmarks; expected `cache`, a folder for those of dlib's")
-    rows = rows[np.isfinite(rows.landmarks).all(axis=(1, 2))]
-    assert rows.landmarks is not None
-    rows = rows[plausible(rows.landmarks) | (source.cache is None)]
-    assert rows.landmarks is not None
-    points, boxes = rows.landmarks.copy(), face_boxes(rows.landmarks)
+    kept = np.isfinite(rows.landmarks).all(axis=(1, 2))
+    if source.cache is not None:
+        kept &= plausible(rows.landmarks)  # a profile is not; those that a set brings are its own affair
+    rows, points = rows[kept], rows.landmarks[kept]
+    boxes = face_boxes(points)
     pictures = []
     for row, picture in enumerate(rows.images):
         scale = LARGEST / float((boxes[row, 2:] - boxes[row, :2]).max())
