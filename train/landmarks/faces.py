@@ -48,10 +48,11 @@ def read(source: Source, split: str) -> Faces:
         rows = locate(rows, source.cache, DlibLandmarker())
     if rows.landmarks is None:
         raise ValueError(f"{source.set}: the set has no landmarks; expected `cache`, a folder for those of dlib's")
-    kept = np.isfinite(rows.landmarks).all(axis=(1, 2))
+    found = rows.landmarks
+    kept = np.isfinite(found.reshape(len(found), -1)).min(axis=1)
     if source.cache is not None:
-        kept &= plausible(rows.landmarks)  # a profile is not; those that a set brings are its own affair
-    rows, points = rows[kept], rows.landmarks[kept]
+        kept &= plausible(found)  # a profile is not; those that a set brings are its own affair
+    rows, points = rows[kept], found[kept]
     boxes = face_boxes(points)
     pictures = []
     for row, picture in enumerate(rows.images):
