@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.sources import Report, State
+from streamer.sources import Report
 from streamer.types import Frame
 
 
@@ -61,11 +61,9 @@ class Camera:
 
     def frames(self, stop: threading.Event, report: Report) -> Iterator[Frame]:
         """Give one frame every 1/fps seconds of wall time; late frames are not made up for."""
-        report(State.LIVE, "")
         started = time.monotonic()
         for index in range(self._count):
             if stop.wait(max(0.0, started + index / (self.fps or 1) - time.monotonic())):
                 break
             now = time.monotonic()
             yield Frame(self._pictures[index % len(self._pictures)].copy(), self.name, index, now - started, now, True)
-        report(State.ENDED, "")

@@ -81,12 +81,14 @@ class LandmarksConfig(Section):
 
 class SourceConfig(Section):
     """Set deadlines of live sources and the pace of picture folders, in seconds; retries: null means for ever.
+    patient: wait for a live source that is not there at the start.
 
     width, height, fps: what a webcam is asked for.
     """
 
     timeout: float = Field(default=3.0, gt=0, le=10)
     retries: int | None = Field(default=None, ge=0)
+    patient: bool = False
     period: PositiveFloat = 1.0
     width: PositiveInt | None = None
     height: PositiveInt | None = None

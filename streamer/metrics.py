@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-from streamer.sources import State
+from streamer.sources import Cause, State
 from streamer.types import Result
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,9 @@ class Metrics:
         self.detections = self._counter("streamer_detections", "Results with a detection of their own")
         self.classifications = self._counter("streamer_classifications", "Faces classified")
         self.retries = self._counter("streamer_source_retries", "Times a source was lost and tried again")
+        self.failures = Counter(
+            "streamer_source_failures", "Losses of a source by cause", ["stream", "cause"], registry=self.registry
+        )
         self.lost = Counter(
             "streamer_sink_lost", "Results and states that a sink could not take", ["sink"], registry=self.registry
         )
@@ -117,8 +120,10 @@ class Metrics:
             counter.labels(stream).inc(total - before)
             self._totals[counter, stream] = total
 
-    def record_state(self, stream: str, state: State) -> None:
-        """Remember the state of a source."""
+    def record_state(self, stream: str, state: State, cause: Cause | None = None) -> None:
+        """Remember the state of a source, and count the cause of a failure."""
+        if cause:
+            self.failures.labels(stream, cause.value).inc()
         self.states[stream] = state
         for one in State:
             self.state.labels(stream, one.value).set(one is state)

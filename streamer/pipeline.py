@@ -21,7 +21,8 @@ from typing import Protocol, Self, TypeVar
 
 from streamer.channel import Cancelled, Channel
 from streamer.metrics import Metrics
-from streamer.sources import Source, SourceError, State
+from streamer.sources import Cause, Source, SourceError, State, observed
+from streamer.sources.live import StallLimit
 from streamer.types import Frame, Result
 
 log = logging.getLogger(__name__)
@@ -39,9 +40,11 @@ class Closable(Protocol):
         ...
 
 
-OnState = Callable[[str, State, str], None]
+OnState = Callable[[str, State, str, Cause | None], None]
+Event = tuple[str, State, str, Cause | None]
+"""A stream, its new state, why, and the cause of a failure."""
 
-STALLED_AFTER = 2.0  # seconds without a frame of a live source
+STALLED_AFTER = 2.0  # seconds without a frame of a live source, longer for slow ones
 JOIN_TIMEOUT = 30.0  # seconds; opening a dead camera may take twice `source.timeout`, which is at most 10
 POLL = 0.25  # seconds between looks at the states of the sources while no result comes
 
@@ -52,12 +55,13 @@ class Capture:
     Written by the capture thread, read by the caller's.
     """
 
-    def __init__(self, source: Source, frames: Channel[Frame], events: SimpleQueue[tuple[str, State, str]]) -> None:
+    def __init__(self, source: Source, frames: Channel[Frame], events: SimpleQueue[Event]) -> None:
         self.source = source
         self.captured = 0
         self.dropped = 0
         self.failure: SourceError | None = None
         self.last_frame_at: float | None = None
+        self.stall_limit = StallLimit(STALLED_AFTER)
         self.stop = threading.Event()
         self._frames = frames
         self._events = events
@@ -65,9 +69,15 @@ class Capture:
     def read(self) -> None:
         """Put the source's frames until it ends, fails or is stopped."""
         name = self.source.name
+
+        def report(state: State, reason: str, cause: Cause | None) -> None:
+            self._events.put((name, state, reason, cause))
+
         try:
-            for frame in self.source.frames(self.stop, lambda state, reason: self._events.put((name, state, reason))):
+            for frame in observed(self.source, self.stop, report):
                 self.captured += 1
+                if self.last_frame_at is not None:
+                    self.stall_limit.seen(frame.captured_at - self.last_frame_at)
                 self.last_frame_at = frame.captured_at
                 if self.source.live:
                     self.dropped += self._frames.replace(name, [frame])
@@ -75,10 +85,8 @@ class Capture:
                     self._frames.put(name, [frame])
                 if self.stop.is_set():
                     break
-            self._events.put((name, State.ENDED, ""))
         except SourceError as error:
             self.failure = error
-            self._events.put((name, State.FAILED, str(error)))
 
 
 class Pipeline:
@@ -109,8 +117,8 @@ class Pipeline:
         self._on_poll = on_poll
         self._keep_open = keep_open
         self._owned = owned
-        self._events: SimpleQueue[tuple[str, State, str]] = SimpleQueue()
-        self._untold: list[tuple[str, State, str]] = []
+        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._untold: list[Event] = []
         self._given: Counter[str] = Counter()  # results handed to the caller, by stream
         self._stalled: set[str] = set()
         self._error: BaseException | None = None
@@ -249,12 +257,13 @@ class Pipeline:
             while True:
                 self._untold.append(self._events.get_nowait())
         told, self._untold = self._untold, []
-        for stream, state, reason in told:
+        for event in told:
+            stream, state, reason, cause = event
             if state in (State.ENDED, State.FAILED) and not ends and not self._complete(stream):
-                self._untold.append((stream, state, reason))
+                self._untold.append(event)
             else:
                 self._stalled.discard(stream)
-                self._tell(stream, state, reason)
+                self._tell(stream, state, reason, cause)
         self._notice_stalls()
 
     def _complete(self, stream: str) -> bool:
@@ -267,20 +276,18 @@ class Pipeline:
         for name, capture in tuple(self.captures.items()):
             if not capture.source.live or capture.last_frame_at is None:
                 continue
-            age = now - capture.last_frame_at
-            if age > STALLED_AFTER and name not in self._stalled and self.metrics.states.get(name) == State.LIVE:
+            age, limit = now - capture.last_frame_at, capture.stall_limit.seconds(capture.source.fps)
+            if age > limit and name not in self._stalled and self.metrics.states.get(name) == State.LIVE:
                 self._stalled.add(name)
                 self._tell(name, State.STALLED, f"no frame for {age:.1f} s")
-            elif age <= STALLED_AFTER and name in self._stalled:
+            elif age <= limit and name in self._stalled:
                 self._stalled.discard(name)
                 self._tell(name, State.LIVE, "")
 
-    def _tell(self, stream: str, state: State, reason: str) -> None:
-        if self.metrics.states.get(stream) in (State.ENDED, State.FAILED):
-            return  # told before, by the source itself
-        self.metrics.record_state(stream, state)
+    def _tell(self, stream: str, state: State, reason: str, cause: Cause | None = None) -> None:
+        self.metrics.record_state(stream, state, cause)
         if self._on_state:
-            self._on_state(stream, state, reason)
+            self._on_state(stream, state, reason, cause)
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

@@ -24,7 +24,7 @@ from streamer.sinks import Enduring, Sink
 from streamer.sinks.log import LogSink
 from streamer.sinks.video import video_sink
 from streamer.sinks.window import WindowSink
-from streamer.sources import Source, SourceError, State, open_source
+from streamer.sources import Cause, Source, SourceError, State, open_source
 from streamer.status import Status
 from streamer.summary import check_summary, print_summary, summarise, write_summary
 
@@ -89,10 +89,10 @@ def prepare(
 ) -> Pipeline:
     """Build the pipeline; it stops on a signal, or when a window among the sinks was closed."""
 
-    def on_state(stream: str, state: State, reason: str) -> None:
+    def on_state(stream: str, state: State, reason: str, cause: Cause | None) -> None:
         status.tell(stream, state, reason)
         for sink in sinks:
-            sink.write_state(stream, state, reason)
+            sink.write_state(stream, state, reason, cause)
 
     def on_poll() -> None:
         if received or any(one.sink.closed for one in sinks if isinstance(one.sink, WindowSink)):

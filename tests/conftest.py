@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines import EngineSpec
 from engines.fake import FakeEngine
-from streamer.sources import Report, State
+from streamer.sources import Report
 from streamer.types import Frame
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -72,10 +72,8 @@ class ListSource:
         self.before = before
 
     def frames(self, stop: threading.Event, report: Report) -> Iterator[Frame]:
-        report(State.LIVE, "")
         for index in range(self.total or 0):
             if stop.is_set():
                 break
             self.before(index)
             yield Frame(picture(index % 256), self.name, index, index / 25, time.monotonic(), self.live)
-        report(State.ENDED, "")

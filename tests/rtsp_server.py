@@ -8,7 +8,12 @@ import argparse
 import sys
 
 ABSENT = 77
-ELEMENTS = ("videotestsrc", "x264enc", "rtph264pay")
+ELEMENTS = ("videotestsrc", "x264enc", "rtph264pay", "jpegenc", "rtpjpegpay")
+CODECS = {
+    "h264": "x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=25 "
+    "! rtph264pay name=pay0 pt=96 config-interval=1",
+    "jpeg": "jpegenc ! rtpjpegpay name=pay0 pt=26",
+}
 
 try:
     import gi
@@ -22,14 +27,13 @@ except (ImportError, ValueError) as error:
     sys.exit(ABSENT)
 
 
-def media_factory(frames: int) -> "GstRtspServer.RTSPMediaFactory":
-    """Return a factory of 160x120 H.264 at 25 frames a second; -1 frames never end."""
+def media_factory(frames: int, size: str, codec: str) -> "GstRtspServer.RTSPMediaFactory":
+    """Return a factory of 25 frames a second, -1 frames never end."""
+    width, height = size.split("x")
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(
         f"( videotestsrc is-live=true pattern=ball num-buffers={frames} "
-        "! video/x-raw,width=160,height=120,framerate=25/1 "
-        "! x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=25 "
-        "! rtph264pay name=pay0 pt=96 config-interval=1 )"
+        f"! video/x-raw,format=I420,width={width},height={height},framerate=25/1 ! {CODECS[codec]} )"
     )
     return factory
 
@@ -60,6 +64,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", default="0", help="0 takes any free port")
     parser.add_argument("--frames", type=int, default=-1)
+    parser.add_argument("--size", default="160x120")
+    parser.add_argument("--codec", choices=tuple(CODECS), default="h264")
     parser.add_argument("--login", help="user:password")
     parser.add_argument("--method", choices=("basic", "digest"), default="basic")
     options = parser.parse_args()
@@ -71,7 +77,7 @@ def main() -> None:
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(options.port)
-    factory = media_factory(options.frames)
+    factory = media_factory(options.frames, options.size, options.codec)
     if options.login:
         demand_password(server, factory, options.login, options.method)
     server.get_mount_points().add_factory("/live", factory)

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from streamer.pipeline import Pipeline
-from streamer.sources import SourceError, State
+from streamer.sources import Cause, SourceError, State
 from streamer.types import Result
 from tests.conftest import ListSource
 
@@ -117,8 +117,8 @@ def test_a_failing_source_does_not_end_the_others():
     ) as results:
         assert len(list(results)) == 40
     assert list(results.failures) == ["bad"]
-    assert ("bad", State.FAILED, "the cable is out") in states
-    assert ("good", State.ENDED, "") in states
+    assert ("bad", State.FAILED, "the cable is out", Cause.OTHER) in states
+    assert ("good", State.ENDED, "", None) in states
 
 
 def test_leaving_early_ends_all_threads():
@@ -176,7 +176,7 @@ def test_a_stream_whose_frames_stay_away_is_called_stalled(monkeypatch):
         if index == 5:
             again.wait(10)
 
-    def on_state(stream, state, reason):
+    def on_state(stream, state, reason, cause):
         states.append(state)
         if state is State.STALLED:
             again.set()

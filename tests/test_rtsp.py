@@ -2,61 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
+from itertools import pairwise
 
 import pytest
 
-from streamer.sources import SourceError, State, open_source
+from streamer.pipeline import Pipeline
+from streamer.sources import Cause, SourceError, State, observed, open_source
 from streamer.sources.network import explain
-
-PYTHON = Path("/usr/bin/python3")
-ABSENT = 77
-
-
-class Server:
-    """Run `rtsp_server.py`; `port` stays the same across restarts."""
-
-    def __init__(self, *options: str) -> None:
-        self.options = options
-        self.port = "0"
-        self.start()
-
-    def start(self) -> None:
-        command = [str(PYTHON), str(Path(__file__).with_name("rtsp_server.py")), "--port", self.port, *self.options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        ready = self.process.stdout.readline().split()
-        if not ready:
-            _, reason = self.process.communicate()
-            assert self.process.returncode == ABSENT, reason
-            pytest.skip(reason.strip())
-        self.port = ready[1]
-
-    def send(self, what: signal.Signals) -> None:
-        os.kill(self.process.pid, what)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def url(self, login: str = "", path: str = "live") -> str:
-        return f"rtsp://{login + '@' if login else ''}127.0.0.1:{self.port}/{path}"
+from streamer.types import Result
+from tests.faults import Link, Server, ServerAbsent
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
-    if not PYTHON.is_file():
-        pytest.skip(f"no {PYTHON}, whose PyGObject runs the RTSP server")
     servers: list[Server] = []
 
     def start(*options: str) -> Server:
-        servers.append(Server(*options))
+        try:
+            servers.append(Server(*options))
+        except ServerAbsent as absent:
+            pytest.skip(str(absent))
         return servers[-1]
 
     yield start
@@ -67,7 +38,7 @@ def serve() -> Iterator[Callable[..., Server]]:
 def refused(url: str) -> str:
     states: list[State] = []
     with pytest.raises(SourceError) as caught:
-        list(open_source(url).frames(threading.Event(), lambda state, reason: states.append(state)))
+        list(observed(open_source(url), threading.Event(), lambda state, reason, cause: states.append(state)))
     assert states == [State.CONNECTING, State.FAILED]
     return str(caught.value)
 
@@ -76,7 +47,7 @@ def test_a_camera_gives_live_frames_until_stop(serve: Callable[..., Server]):
     server = serve()
     source = open_source(server.url())
     stop, states, frames = threading.Event(), [], []
-    for frame in source.frames(stop, lambda state, reason: states.append((state, reason))):
+    for frame in observed(source, stop, lambda state, reason, cause: states.append((state, reason))):
         frames.append(frame)
         if len(frames) == 10:
             stop.set()
@@ -87,16 +58,16 @@ def test_a_camera_gives_live_frames_until_stop(serve: Callable[..., Server]):
     assert times[0] == 0.0
     assert times == sorted(times)
     assert frames[0].image.max() > 200  # a white ball on black
-    assert states == [(State.CONNECTING, ""), (State.LIVE, "")]
+    assert states == [(State.CONNECTING, ""), (State.LIVE, ""), (State.ENDED, "")]
 
 
 @pytest.mark.parametrize("method", ["basic", "digest"])
 def test_a_camera_that_wants_a_password_gets_it_and_nobody_else_does(serve: Callable[..., Server], method: str):
     server = serve("--login", "viewer:se%cret/1", "--method", method)
     source = open_source(server.url("viewer:se%25cret%2F1"))
-    with closing(source.frames(threading.Event(), lambda state, reason: None)) as frames:
+    with closing(source.frames(threading.Event(), lambda state, reason, cause: None)) as frames:
         assert next(frames).stream == source.name == server.url()
-    assert explain(server.url("viewer:se%25cret%2F1"), 3.0).startswith("the server answers, but sends no video")
+    assert explain(server.url("viewer:se%25cret%2F1"), 3.0)[0].startswith("the server answers, but sends no video")
     for login in ("viewer:wrong", "other:se%25cret%2F1", ""):
         assert refused(server.url(login)) == f"{server.url()}: unauthorised (401): check user and password"
 
@@ -113,12 +84,12 @@ def test_a_camera_that_restarts_is_found_again(serve: Callable[..., Server]):
     source = open_source(server.url("viewer:secret"))
     stop, states, indices, times = threading.Event(), [], [], []
 
-    def report(state: State, reason: str) -> None:
+    def report(state: State, reason: str, cause: Cause | None) -> None:
         states.append((state, reason))
         if state is State.RETRYING and len(states) == 3:
             server.start()
 
-    for frame in source.frames(stop, report):
+    for frame in observed(source, stop, report):
         indices.append(frame.index)
         times.append(frame.time)
         lives = [state for state, _ in states].count(State.LIVE)
@@ -130,8 +101,8 @@ def test_a_camera_that_restarts_is_found_again(serve: Callable[..., Server]):
     assert times == sorted(times)
     order = [state for state, _ in states]
     assert order[:3] == [State.CONNECTING, State.LIVE, State.RETRYING]
-    assert set(order[3:-1]) <= {State.RETRYING}
-    assert order[-1] == State.LIVE
+    assert set(order[3:-2]) <= {State.RETRYING}
+    assert order[-2:] == [State.LIVE, State.ENDED]
     assert states[2][1].startswith(f"{server.url()}: connection lost; next try in ")
     assert not any("secret" in reason for _, reason in states)
 
@@ -141,27 +112,124 @@ def test_a_camera_that_freezes_is_noticed_and_found_again(serve: Callable[..., S
     source = open_source(server.url())
     stop, states = threading.Event(), []
 
-    def report(state: State, reason: str) -> None:
+    def report(state: State, reason: str, cause: Cause | None) -> None:
         states.append((state, reason))
         if state is State.RETRYING:
             server.send(signal.SIGCONT)
 
-    for frame in source.frames(stop, report):
+    for frame in observed(source, stop, report):
         if frame.index == 5:
             server.send(signal.SIGSTOP)
-        if len(states) > 2 and states[-1][0] is State.LIVE:
+        if [state for state, _ in states].count(State.LIVE) == 2:
             stop.set()
     assert [state for state, _ in states][:3] == [State.CONNECTING, State.LIVE, State.RETRYING]
     assert states[2][1].startswith(f"{server.url()}: no picture for 3 s; next try in ")
-    assert states[-1][0] is State.LIVE
+    assert [state for state, _ in states][-2:] == [State.LIVE, State.ENDED]
 
 
 def test_a_camera_that_stays_away_is_given_up_after_its_retries(serve: Callable[..., Server]):
     server = serve()
     states = []
-    frames = open_source(server.url(), retries=1).frames(threading.Event(), lambda state, reason: states.append(state))
+    source = open_source(server.url(), retries=1)
+    frames = observed(source, threading.Event(), lambda state, reason, cause: states.append(state))
     next(frames)
     server.kill()
     with pytest.raises(SourceError, match="connection refused"):
         list(frames)
     assert states == [State.CONNECTING, State.LIVE, State.RETRYING, State.FAILED]
+
+
+def survive(url: str, faults: list[tuple[Callable[[], None], Callable[[], None]]], **settings: float):
+    """Read a stream through faults, each given as what breaks and what mends it; return shapes and causes.
+
+    A fault is mended once its loss was told, or its effect was seen for 5 s without one; frames must come after each.
+    """
+    shapes, causes, stop = [], [], threading.Event()
+    broken_at, lost, left = 0.0, threading.Event(), list(faults)
+    mend = None
+
+    def report(state: State, reason: str, cause: Cause | None) -> None:
+        if cause:
+            causes.append(cause)
+            lost.set()
+            if mend:
+                mend()
+
+    for frame in observed(open_source(url, **settings), stop, report):
+        shapes.append(frame.image.shape[:2])
+        if mend is None and frame.index >= 5:
+            if not left:
+                stop.set()
+                continue
+            broken_at, (fault, mend) = time.monotonic(), left.pop(0)
+            lost.clear()
+            fault()
+        elif mend and (lost.is_set() or time.monotonic() - broken_at > 5):
+            mend()
+            mend = None
+    return shapes, causes
+
+
+def nothing() -> None:
+    pass
+
+
+def test_another_resolution_codec_or_password_after_a_restart_is_taken_up(serve: Callable[..., Server]):
+    server = serve("--login", "viewer:secret")
+    login = ("--login", "viewer:secret")
+    times: list[int] = []
+
+    def give_the_password_back() -> None:
+        times.append(1)
+        if len(times) == 2:  # the first loss is the restart itself, then comes the refusal
+            server.restart(*login)
+
+    shapes, causes = survive(
+        server.url("viewer:secret"),
+        [
+            (lambda: server.restart(*login, "--size", "320x240"), nothing),
+            (lambda: server.restart(*login, "--codec", "jpeg"), nothing),
+            (lambda: server.restart("--login", "viewer:another"), give_the_password_back),
+        ],
+    )
+    assert [shapes[0], *(two for one, two in pairwise(shapes) if one != two)] == [(120, 160), (240, 320), (120, 160)]
+    assert Cause.UNAUTHORISED in causes
+    assert set(causes) <= {Cause.LOST, Cause.UNAUTHORISED, Cause.REFUSED}
+
+
+@pytest.mark.parametrize("mode", ["corrupt", "drop", "cut", "hold", "slow"])
+def test_a_link_that_damages_the_stream_is_survived(serve: Callable[..., Server], mode: str):
+    server = serve()
+    with Link(server.port) as link:
+
+        def damage() -> None:
+            link.mode = mode
+
+        def mend() -> None:
+            link.mode = "pass"
+
+        shapes, causes = survive(server.url(port=link.port), [(damage, mend)], timeout=1.0)
+    assert set(shapes) == {(120, 160)}
+    assert len(causes) < 10
+    if mode in ("cut", "hold"):
+        assert causes[0] is {"cut": Cause.LOST, "hold": Cause.STALLED}[mode]
+
+
+def test_a_failing_camera_does_not_hold_up_another(serve: Callable[..., Server]):
+    good, bad = serve(), serve()
+    gaps, before = [], None
+    sources = [open_source(good.url()), open_source(bad.url())]
+    seen: Counter[str] = Counter()
+    with Pipeline(sources, lambda frames: [Result(frame, ()) for frame in frames], lambda results: results) as results:
+        for result in results:
+            seen[result.frame.stream] += 1
+            if seen[bad.url()] == 5 and before is None:
+                bad.send(signal.SIGSTOP)
+                before = time.monotonic()
+            if before and result.frame.stream == good.url():
+                gaps.append(time.monotonic() - before)
+                before = time.monotonic()
+            if len(gaps) == 100:
+                results.stop()
+        bad.send(signal.SIGCONT)
+    assert sorted(gaps)[95] < 0.2

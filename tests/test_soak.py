@@ -15,7 +15,7 @@ from streamer.config import Config
 from streamer.overlay import draw
 from streamer.pipeline import Pipeline
 from streamer.sinks.log import LogSink
-from streamer.sources import Report, State
+from streamer.sources import Report
 from streamer.types import Frame, Result
 from tests.conftest import ListSource
 
@@ -36,7 +36,6 @@ class Loop:
         self.pictures = pictures + pictures[::-1]
 
     def frames(self, stop: threading.Event, report: Report) -> Iterator[Frame]:
-        report(State.LIVE, "")
         for index in range(self.count):
             if stop.is_set():
                 return

@@ -16,17 +16,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from streamer.sources import Source, SourceError, State, open_source, redact
+from streamer.sources import Cause, Source, SourceError, State, observed, open_source, redact
 from streamer.sources import live as live_module
 from streamer.sources.container import read_promise
-from streamer.sources.live import Live
+from streamer.sources.live import Live, StallLimit
 from streamer.types import Frame
 
 FRAMES = 50
@@ -53,7 +56,7 @@ class Reading:
 def read(source: Source, *, stop_after: int | None = None) -> Reading:
     reading, stop = Reading(), threading.Event()
     try:
-        for frame in source.frames(stop, lambda state, reason: reading.states.append((state, reason))):
+        for frame in observed(source, stop, lambda state, reason, cause: reading.states.append((state, reason))):
             reading.frames.append(frame)
             if len(reading.frames) == stop_after:
                 stop.set()
@@ -140,17 +143,17 @@ def test_a_name_that_looks_like_a_protocol_or_a_pattern_is_a_file(tmp_path: Path
         assert len(read(open_source(str(write_video(tmp_path / name, 3)))).frames) == 3
 
 
-def test_stop_ends_a_video_without_calling_it_ended(tmp_path: Path):
+def test_stop_ends_a_video(tmp_path: Path):
     reading = read(open_source(str(write_video(tmp_path / "clip.avi"))), stop_after=5)
     assert len(reading.frames) == 5
-    assert reading.order == [State.CONNECTING, State.LIVE]
+    assert reading.order == [State.CONNECTING, State.LIVE, State.ENDED]
     assert reading.error is None
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux to look at open files")
 def test_a_closed_generator_releases_its_file(tmp_path: Path):
     path = str(write_video(tmp_path / "clip.avi"))
-    frames = open_source(path).frames(threading.Event(), lambda state, reason: None)
+    frames = open_source(path).frames(threading.Event(), lambda state, reason, cause: None)
     next(frames)
     assert path in open_files()
     frames.close()
@@ -592,7 +595,7 @@ def test_an_mjpeg_camera_is_live():
     assert source.total is None
     assert [frame.index for frame in reading.frames] == list(range(10))
     assert all(frame.live and frame.time >= 0 and frame.captured_at <= time.monotonic() for frame in reading.frames)
-    assert reading.order == [State.CONNECTING, State.LIVE]
+    assert reading.order == [State.CONNECTING, State.LIVE, State.ENDED]
 
 
 def test_a_clip_on_a_web_server_is_a_finite_video(tmp_path: Path):
@@ -686,8 +689,8 @@ def test_what_fails_after_stop_is_no_failure():
         stop.set()
         raise SourceError("camera: connection refused")
 
-    assert not list(Live("camera", connect).frames(stop, lambda state, reason: states.append(state)))
-    assert states == [State.CONNECTING]
+    assert not list(observed(Live("camera", connect), stop, lambda state, reason, cause: states.append(state)))
+    assert states == [State.CONNECTING, State.ENDED]
 
 
 def test_stop_ends_the_wait_for_the_next_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -695,14 +698,120 @@ def test_stop_ends_the_wait_for_the_next_try(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(live_module, "LONGEST_DELAY", 3600.0)
     stop, states = threading.Event(), []
 
-    def report(state: State, reason: str) -> None:
+    def report(state: State, reason: str, cause: Cause | None) -> None:
         states.append(state)
         if state is State.RETRYING:
             stop.set()
 
-    frames = list(stream(cut(write_video(tmp_path / "broken.avi"), 0.5)).frames(stop, report))
+    frames = list(observed(stream(cut(write_video(tmp_path / "broken.avi"), 0.5)), stop, report))
     assert frames
-    assert states == [State.CONNECTING, State.LIVE, State.RETRYING]
+    assert states == [State.CONNECTING, State.LIVE, State.RETRYING, State.ENDED]
+
+
+def hanging(path: Path, after: int, gate: threading.Event) -> Callable[[], Any]:
+    """Return an opener of captures whose reads hang after some pictures, until the gate opens."""
+
+    class Hanging:
+        def __init__(self) -> None:
+            self.capture, self.left = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), after
+            self.get, self.release = self.capture.get, self.capture.release
+
+        def read(self) -> tuple[bool, object]:
+            self.left -= 1
+            if self.left < 0:
+                gate.wait(20)
+            return self.capture.read()
+
+    return Hanging
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_read_that_never_returns_is_given_up_and_holds_up_nobody(tmp_path: Path):
+    gate, stop, causes, opened = threading.Event(), threading.Event(), [], []
+    path = write_video(tmp_path / "clip.avi")
+
+    def connect() -> Any:
+        opened.append(time.monotonic())
+        return hanging(path, 5 if len(opened) < 3 else 1000, gate)()
+
+    def report(state: State, reason: str, cause: Cause | None) -> None:
+        causes.extend([cause] if cause else [])
+
+    frames = list(observed(Live("camera", connect, timeout=0.5), stop, report))
+    gate.set()
+    assert len(frames) == 5 + 5 + FRAMES
+    assert causes == [Cause.STALLED, Cause.STALLED]
+    assert all(0.5 <= later - earlier < 5 for earlier, later in pairwise(opened))
+
+
+def test_stop_is_noticed_while_a_read_hangs(tmp_path: Path):
+    gate, stop = threading.Event(), threading.Event()
+    frames = Live("camera", hanging(write_video(tmp_path / "clip.avi"), 1, gate), timeout=30).frames(stop, print)
+    next(frames)
+    stop.set()
+    started = time.monotonic()
+    assert list(frames) == []
+    gate.set()
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_clock_that_leaps_costs_at_most_a_reconnection(tmp_path: Path):
+    leaps = iter([0.0] * 3 + [3600.0] * 5 + [0.0] * 10_000)
+    source = Live(
+        "camera",
+        partial(cv2.VideoCapture, str(write_video(tmp_path / "clip.avi")), cv2.CAP_FFMPEG),
+        clock=lambda: time.monotonic() + next(leaps),
+    )
+    reading = read(source, stop_after=FRAMES - 1)
+    times = [frame.time for frame in reading.frames]
+    assert times == sorted(times)
+    assert times[-1] < 60
+
+
+def test_the_stall_limit_follows_the_rate_of_a_slow_stream():
+    limit = StallLimit(3.0)
+    assert limit.seconds(None) == limit.seconds(25.0) == 3.0
+    assert limit.seconds(0.5) == 20.0
+    for _ in range(100):
+        limit.seen(4.0)
+    assert limit.seconds(25.0) == pytest.approx(40.0)
+    limit.seen(3600.0)
+    assert limit.seconds(25.0) == 60.0
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_patient_source_waits_for_its_stream(tmp_path: Path):
+    left = ["refused", "refused", ""]
+
+    def connect() -> cv2.VideoCapture:
+        if reason := left.pop(0):
+            raise SourceError(f"camera: {reason}", Cause.REFUSED)
+        return cv2.VideoCapture(str(write_video(tmp_path / "clip.avi")), cv2.CAP_FFMPEG)
+
+    reading = read(Live("camera", connect, patient=True))
+    assert reading.order == [*(State.CONNECTING, State.RETRYING, State.RETRYING), State.LIVE, State.ENDED]
+    assert len(reading.frames) == FRAMES
+
+
+@pytest.mark.parametrize("lived", [0.0, 11.0])
+def test_delays_grow_until_the_stream_has_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lived: float):
+    monkeypatch.setattr(live_module, "FIRST_DELAY", 0.02)
+    broken, now = cut(write_video(tmp_path / "broken.avi"), 0.5), [0.0]
+    source = stream(broken, broken, broken, broken, "refused", "refused")
+    source._clock = lambda: now[0]
+    delays, stop = [], threading.Event()
+
+    def report(state: State, reason: str, cause: Cause | None = None) -> None:
+        delays.append(reason)
+
+    with pytest.raises(SourceError):
+        for _ in source.frames(stop, report):
+            now[0] += lived
+    told = [float(reason.split()[-2]) for reason in delays[:4]]
+    assert len(delays) == 5
+    assert told[0] == 0.0
+    assert (told[3] >= 0.1) == (lived == 0.0)
 
 
 # ---- what a program's user sees
@@ -716,7 +825,7 @@ from streamer.sources import SourceError, open_source, prepare_opencv
 prepare_opencv()
 for text in sys.argv[1:]:
     try:
-        for frame in open_source(text, timeout=0.2).frames(threading.Event(), lambda state, reason: None):
+        for frame in open_source(text, timeout=0.2).frames(threading.Event(), lambda state, reason, cause: None):
             pass
     except SourceError as error:
         print(error)

@@ -117,6 +117,9 @@ class SourceRecord(Record):
     stream: str = key("name of the source")
     state: str = key("`connecting`, `live`, `stalled`, `retrying`, `ended` or `failed`")
     reason: str = key("why, in words; empty where there is nothing to say")
+    cause: str | None = key(
+        "of a loss: `refused`, `unauthorised`, `not found`, `unreachable`, `stalled`, `lost`, `corrupt` or `other`"
+    )
     wall_time: Wall = key("when that was noticed")
 
 
@@ -177,9 +180,10 @@ def frame_record(result: Result, clock: WallClock) -> dict[str, Any]:
     return record
 
 
-def source_record(stream: str, state: str, reason: str, clock: WallClock) -> dict[str, Any]:
+def source_record(stream: str, state: str, reason: str, cause: str | None, clock: WallClock) -> dict[str, Any]:
     """Return the record of a source's new state, as JSON values."""
-    return {"type": "source", "stream": stream, "state": str(state), "reason": reason, "wall_time": clock.stamp()}
+    why = {"reason": reason, "cause": cause and str(cause)}
+    return {"type": "source", "stream": stream, "state": str(state), **why, "wall_time": clock.stamp()}
 
 
 def identity(run: str, record: Mapping[str, Any]) -> str:

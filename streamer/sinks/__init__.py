@@ -51,8 +51,8 @@ class Sink(Protocol):
 class StateSink(Protocol):
     """Take changes of a source's state too."""
 
-    def write_state(self, stream: str, state: str, reason: str) -> None:
-        """Take a source's new state and why. Raises OSError where the target takes no more."""
+    def write_state(self, stream: str, state: str, reason: str, cause: str | None = None) -> None:
+        """Take a source's new state, why, and the cause of a failure. Raises OSError where the target takes no more."""
         ...
 
 
@@ -77,11 +77,11 @@ class Enduring:
         """Hand the result on, or count it as lost."""
         self._try(lambda: self.sink.write(result, picture))
 
-    def write_state(self, stream: str, state: str, reason: str) -> None:
+    def write_state(self, stream: str, state: str, reason: str, cause: str | None = None) -> None:
         """Hand a state on to a sink that takes states, or count it as lost."""
         sink = self.sink
         if isinstance(sink, StateSink):
-            self._try(lambda: sink.write_state(stream, state, reason))
+            self._try(lambda: sink.write_state(stream, state, reason, cause))
 
     def _try(self, write: Callable[[], None]) -> None:
         try:

@@ -59,9 +59,9 @@ class LogSink:
         """Write the line of a frame. Raises RuntimeError where a number is not finite."""
         self._append(frame_record(result, self._clock))
 
-    def write_state(self, stream: str, state: str, reason: str) -> None:
-        """Write that a source is now in another state, and why ('' where there is nothing to say)."""
-        self._append(source_record(stream, state, reason, self._clock))
+    def write_state(self, stream: str, state: str, reason: str, cause: str | None = None) -> None:
+        """Write that a source is now in another state, why ('' where there is nothing to say), and the cause."""
+        self._append(source_record(stream, state, reason, cause, self._clock))
 
     def _append(self, record: Mapping[str, Any]) -> None:
         try:

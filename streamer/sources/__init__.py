@@ -1,6 +1,7 @@
 """Where frames come from: one class for pictures, one for finite videos, one for live streams, behind one protocol.
 
-A source starts no threads: `frames` runs in the thread that iterates it, the pipeline's capture thread. A program calls
+`frames` runs in the thread that iterates it, the pipeline's capture thread; a live source reads on a thread of its own
+behind it, which it can give up (`reader`). A program calls
 `prepare_opencv` first: else OpenCV prints to stderr and opens one stream at a time, held up by any camera that hangs.
 """
 
@@ -17,12 +18,12 @@ import cv2
 
 from streamer.sources.container import Promise
 from streamer.sources.live import Live, open_webcam
-from streamer.sources.network import PORTS, open_url
+from streamer.sources.network import LONGEST_READ, PORTS, open_url
 from streamer.sources.pictures import Pictures, find_pictures
-from streamer.sources.source import Report, Source, SourceError, State, frame_count, frame_rate, redact
+from streamer.sources.source import Cause, Report, Source, SourceError, State, frame_count, frame_rate, observed, redact
 from streamer.sources.video import Video, open_file
 
-__all__ = ["Report", "Source", "SourceError", "State", "open_source", "prepare_opencv", "redact"]
+__all__ = ["Cause", "Report", "Source", "SourceError", "State", "observed", "open_source", "prepare_opencv", "redact"]
 
 CLIPS = {".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"}  # on a web server: a file, not a stream
 EXPECTED = "expected a webcam's number, a video or picture file, a folder or glob of pictures, or a URL"
@@ -50,6 +51,7 @@ def open_source(
     *,
     timeout: float = 3.0,
     retries: int | None = None,
+    patient: bool = False,
     period: float = 1.0,
     width: int | None = None,
     height: int | None = None,
@@ -58,20 +60,22 @@ def open_source(
     """Return the source that the text names; its device, file or connection is opened by the first frame.
 
     A number (or /dev/videoN) is a webcam, asked for width, height and fps. A URL is a live stream, of which each read
-    and opening has `timeout` s; an http URL whose path ends like a video file (clip.mp4) is a finite video. A folder,
-    a glob or a picture file is a stream of pictures, one each `period` s. Any other file is a video.
+    and opening has `timeout` s, longer where pictures come rarely; an http URL whose path ends like a video file
+    (clip.mp4) is a finite video. A folder, a glob or a picture file is a stream of pictures, one each `period` s. Any
+    other file is a video. retries, patient: see `Live`.
     Raises SourceError where nothing can be read, as far as that is known without opening.
     """
     camera = re.fullmatch(r"(?:/dev/video)?(\d+)", text)
     if camera:
         index = int(camera[1])
-        return Live(f"camera-{index}", partial(open_webcam, index, width, height, fps), retries=retries)
+        opener = partial(open_webcam, index, width, height, fps)
+        return Live(f"camera-{index}", opener, timeout=timeout, retries=retries, patient=patient)
     if "://" in text:
-        return _from_url(text, timeout, retries)
+        return _from_url(text, timeout, retries, patient)
     return _from_path(text, period)
 
 
-def _from_url(text: str, timeout: float, retries: int | None) -> Source:
+def _from_url(text: str, timeout: float, retries: int | None, patient: bool) -> Source:
     scheme, separator, rest = text.partition("://")
     scheme = scheme.lower()  # FFmpeg knows them in lower case only
     url = scheme + separator + rest
@@ -90,7 +94,8 @@ def _from_url(text: str, timeout: float, retries: int | None) -> Source:
     suffix = Path(parts.path).suffix.lower()
     if scheme in ("http", "https") and suffix in CLIPS:
         return Video(name, Path(parts.path).stem, partial(_open_clip, url, timeout))
-    return Live(name, partial(open_url, url, timeout), retries=retries)
+    opener = partial(open_url, url, timeout, LONGEST_READ)
+    return Live(name, opener, timeout=timeout, retries=retries, patient=patient)
 
 
 def _open_clip(url: str, timeout: float) -> tuple[cv2.VideoCapture, Promise]:

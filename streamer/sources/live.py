@@ -11,42 +11,71 @@ from pathlib import Path
 from threading import Event
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from streamer.sources.source import Report, SourceError, State, frame_count, frame_rate, read_on
+from streamer.sources.reader import Picture, Reader
+from streamer.sources.source import Cause, Report, SourceError, State
 from streamer.types import Frame
 
-FAILURES_IN_A_ROW = 30  # reads; packets that were damaged on the way
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # s before the stream is opened again
+SETTLED = 10.0  # s that a stream must live for the delays to begin small again
+PERIODS = 10  # pictures that may stay away before a slow stream counts as stalled
+LONGEST_LIMIT = 60.0  # s
+OPENING = 3  # deadlines that opening may take in all: to connect, to explain why not, and a name look-up
+POLL = 0.25  # s between looks at `stop`
 
-Picture = tuple[NDArray[np.uint8], float]
-"""A (H, W, 3) uint8 BGR image and the monotonic time at which it was read."""
+
+class StallLimit:
+    """Say how long a stream's next picture may take: the deadline, or longer for a stream that is slow by nature.
+
+    deadline: s, for streams of the usual rates.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._period: float | None = None  # s between pictures, a moving average
+
+    def seen(self, gap: float) -> None:
+        """Learn from the seconds between two pictures."""
+        self._period = gap if self._period is None else 0.9 * self._period + 0.1 * gap
+
+    def seconds(self, fps: float | None) -> float:
+        """Return the limit; fps: what the stream says of itself, used until its rate is known."""
+        period = self._period or (1 / fps if fps else 0.0)
+        return min(max(self._deadline, PERIODS * period), LONGEST_LIMIT)
 
 
 class Live:
     """Read a stream that goes on while nobody looks.
 
-    connect: open it, or raise SourceError; called again after each loss. retries: openings that may fail in a row once
-    the stream has lived; None tries for ever. Index and time go on across connections; time is counted from the first
-    frame ever. The first opening is tried once.
+    connect: open it, or raise SourceError; called again after each loss. timeout: s, see `StallLimit`. retries:
+    openings that may fail in a row once the stream has lived; None tries for ever. patient: treat a stream that is not
+    there at the start as one that was lost; else the first opening is tried once. Index and time go on across
+    connections; time is counted from the first frame ever. clock: monotonic seconds.
 
-    `stop` is noticed at the next picture, and at once while waiting to retry. A stream that hangs holds the thread for
-    its deadline in a read, for twice its deadline and a name look-up while it is opened (see `open_url`).
+    `stop` is noticed within a quarter of a second, whatever the stream does.
     """
 
     live = True
 
-    def __init__(self, name: str, connect: Callable[[], cv2.VideoCapture], *, retries: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], cv2.VideoCapture],
+        *,
+        timeout: float = 3.0,
+        retries: int | None = None,
+        patient: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name = name
         self.fps: float | None = None
         self.total: int | None = None
-        self._connect = connect
-        self._retries = retries
+        self._connect, self._timeout = connect, timeout
+        self._retries, self._patient = retries, patient
+        self._limit, self._clock = StallLimit(timeout), clock
 
     def frames(self, stop: Event, report: Report) -> Iterator[Frame]:
         """Yield frames until `stop`, or the end of a recording; see `Source.frames`."""
-        report(State.CONNECTING, "")
         start: float | None = None
         with closing(self._pictures(stop, report)) as pictures:
             for index, (image, read_at) in enumerate(pictures):
@@ -55,52 +84,50 @@ class Live:
 
     def _pictures(self, stop: Event, report: Report) -> Generator[Picture, None, None]:
         """Yield the pictures of one connection after another."""
-        failed, lived = 0, False
+        failed, step, lived = 0, 0, self._patient
         while not stop.is_set():
+            began: float | None = None
             try:
                 with closing(self._connection(stop)) as connection:
                     for picture in connection:
-                        if failed or not lived:
-                            report(State.LIVE, "")
+                        began = self._clock() if began is None else began
                         failed, lived = 0, True
                         yield picture
+                return
             except SourceError as error:
                 if stop.is_set():
                     return
                 failed += 1
+                step = 1 if began is not None and self._clock() - began >= SETTLED else step + 1
                 if not lived or (self._retries is not None and failed > self._retries):
-                    report(State.FAILED, str(error))
                     raise
-                delay = min(FIRST_DELAY * 2 ** min(failed - 1, 10), LONGEST_DELAY) * random.uniform(0.8, 1.2)
-                report(State.RETRYING, f"{error}; next try in {delay:.1f} s")
+                delay = min(FIRST_DELAY * 2 ** min(step - 1, 10), LONGEST_DELAY) * random.uniform(0.8, 1.2)
+                report(State.RETRYING, f"{error}; next try in {delay:.1f} s", error.cause)
                 stop.wait(delay)
-            else:
-                if not stop.is_set():
-                    report(State.ENDED, "")
-                return
 
     def _connection(self, stop: Event) -> Generator[Picture, None, None]:
         """Yield what one connection gives; return at the end of a recording. Raises SourceError when it is lost."""
-        capture = self._connect()
-        read = 0
-        try:
-            self.fps, length = frame_rate(capture), frame_count(capture)
-            asked = time.monotonic()
-            while not stop.is_set():
-                image, _ = read_on(capture, FAILURES_IN_A_ROW)
-                read_at = time.monotonic()
-                if image is not None:
-                    read += 1
-                    yield image, read_at
-                    asked = time.monotonic()
-                elif length and read >= 0.9 * length:  # the length of a recording is an estimate
-                    return
-                else:
-                    waited = read_at - asked
-                    reason = f"no picture for {waited:.0f} s" if waited > 1 else "connection lost"
-                    raise SourceError(f"{self.name}: {reason}")
-        finally:
-            capture.release()
+        before: float | None = None
+        with closing(Reader(self.name, self._connect)) as reader:
+            while picture := self._next(reader, stop, opening=before is None):
+                self.fps = reader.fps
+                if before is not None:
+                    self._limit.seen(picture[1] - before)
+                before = picture[1]
+                yield picture
+
+    def _next(self, reader: Reader, stop: Event, *, opening: bool) -> Picture | None:
+        """Wait for a picture, None at the end or on `stop`. Raises SourceError where it takes too long."""
+        limit = self._limit.seconds(reader.fps)
+        asked = self._clock()
+        while not stop.is_set():
+            try:
+                return reader.take(POLL)
+            except TimeoutError:
+                waited = self._clock() - asked
+                if waited >= limit + (OPENING * self._timeout if opening else 0):
+                    raise SourceError(f"{self.name}: no picture for {waited:.0f} s", Cause.STALLED) from None
+        return None
 
 
 def open_webcam(index: int, width: int | None, height: int | None, fps: float | None) -> cv2.VideoCapture:

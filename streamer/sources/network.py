@@ -13,36 +13,38 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import cv2
 
-from streamer.sources.source import SourceError, redact
+from streamer.sources.source import Cause, SourceError, redact
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "udp": 0}
 LARGEST_HEAD = 65536  # bytes of an answer's header
+LONGEST_READ = 65  # s; a hard end for reads whose reader was given up
 MEANINGS = {
-    401: "unauthorised (401): check user and password",
-    403: "forbidden (403): this user may not see it",
-    404: "not found (404): check the path",
+    401: ("unauthorised (401): check user and password", Cause.UNAUTHORISED),
+    403: ("forbidden (403): this user may not see it", Cause.UNAUTHORISED),
+    404: ("not found (404): check the path", Cause.NOT_FOUND),
 }
 
 
-def open_url(url: str, timeout: float) -> cv2.VideoCapture:
-    """Open a stream, RTSP over TCP, with a deadline of `timeout` s for opening and for each read.
+def open_url(url: str, timeout: float, read_timeout: float | None = None) -> cv2.VideoCapture:
+    """Open a stream, RTSP over TCP, with a deadline of `timeout` s for opening and `read_timeout` for each read.
 
     Raises SourceError that tells why; finding that out takes another `timeout` at most, name look-up aside.
     """
-    deadline = round(timeout * 1000)
-    settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, deadline, cv2.CAP_PROP_READ_TIMEOUT_MSEC, deadline]
+    opening, reading = round(timeout * 1000), round((read_timeout or timeout) * 1000)
+    settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, opening, cv2.CAP_PROP_READ_TIMEOUT_MSEC, reading]
     # each decoder thread would hold back one frame
     capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, [*settings, cv2.CAP_PROP_N_THREADS, 1])
     if not capture.isOpened():
-        raise SourceError(f"{redact(url)}: {explain(url, timeout)}")
+        reason, cause = explain(url, timeout)
+        raise SourceError(f"{redact(url)}: {reason}", cause)
     return capture
 
 
-def explain(url: str, timeout: float) -> str:
+def explain(url: str, timeout: float) -> tuple[str, Cause]:
     """Say in a few words, without credentials, why a URL does not open, by asking its server once."""
     parts = urlsplit(url)
     if parts.scheme == "udp":
-        return f"no video arrived within {timeout:g} s"
+        return f"no video arrived within {timeout:g} s", Cause.STALLED
     try:
         if parts.scheme == "rtmp":
             _connect(parts, monotonic() + timeout).close()
@@ -50,18 +52,18 @@ def explain(url: str, timeout: float) -> str:
         else:
             status = _status(parts, timeout)
     except (socket.gaierror, UnicodeError):
-        return "host name not known"
+        return "host name not known", Cause.UNREACHABLE
     except ConnectionRefusedError:
-        return "connection refused"
+        return "connection refused", Cause.REFUSED
     except TimeoutError:
-        return f"no answer within {timeout:g} s"
+        return f"no answer within {timeout:g} s", Cause.STALLED
     except ssl.SSLError:
-        return "the server does not speak TLS: check scheme and port"
+        return "the server does not speak TLS: check scheme and port", Cause.OTHER
     except OSError as error:
-        return (error.strerror or str(error)).lower()
+        return (error.strerror or str(error)).lower(), Cause.UNREACHABLE
     if status < 400:
-        return f"the server answers, but sends no video that can be decoded within {timeout:g} s"
-    return MEANINGS.get(status, f"the server answers with error {status}")
+        return f"the server answers, but sends no video that can be decoded within {timeout:g} s", Cause.CORRUPT
+    return MEANINGS.get(status, (f"the server answers with error {status}", Cause.OTHER))
 
 
 def _status(parts: SplitResult, timeout: float) -> int:

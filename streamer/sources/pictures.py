@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Event
 
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.sources.source import Report, SourceError, reported
+from streamer.sources.source import Report, SourceError
 from streamer.types import Frame
 
 log = logging.getLogger(__name__)
@@ -44,9 +44,6 @@ class Pictures:
 
     def frames(self, stop: Event, report: Report) -> Iterator[Frame]:
         """Yield the readable pictures, then raise SourceError if there were others."""
-        return reported(self._read(stop), stop, report)
-
-    def _read(self, stop: Event) -> Generator[Frame, None, None]:
         index, unreadable = 0, []
         for path in self.paths:
             if stop.is_set():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
 from enum import StrEnum
 from threading import Event
 from typing import Protocol
@@ -30,12 +29,32 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-Report = Callable[[State, str], None]
-"""Take a change of state and its reason ('' where there is none); called from the thread that runs `frames`."""
+class Cause(StrEnum):
+    """Name why a source gives no frames."""
+
+    REFUSED = "refused"
+    UNAUTHORISED = "unauthorised"
+    NOT_FOUND = "not found"
+    UNREACHABLE = "unreachable"
+    STALLED = "stalled"
+    LOST = "lost"
+    CORRUPT = "corrupt"
+    OTHER = "other"
+
+
+Report = Callable[[State, str, Cause | None], None]
+"""Take a change of state, its reason ('' where there is none) and, of a failure, its cause.
+
+Called from the thread that runs `frames`.
+"""
 
 
 class SourceError(OSError):
-    """Tell in one line, without credentials, why a source gives no (more) frames."""
+    """Tell in one line, without credentials, why a source gives no (more) frames; `cause` sorts the reasons."""
+
+    def __init__(self, message: str, cause: Cause = Cause.OTHER) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class Source(Protocol):
@@ -53,28 +72,37 @@ class Source(Protocol):
     def frames(self, stop: Event, report: Report) -> Iterator[Frame]:
         """Open on the first `next`, yield frames until the end or until `stop` is set, release in `finally`.
 
+        Ends are told by returning and raising, see `observed`; `report` is for what happens in between.
         Raises SourceError before the first frame where there is nothing to read, and after the last readable one
         where something is missing or the stream is lost for good.
         """
         ...
 
 
-def reported(frames: Generator[Frame, None, None], stop: Event, report: Report) -> Iterator[Frame]:
-    """Pass on the frames of a finite source and report connecting, live, and ended or failed."""
-    report(State.CONNECTING, "")
-    waiting = True
+def observed(source: Source, stop: Event, report: Report) -> Iterator[Frame]:
+    """Pass on a source's frames and report all its states: connecting, live, what it tells itself, ended or failed."""
+    now = State.CONNECTING
+
+    def tell(state: State, reason: str, cause: Cause | None = None) -> None:
+        nonlocal now
+        if state != now or reason:
+            now = state
+            report(state, reason, cause)
+
+    report(now, "", None)
     try:
-        with closing(frames):
+        frames = source.frames(stop, tell)
+        try:
             for frame in frames:
-                if waiting:
-                    report(State.LIVE, "")
-                    waiting = False
+                tell(State.LIVE, "")
                 yield frame
+        finally:
+            if isinstance(frames, Generator):
+                frames.close()
     except SourceError as error:
-        report(State.FAILED, str(error))
+        report(State.FAILED, str(error), error.cause)
         raise
-    if not stop.is_set():
-        report(State.ENDED, "")
+    report(State.ENDED, "", None)
 
 
 def redact(url: str) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 
 import cv2
 
 from streamer.sources.container import Promise, read_promise
-from streamer.sources.source import Report, SourceError, frame_count, frame_rate, read_on, reported
+from streamer.sources.source import Report, SourceError, frame_count, frame_rate, read_on
 from streamer.types import Frame
 
 FALLBACK_PERIOD = 0.04  # s, for containers that state no rate
@@ -38,9 +38,6 @@ class Video:
 
     def frames(self, stop: Event, report: Report) -> Iterator[Frame]:
         """Yield all frames, then raise SourceError if some are missing; `stop` ends it at the next frame."""
-        return reported(self._read(stop), stop, report)
-
-    def _read(self, stop: Event) -> Generator[Frame, None, None]:
         capture, promise = self._connect()
         try:
             self.fps, self.total = frame_rate(capture), frame_count(capture)
