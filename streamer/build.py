@@ -19,6 +19,7 @@ from streamer.faces.track import Tracker
 from streamer.metrics import Metrics
 from streamer.perception import Perceiver
 from streamer.pipeline import Closable, OnState, Pipeline
+from streamer.privacy import Hiding
 from streamer.sources import Source
 
 SHIPPED_DETECTOR = Path("zoo/detector.onnx")
@@ -42,7 +43,8 @@ def build_pipeline(
     explainer = load_explainer(config.overlay, engine.spec, config.cache)
     express = Expresser(engine, config.expression, explainer)
     owned: list[Closable] = [detector, engine, *([explainer.engine] if explainer and explainer.engine else [])]
-    return Pipeline(sources, perceive, express, metrics=metrics, on_state=on_state, on_poll=on_poll, owned=owned)
+    finish = express if config.privacy.blur == "none" else Hiding(express, config.privacy.blur)
+    return Pipeline(sources, perceive, finish, metrics=metrics, on_state=on_state, on_poll=on_poll, owned=owned)
 
 
 def load_detector(config: DetectorConfig, cache: Path | None = None) -> Detector:

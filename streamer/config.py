@@ -25,6 +25,7 @@ from streamer.emotion import ExpressionSettings
 from streamer.explain.maps import MapName
 from streamer.faces.track import TrackerSettings
 from streamer.perception import DetectionSettings
+from streamer.privacy import Blur
 from streamer.records.journal import JournalSettings
 
 
@@ -119,6 +120,12 @@ class OverlayConfig(Section):
     budget: PositiveFloat = 0.08
 
 
+class PrivacyConfig(Section):
+    """Hide faces, or the whole frame, in everything that is written or served. Logs hold no pictures."""
+
+    blur: Blur = "none"
+
+
 class Config(Section):
     """Describe how the analyzer runs; `configs/default.yaml` explains every key.
 
@@ -133,6 +140,7 @@ class Config(Section):
     classifier: ClassifierConfig = ClassifierConfig()
     expression: ExpressionSettings = ExpressionSettings()
     log: JournalSettings = JournalSettings()
+    privacy: PrivacyConfig = PrivacyConfig()
     metrics: MetricsConfig = MetricsConfig()
     cache: Path | None = None
     overlay: OverlayConfig = OverlayConfig()
