@@ -87,8 +87,8 @@ class EngineSpec(Strict):
             raise ValueError(f"{source}: expected a network for {task}, found one for {self.task}")
 
 
-def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Divide the logits behind (N, C) probabilities by a temperature (Guo et al. 2017)."""
+def tempered(probabilities: NDArray[np.float32], temperature: float | NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Divide the logits behind (N, C) probabilities by a temperature, or by (N, 1) of them (Guo et al. 2017)."""
     logits = np.log(np.maximum(probabilities, 1e-30)) / temperature
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

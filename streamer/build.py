@@ -41,7 +41,7 @@ def build_pipeline(
     check_use(engine.spec, config.landmarks.kind)
     perceive = Perceiver(detector, partial(Tracker, config.tracker), config.detection, landmarker)
     explainer = load_explainer(config.overlay, engine.spec, config.cache)
-    express = Expresser(engine, config.expression, explainer)
+    express = Expresser(engine, config.expression, explainer, config.visibility)
     owned: list[Closable] = [detector, engine, *([explainer.engine] if explainer and explainer.engine else [])]
     finish = express if config.privacy.blur == "none" else Hiding(express, config.privacy.blur)
     return Pipeline(sources, perceive, finish, metrics=metrics, on_state=on_state, on_poll=on_poll, owned=owned)
@@ -102,7 +102,7 @@ def check_use(spec: EngineSpec, landmarks: str) -> None:
     if spec.crop.region not in REGIONS:
         raise ValueError(f"classifier '{spec.name}': unknown region '{spec.crop.region}' in its spec")
     if spec.crop.region != "face" and landmarks == "none":
-        raise ValueError(f"classifier '{spec.name}' sees the {spec.crop.region}: set landmarks.kind to dlib")
+        raise ValueError(f"classifier '{spec.name}' sees the {spec.crop.region}: set landmarks.kind")
 
 
 def in_zoo(model: Path) -> Path:

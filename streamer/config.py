@@ -24,6 +24,7 @@ from pydantic import (
 from streamer.emotion import ExpressionSettings
 from streamer.explain.maps import MapName
 from streamer.faces.track import TrackerSettings
+from streamer.faces.visibility import VisibilitySettings
 from streamer.perception import DetectionSettings
 from streamer.privacy import Blur
 from streamer.records.journal import JournalSettings
@@ -35,7 +36,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-for settings in (DetectionSettings, ExpressionSettings, JournalSettings, TrackerSettings):
+for settings in (DetectionSettings, ExpressionSettings, JournalSettings, TrackerSettings, VisibilitySettings):
     with_config(ConfigDict(extra="forbid", allow_inf_nan=False))(settings)
 
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
@@ -139,6 +140,7 @@ class Config(Section):
     landmarks: LandmarksConfig = LandmarksConfig()
     classifier: ClassifierConfig = ClassifierConfig()
     expression: ExpressionSettings = ExpressionSettings()
+    visibility: VisibilitySettings = VisibilitySettings()
     log: JournalSettings = JournalSettings()
     privacy: PrivacyConfig = PrivacyConfig()
     metrics: MetricsConfig = MetricsConfig()

@@ -1,6 +1,6 @@
-"""The express stage: pick the region, crop, classify the faces of a tick as one batch, smooth per track.
+"""The express stage: pick the region that can be seen, crop, classify all faces of a tick as one batch, smooth.
 
-Called by one thread, which owns the engine and all smoothers.
+Called by one thread, which owns the engine and what is known of every track.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import Engine, Outputs
+from engines import Engine, Outputs, View, tempered
 from streamer.explain.maps import Explainer
 from streamer.faces.regions import crops_of
+from streamer.faces.visibility import VisibilitySettings, VisibleRegion
 from streamer.types import Expression, Face, Frame, Result
 
 UNCERTAIN = "uncertain"
+NO_REGION = "none"  # in place of a region: nothing of the face can be judged by
+DEFAULT = VisibilitySettings()
 FORGET_AFTER = 2.0  # seconds of stream time without the track
 GRACE = 0.1  # a label that is shown may fall so far below the threshold
 
@@ -29,7 +32,8 @@ class ExpressionSettings:
     interval: a face is classified again when its last answer is so old. most: faces classified a tick on live streams,
     those with the oldest answers first. smoothing: time constant of the moving average of probabilities. hold: how long
     another label must lead before it is shown. settle: how long a label must have been shown to be called stable.
-    threshold: confidence below which a face is 'uncertain'.
+    threshold: confidence below which a face is 'uncertain'. routing: judge a partly hidden face by the largest region
+    that can be seen, where the network can be shown single regions; else always by the same one.
     """
 
     interval: float = 0.05
@@ -38,6 +42,7 @@ class ExpressionSettings:
     hold: float = 0.2
     settle: float = 0.5
     threshold: float = 0.4
+    routing: bool = True
 
     def __post_init__(self) -> None:
         if min(self.interval, self.smoothing, self.hold, self.settle) < 0:
@@ -56,15 +61,16 @@ class Smoother:
     def __init__(self, settings: ExpressionSettings) -> None:
         self.settings = settings
         self.classified_at = -math.inf
-        self.seen_at = -math.inf
         self.probabilities: NDArray[np.float64] | None = None
         self.shown = -1
+        self.region: str | None = None
         self._shown_since = 0.0
         self._rival = -1
         self._rival_since = 0.0
 
-    def update(self, probabilities: NDArray[np.float32], time: float) -> None:
-        """Take in an answer (C,) given for the picture at `time`, which must not lie before the last one."""
+    def update(self, probabilities: NDArray[np.float32], time: float, region: str = "face") -> None:
+        """Take in an answer (C,) to a region of the picture at `time`, which must not lie before the last one."""
+        self.region = region
         fresh = probabilities.astype(np.float64)
         if self.probabilities is None:
             self.probabilities = fresh
@@ -75,6 +81,13 @@ class Smoother:
             kept = math.exp(-gap / smoothing) if smoothing else 0.0
             self.probabilities = kept * self.probabilities + (1 - kept) * fresh
             self._follow(self._candidate(), time)
+        self.classified_at = time
+
+    def lose_sight(self, time: float) -> None:
+        """Take in that nothing could be judged by at `time`: no label is shown, and the next answer starts anew."""
+        if self.region != NO_REGION:
+            self._shown_since = time
+        self.region, self.probabilities, self.shown = NO_REGION, None, -1
         self.classified_at = time
 
     def stable(self, time: float) -> bool:
@@ -98,20 +111,43 @@ class Smoother:
             self.shown, self._shown_since = candidate, time
 
 
+@dataclass
+class _Track:
+    """Hold what is known of one track: its answers, what of it can be seen, and the region it is judged by."""
+
+    smoother: Smoother
+    visible: VisibleRegion
+    view: str
+    seen_at: float = -math.inf
+
+    @property
+    def answered_at(self) -> float:
+        """Return when an answer was given to the region that is seen now; another region asks for a new one."""
+        return self.smoother.classified_at if self.view == self.smoother.region else -math.inf
+
+
 class Expresser:
     """Complete results with what the faces express, and with `explainer` where the network looked."""
 
-    def __init__(self, engine: Engine, settings: ExpressionSettings, explainer: Explainer | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        settings: ExpressionSettings,
+        explainer: Explainer | None = None,
+        visibility: VisibilitySettings = DEFAULT,
+    ) -> None:
         self.engine = engine
         self.settings = settings
         self.explainer = explainer
-        self._smoothers: dict[str, dict[int, Smoother]] = {}
+        self.visibility = visibility
+        self._tracks: dict[str, dict[int, _Track]] = {}
+        self._routed = settings.routing and engine.spec.crop.mode == "mask"
 
     def __call__(self, results: list[Result]) -> list[Result]:
         """Classify the faces that are due in one batch, then attach every face's smoothed expression."""
         due = self._due(results)
         if due:
-            cut = [crops_of(frame.image, faces, self.engine.spec) for frame, faces in due]
+            cut = [self._crops(frame, faces) for frame, faces in due]
             outputs, start = self.engine.infer(np.concatenate(cut)), 0
             for frame, faces in due:
                 self._note(frame, faces, {name: rows[start : start + len(faces)] for name, rows in outputs.items()})
@@ -119,29 +155,52 @@ class Expresser:
         attached = [self._attach(result) for result in results]
         return self.explainer(attached) if self.explainer else attached
 
+    def _crops(self, frame: Frame, faces: Sequence[Face]) -> NDArray[np.uint8]:
+        views = [self._tracks[frame.stream][face.track_id].view for face in faces]
+        return crops_of(frame.image, faces, self.engine.spec, views)
+
     def _note(self, frame: Frame, faces: Sequence[Face], outputs: Outputs) -> None:
-        for face, probabilities in zip(faces, outputs["probabilities"], strict=True):
-            self._smoothers[frame.stream][face.track_id].update(probabilities, frame.time)
+        tracks = [self._tracks[frame.stream][face.track_id] for face in faces]
+        temperatures = np.array([[self._view(track.view).temperature] for track in tracks])
+        for track, probabilities in zip(tracks, tempered(outputs["probabilities"], temperatures), strict=True):
+            track.smoother.update(probabilities, frame.time, track.view)
         if self.explainer:
             self.explainer.note(frame, faces, self.engine.spec, outputs)
 
-    def _can_see(self, face: Face) -> bool:
-        return self.engine.spec.crop.region == "face" or face.landmarks is not None
+    def _view(self, region: str) -> View:
+        """Return how the engine answers when it is shown a region."""
+        spec = self.engine.spec
+        return spec.views.get(region, View(reliability=spec.reliability))
+
+    def _look(self, frame: Frame, face: Face) -> bool:
+        """Find what a face can be judged by now; say whether there is anything."""
+        track = self._tracks[frame.stream].setdefault(face.track_id, self._new_track())
+        track.seen_at = frame.time
+        if not self._routed:
+            return self.engine.spec.crop.region == "face" or face.landmarks is not None
+        region = track.visible.update(face.visibility, face.usable)
+        if region is None:
+            track.smoother.lose_sight(frame.time)
+            return False
+        track.view = region
+        return True
+
+    def _new_track(self) -> _Track:
+        return _Track(Smoother(self.settings), VisibleRegion(self.visibility), self.engine.spec.crop.region)
 
     def _due(self, results: Sequence[Result]) -> list[tuple[Frame, list[Face]]]:
         """Pick the faces whose answer is too old, by frame; on live streams only as many as a tick can bear."""
         found: list[tuple[float, Frame, Face]] = []
         for result in results:
             frame = result.frame
-            smoothers = self._smoothers.setdefault(frame.stream, {})
+            tracks = self._tracks.setdefault(frame.stream, {})
             for face in result.faces:
-                smoother = smoothers.setdefault(face.track_id, Smoother(self.settings))
-                smoother.seen_at = frame.time
-                age = frame.time - smoother.classified_at
-                if age >= self.settings.interval - 1e-6 and self._can_see(face):
-                    found.append((age, frame, face))
-            for track_id in [i for i, one in smoothers.items() if frame.time - one.seen_at > FORGET_AFTER]:
-                del smoothers[track_id]
+                if self._look(frame, face):
+                    age = frame.time - tracks[face.track_id].answered_at
+                    if age >= self.settings.interval - 1e-6:
+                        found.append((age, frame, face))
+            for track_id in [i for i, one in tracks.items() if frame.time - one.seen_at > FORGET_AFTER]:
+                del tracks[track_id]
         live = sorted((one for one in found if one[1].live), key=lambda one: -one[0])[: self.settings.most]
         chosen = live + [one for one in found if not one[1].live]
         return [
@@ -151,23 +210,26 @@ class Expresser:
         ]
 
     def _attach(self, result: Result) -> Result:
-        smoothers = self._smoothers[result.frame.stream]
-        faces = tuple(replace(face, expression=self._express(smoothers[face.track_id])) for face in result.faces)
+        tracks = self._tracks[result.frame.stream]
+        faces = tuple(replace(face, expression=self._express(tracks[face.track_id].smoother)) for face in result.faces)
         return Result(result.frame, faces)
 
     def _express(self, smoother: Smoother) -> Expression | None:
-        if smoother.probabilities is None:
+        if smoother.region is None:
             return None
-        spec = self.engine.spec
-        values = smoother.probabilities / smoother.probabilities.sum()
+        labels = self.engine.spec.labels
+        values = np.ones(len(labels)) if smoother.probabilities is None else smoother.probabilities
+        values = values / values.sum()
         shown = smoother.shown if smoother.shown >= 0 else int(values.argmax())
-        label = spec.labels[shown] if smoother.shown >= 0 else UNCERTAIN
         return Expression(
-            label=label,
+            label=labels[shown] if smoother.shown >= 0 else UNCERTAIN,
             confidence=float(values[shown]),
-            probabilities={name: float(value) for name, value in zip(spec.labels, values, strict=True)},
-            region=spec.crop.region,
-            reliability=spec.reliability.get(spec.labels[shown]),
+            probabilities={name: float(value) for name, value in zip(labels, values, strict=True)},
+            region=smoother.region,
+            reliability=None if smoother.probabilities is None else self._reliability(smoother.region, labels[shown]),
             stable=smoother.stable(smoother.classified_at),
             time=smoother.classified_at,
         )
+
+    def _reliability(self, region: str, label: str) -> float | None:
+        return self._view(region).reliability.get(label)

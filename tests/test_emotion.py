@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from engines import tempered
 from engines.fake import FakeEngine
 from streamer.emotion import UNCERTAIN, Expresser, ExpressionSettings, Smoother
+from streamer.faces.regions import REGIONS
 from streamer.types import Face, Frame, Result
 from tests.conftest import LABELS, expression_spec, fake_classifier, picture
 
@@ -128,4 +131,94 @@ def test_tracks_that_left_are_forgotten():
     express = Expresser(fake_classifier(), ExpressionSettings())
     for index in range(100):
         express([result(float(index * 3), index)])
-    assert len(express._smoothers["a"]) == 1
+    assert len(express._tracks["a"]) == 1
+
+
+VIEWS = {
+    "face": {"reliability": {"happiness": 0.9}},
+    "nose_eyes": {"temperature": 2, "reliability": {"happiness": 0.7}},
+}
+
+
+def viewed(face, *hidden, usable=None):
+    """Return a face with landmarks of which the named parts are hidden."""
+    visibility = np.ones(68, np.float32)
+    for part in hidden:
+        visibility[REGIONS[part]] = 0
+    points = np.stack([10 + np.arange(68) % 28, 12 + np.arange(68) / 3], axis=1).astype(np.float32)
+    return replace(face, landmarks=points, visibility=visibility, usable=usable)
+
+
+def seen_as(time, *hidden, usable=None):
+    whole = result(time, 1)
+    return Result(whole.frame, tuple(viewed(face, *hidden, usable=usable) for face in whole.faces))
+
+
+def many_views(seen, **changes):
+    """Answer 90 % happiness, and note the share of each picture that is shown."""
+
+    def answer(batch):
+        seen.extend((batch > 0).mean(axis=(1, 2, 3)).tolist())
+        return {"probabilities": np.tile(one_hot(1, 0.9), (len(batch), 1))}
+
+    return FakeEngine(expression_spec(crop={"mode": "mask"}, views=VIEWS, **changes), answer)
+
+
+def test_a_face_with_a_hidden_mouth_is_judged_by_nose_and_eyes_as_they_are_calibrated():
+    seen: list[float] = []
+    [face] = Expresser(many_views(seen), ExpressionSettings())([seen_as(0, "mouth")])[0].faces
+    expression = face.expression
+    assert seen[0] < 0.8
+    assert (expression.label, expression.region, expression.reliability) == ("happiness", "nose_eyes", 0.7)
+    assert expression.confidence == pytest.approx(tempered(one_hot(1, 0.9)[None], 2)[0, 1])
+
+
+def test_a_face_that_is_seen_whole_is_judged_whole():
+    seen: list[float] = []
+    [face] = Expresser(many_views(seen), ExpressionSettings())([seen_as(0)])[0].faces
+    assert seen == [1]
+    assert (face.expression.region, face.expression.reliability) == ("face", 0.9)
+
+
+def test_another_region_asks_for_a_new_answer_at_once():
+    engine = many_views([])
+    express = Expresser(engine, ExpressionSettings(interval=1))
+    regions = [
+        express([seen_as(t, *hidden)])[0].faces[0].expression.region for t, hidden in ((0, ()), (0.1, ["mouth"]))
+    ]
+    assert regions == ["face", "nose_eyes"]
+    assert engine.batch_sizes == [1, 1]
+
+
+def test_where_nothing_can_be_seen_the_answer_is_uncertain_and_never_the_last_one():
+    engine = many_views([])
+    express = Expresser(engine, ExpressionSettings())
+    assert express([seen_as(0)])[0].faces[0].expression.label == "happiness"
+    for time, hidden, usable in ((0.1, ("eyes", "nose", "mouth"), None), (0.2, (), 0.0)):
+        expression = express([seen_as(time, *hidden, usable=usable)])[0].faces[0].expression
+        assert (expression.label, expression.region, expression.reliability) == (UNCERTAIN, "none", None)
+        assert list(expression.probabilities.values()) == pytest.approx([1 / 8] * 8)
+        assert expression.time == time
+    assert engine.batch_sizes == [1]
+    assert express([seen_as(0.3, usable=1.0)])[0].faces[0].expression.label == "happiness"
+
+
+def test_without_routing_a_hidden_mouth_changes_nothing():
+    seen: list[float] = []
+    express = Expresser(many_views(seen), ExpressionSettings(routing=False))
+    assert express([seen_as(0, "mouth")])[0].faces[0].expression.region == "face"
+    assert seen == [1]
+
+
+def test_a_network_of_one_region_is_not_routed():
+    engine = fake_classifier()
+    assert Expresser(engine, ExpressionSettings())([seen_as(0, "mouth")])[0].faces[0].expression.region == "face"
+
+
+def test_faces_with_and_without_landmarks_go_into_one_batch():
+    engine = many_views([])
+    plain, known = result(0, 1), seen_as(0, "mouth")
+    both = Result(plain.frame, (*plain.faces, replace(known.faces[0], track_id=2)))
+    regions = [face.expression.region for face in Expresser(engine, ExpressionSettings())([both])[0].faces]
+    assert regions == ["face", "nose_eyes"]
+    assert engine.batch_sizes == [2]

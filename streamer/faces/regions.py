@@ -100,15 +100,20 @@ def seen_boxes(faces: Sequence[Face], spec: EngineSpec) -> NDArray[np.float32]:
     return np.concatenate([middle - half, middle + half], axis=1).astype(np.float32)
 
 
-def crops_of(image: NDArray[np.uint8], faces: Sequence[Face], spec: EngineSpec) -> NDArray[np.uint8]:
+def crops_of(
+    image: NDArray[np.uint8], faces: Sequence[Face], spec: EngineSpec, views: Sequence[str] | None = None
+) -> NDArray[np.uint8]:
     """Cut faces out of their (H, W, 3) picture as a network wants them; see `crops`."""
     boxes, landmarks = _stacked(faces)
-    return crops(image, boxes, spec, landmarks)
+    return crops(image, boxes, spec, landmarks, views)
 
 
 def _stacked(faces: Sequence[Face]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    points = [face.landmarks for face in faces if face.landmarks is not None]
-    return np.stack([face.box for face in faces]), np.stack(points) if len(points) == len(faces) else None
+    """Stack boxes (N, 4) and landmarks (N, 68, 2), NaN where a face has none, or None where no face has any."""
+    unknown = np.full((68, 2), np.nan, np.float32)
+    points = [unknown if face.landmarks is None else face.landmarks for face in faces]
+    known = any(face.landmarks is not None for face in faces)
+    return np.stack([face.box for face in faces]), np.stack(points) if known else None
 
 
 def crops(
