@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import platformdirs
 import typer
@@ -13,12 +13,34 @@ import typer
 import streamer
 from streamer.records.command import app as log_app
 
+if TYPE_CHECKING:
+    from streamer.config import Config
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Find faces in cameras, streams, videos and photos, follow them and tell what they express.",
 )
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one key: `--set detector.min_face=60`."),
+]
+
+
+def _settings(config: str | None, overrides: list[str] | None) -> Config:
+    """Read the configuration, and give it the user's cache folder where it names none."""
+    from streamer.build import preset
+    from streamer.config import Config, load_config
+    from streamer.sources import prepare_opencv
+
+    prepare_opencv()
+    settings = load_config(Config, preset(config) if config else None, overrides or [])
+    if settings.cache is None:
+        settings = settings.model_copy(update={"cache": Path(platformdirs.user_cache_dir("emotion-streamer"))})
+    return settings
 
 
 def _show_version(wanted: bool) -> None:
@@ -49,10 +71,7 @@ def run(
         ),
     ],
     config: Annotated[str | None, typer.Option(help="YAML file, or the name of a preset.", show_default=False)] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one key: `--set detector.min_face=60`."),
-    ] = None,
+    overrides: Overrides = None,
     video: Annotated[Path | None, typer.Option(help="Write the annotated video: out.mp4.", show_default=False)] = None,
     log: Annotated[
         Path | None, typer.Option(help="Write one JSON line a frame: out.jsonl.", show_default=False)
@@ -72,17 +91,49 @@ def run(
 
     Exit codes: 0 done, 1 something failed on the way, 2 wrong input or configuration, 130 and 143 ended by a signal.
     """
-    from streamer.build import preset
-    from streamer.config import Config, load_config
     from streamer.run import Outputs
     from streamer.run import run as run_all
+
+    raise typer.Exit(
+        run_all(_settings(config, overrides), source, Outputs(video=video, log=log, summary=summary, window=window))
+    )
+
+
+@app.command()
+def photo(
+    image: Annotated[
+        list[str],
+        typer.Argument(help="Photo, folder of photos, or a quoted pattern ('photos/*.jpg').", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for annotated photos, photos.json and report.html.")],
+    config: Annotated[str, typer.Option(help="YAML file, or the name of a preset.")] = "photos",
+    overrides: Overrides = None,
+    page: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html (extra `report`).")] = True,
+) -> None:
+    """Find every face of photos, small ones too, and tell what each and the whole group express.
+
+    Exit codes: 0 done, 1 some photos could not be read, 2 none could, or a wrong request.
+    """
+    from streamer.photo.command import run as run_photos
+
+    raise typer.Exit(run_photos(_settings(config, overrides), image, out, page=page))
+
+
+@app.command()
+def report(
+    log: Annotated[list[Path], typer.Argument(help="Log of a run, out.jsonl; several make one page.")],
+    out: Annotated[Path | None, typer.Option(help="Page to write; LOG.html unless said.", show_default=False)] = None,
+    thumbnails: Annotated[
+        Path | None,
+        typer.Option(help="Video that was analysed: show each face in the page. Off unless given.", show_default=False),
+    ] = None,
+) -> None:
+    """Turn logs into a page with the emotions of every face over time (extra `report`)."""
+    from streamer.report.timeline import write
     from streamer.sources import prepare_opencv
 
     prepare_opencv()
-    settings = load_config(Config, preset(config) if config else None, overrides or [])
-    if settings.cache is None:
-        settings = settings.model_copy(update={"cache": Path(platformdirs.user_cache_dir("emotion-streamer"))})
-    raise typer.Exit(run_all(settings, source, Outputs(video=video, log=log, summary=summary, window=window)))
+    print(write(log, out or log[0].with_suffix(".html"), thumbnails))
 
 
 @app.command()

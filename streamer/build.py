@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from engines import ZOO, Engine, EngineSpec, load_engine
 from streamer.config import ClassifierConfig, Config, DetectorConfig, OverlayConfig
@@ -21,6 +22,7 @@ from streamer.perception import Perceiver
 from streamer.pipeline import Closable, OnState, Pipeline
 from streamer.privacy import Hiding
 from streamer.sources import Source
+from streamer.types import Result
 
 SHIPPED_DETECTOR = Path("zoo/detector.onnx")
 
@@ -36,6 +38,37 @@ def build_pipeline(
 
     Raises ValueError, OSError or ImportError with one line that says what to change.
     """
+    stages = build_stages(config)
+    return Pipeline(
+        sources,
+        stages.perceive,
+        stages.finish,
+        metrics=metrics,
+        on_state=on_state,
+        on_poll=on_poll,
+        owned=stages.owned,
+    )
+
+
+class Stages(NamedTuple):
+    """Hold the two stages and what to close when they are no longer called; `finish` is `express` and what follows."""
+
+    perceive: Perceiver
+    express: Expresser
+    finish: Callable[[list[Result]], list[Result]]
+    owned: Sequence[Closable]
+
+    def forget(self, stream: str) -> None:
+        """Drop what both stages know of a stream that has ended."""
+        self.perceive.forget(stream)
+        self.express.forget(stream)
+
+
+def build_stages(config: Config) -> Stages:
+    """Load the models and make what is called with frames.
+
+    Raises ValueError, OSError or ImportError with one line that says what to change.
+    """
     landmarker = DlibLandmarker(config.landmarks.model) if config.landmarks.kind == "dlib" else None
     detector, engine = load_detector(config.detector, config.cache), load_classifier(config.classifier, config.cache)
     check_use(engine.spec, config.landmarks.kind)
@@ -44,7 +77,7 @@ def build_pipeline(
     express = Expresser(engine, config.expression, explainer, config.visibility)
     owned: list[Closable] = [detector, engine, *([explainer.engine] if explainer and explainer.engine else [])]
     finish = express if config.privacy.blur == "none" else Hiding(express, config.privacy.blur)
-    return Pipeline(sources, perceive, finish, metrics=metrics, on_state=on_state, on_poll=on_poll, owned=owned)
+    return Stages(perceive, express, finish, owned)
 
 
 def load_detector(config: DetectorConfig, cache: Path | None = None) -> Detector:

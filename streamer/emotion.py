@@ -159,6 +159,12 @@ class Expresser:
         views = [self._tracks[frame.stream][face.track_id].view for face in faces]
         return crops_of(frame.image, faces, self.engine.spec, views)
 
+    def forget(self, stream: str) -> None:
+        """Drop what is known of a stream that has ended."""
+        self._tracks.pop(stream, None)
+        if self.explainer:
+            self.explainer.forget(stream)
+
     def _note(self, frame: Frame, faces: Sequence[Face], outputs: Outputs) -> None:
         tracks = [self._tracks[frame.stream][face.track_id] for face in faces]
         temperatures = np.array([[self._view(track.view).temperature] for track in tracks])

@@ -64,6 +64,11 @@ class Perceiver:
             self._detected_at.update((frame.stream, frame.time) for frame in due)
         return [self._track(frame, found.get(id(frame))) for frame in frames]
 
+    def forget(self, stream: str) -> None:
+        """Drop what is known of a stream that has ended."""
+        self._trackers.pop(stream, None)
+        self._detected_at.pop(stream, None)
+
     def _due(self, frames: Sequence[Frame]) -> list[Frame]:
         """Pick the frames whose stream was searched too long ago; live ones only as the time budget allows."""
         waited = {id(frame): frame.time - self._detected_at.get(frame.stream, -np.inf) for frame in frames}

@@ -1,0 +1,146 @@
+"""`streamer photo`: every photo annotated as PNG, all of them in one JSON file and one page."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from streamer.config import Config
+from streamer.overlay import draw
+from streamer.photo.analyst import Analyst
+from streamer.photo.group import sum_up
+from streamer.photo.reading import Photo, photo_paths, read_photo
+from streamer.pipeline import unique_names
+from streamer.records.schema import FACE_READERS
+from streamer.report.page import label_colours, render, require_charts, write_page
+from streamer.types import Face, Result
+
+SHOWN = 50  # photos whose pictures are in the page
+LONGEST = 1280  # pixels, of a picture in the page
+TIMES = ("stable", "detected_time", "classified_time")  # of a stream, not of a photo
+
+
+def run(config: Config, names: Sequence[str], out: Path, *, page: bool = True) -> int:
+    """Analyse photos into a folder; return the exit code: 1 where some could not be read.
+
+    Raises ValueError or OSError for a wrong request, or where no photo can be read.
+    """
+    console = Console(stderr=True, highlight=False, markup=False)
+    paths = photo_paths(names)
+    if page:
+        require_charts()
+    _make_folder(out)
+    found: list[dict[str, Any]] = []
+    unreadable: list[str] = []
+    with Analyst(config) as analyst:
+        shown = track(paths, "photos", console=console, transient=True, disable=not console.is_terminal)
+        for path, stem in zip(shown, unique_names(path.stem for path in paths), strict=True):
+            try:
+                photo = read_photo(path)
+            except ValueError as error:
+                unreadable.append(str(error))
+                continue
+            result = analyst.look(photo.image, path.name)
+            picture = draw(result, details=config.overlay.bars, maps=config.overlay.cam)
+            _write_picture(out / f"{stem}.png", picture)
+            found.append(record(path.name, photo, result) | ({"_": _small(picture)} if len(found) < SHOWN else {}))
+    if not found:
+        raise ValueError("; ".join(unreadable))
+    _write_json(out / "photos.json", found, unreadable)
+    if page:
+        write_page(out / "report.html", report(found, unreadable))
+    for reason in unreadable:
+        console.print(f"streamer: {reason}", style="yellow", soft_wrap=True)
+    faces = sum(photo["summary"]["faces"] for photo in found)
+    console.print(f"{len(found)} photos, {faces} faces: {out / ('report.html' if page else 'photos.json')}")
+    return int(bool(unreadable))
+
+
+def record(name: str, photo: Photo, result: Result) -> dict[str, Any]:
+    """Return a photo and its faces as JSON values."""
+    height, width = photo.image.shape[:2]
+    return {
+        "name": name,
+        "width": width,
+        "height": height,
+        "notes": list(photo.notes),
+        "summary": asdict(sum_up(result.faces)),
+        "faces": [_face(face) for face in result.faces],
+    }
+
+
+def report(photos: Sequence[Mapping[str, Any]], unreadable: Sequence[str] = ()) -> str:
+    """Return the page for photos as `record` gives them; '_' of one holds its picture as JPEG."""
+    shown = [{**photo, "picture": base64.b64encode(photo["_"]).decode() if "_" in photo else None} for photo in photos]
+    total = sum(photo["summary"]["faces"] for photo in photos)
+    charts = {"shares": _chart(photos)} if total else {}
+    title = photos[0]["name"] if len(photos) == 1 else "Photos"
+    return render("photos.html", charts, title=title, photos=shown, total=total, unreadable=unreadable)
+
+
+def _chart(photos: Sequence[Mapping[str, Any]]) -> Any:
+    """Stack the shares of every photo's emotions."""
+    alt = require_charts()
+    rows = [
+        {"photo": photo["name"], "emotion": label, "share": share, "faces": photo["summary"]["counts"][label]}
+        for photo in photos
+        for label, share in photo["summary"]["shares"].items()
+    ]
+    labels = list(dict.fromkeys(row["emotion"] for row in rows))
+    bars = alt.Chart(alt.Data(values=rows)).mark_bar()
+    return bars.encode(
+        x=alt.X("share:Q", axis=alt.Axis(format="%"), title="share of faces, weighted by confidence"),
+        y=alt.Y("photo:N", sort=[photo["name"] for photo in photos], title=None),
+        color=label_colours("emotion", labels),
+        tooltip=["photo:N", "emotion:N", alt.Tooltip("share:Q", format=".0%"), "faces:Q"],
+    ).properties(width=700)
+
+
+def _face(face: Face) -> dict[str, Any]:
+    ranked = sorted(face.expression.probabilities.items(), key=lambda item: -item[1]) if face.expression else []
+    more = {
+        "next": ranked[1][0] if len(ranked) > 1 else None,
+        "visible": None if face.visibility is None else round(float(face.visibility.mean()), 4),
+    }
+    return {name: read(face) for name, read in FACE_READERS if name not in TIMES} | more
+
+
+def _small(picture: NDArray[np.uint8]) -> bytes:
+    scale = min(1.0, LONGEST / max(picture.shape[:2]))
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if scale < 1 else picture
+    return cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{out}: expected a folder to write to: {error.strerror}") from error
+
+
+def _write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise OSError(f"{path}: cannot write the annotated photo: {error.strerror}") from error
+
+
+def _write_json(path: Path, photos: Sequence[Mapping[str, Any]], unreadable: Sequence[str]) -> None:
+    plain = [{key: value for key, value in photo.items() if key != "_"} for photo in photos]
+    text = json.dumps({"photos": plain, "unreadable": list(unreadable)}, indent=1, ensure_ascii=False, allow_nan=False)
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OSError(f"{path}: cannot write: {error.strerror}") from error

@@ -1,0 +1,98 @@
+"""Read photos from anywhere: what they are is looked up before they are decoded, so that size is bounded."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from glob import glob
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.sources.pictures import find_pictures, read_picture
+
+MOST_PIXELS = 40_000_000  # larger photos are shrunk to this
+REFUSED_PIXELS = 178_000_000  # larger ones are not decoded: they would take half a gigabyte
+
+
+class Photo(NamedTuple):
+    """Hold a photo: (H, W, 3) uint8 BGR, upright, and what was changed about it, in words."""
+
+    image: NDArray[np.uint8]
+    notes: tuple[str, ...] = ()
+
+
+def photo_paths(names: Sequence[str]) -> list[Path]:
+    """Return the files that names stand for: files as they are, the pictures of a folder or a glob.
+
+    Raises ValueError where a name stands for nothing.
+    """
+    paths: list[Path] = []
+    for name in names:
+        path = Path(name)
+        if path.is_file():
+            paths.append(path)
+            continue
+        found = find_pictures(path.iterdir() if path.is_dir() else map(Path, glob(name, recursive=True)))
+        if not found:
+            raise ValueError(f"{name}: no photo there: expected a file, a folder or a pattern like 'photos/*.jpg'")
+        paths += found
+    return list(dict.fromkeys(paths))
+
+
+def read_photo(path: Path) -> Photo:
+    """Decode a photo upright: EXIF orientation applied, grey, CMYK and 16 bits turned into 8-bit BGR, no transparency.
+
+    Of an animated picture the first one is taken. Raises ValueError with one line where it is no picture or too large.
+    """
+    size, animated = _look_up(path)
+    pixels = size[0] * size[1]
+    if pixels > REFUSED_PIXELS:
+        raise ValueError(f"{path.name}: {pixels / 1e6:.0f} megapixels, expected at most {REFUSED_PIXELS / 1e6:.0f}")
+    image = read_picture(path)
+    if image is None:
+        raise ValueError(f"{path.name}: its picture cannot be decoded: is the file complete?")
+    notes = ["animated: its first picture"] if animated else []
+    if pixels > MOST_PIXELS:
+        scale = (MOST_PIXELS / pixels) ** 0.5
+        height, width = image.shape[:2]
+        smaller = (int(width * scale), int(height * scale))
+        image = np.asarray(cv2.resize(image, smaller, interpolation=cv2.INTER_AREA), np.uint8)
+        notes.append(f"scaled from {width} × {height}")
+    return Photo(image, tuple(notes))
+
+
+def _look_up(path: Path) -> tuple[tuple[int, int], bool]:
+    """Return width and height as the file's head gives them, and whether it is an animation, without decoding."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as head:
+                moving = head.format in ("GIF", "PNG", "WEBP", "AVIF") and bool(getattr(head, "is_animated", False))
+                return head.size, moving
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path.name}: expected at most {REFUSED_PIXELS / 1e6:.0f} megapixels, found more") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        kind = _kind(path)
+        raise ValueError(f"{path.name}: expected a picture (JPEG, PNG, WebP, TIFF, ...), found {kind}") from error
+
+
+def _kind(path: Path) -> str:
+    """Say what a file that is no picture seems to be."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        return f"a file that cannot be read: {error.strerror}"
+    if not start:
+        return "an empty file"
+    known = {b"%PDF": "a PDF", b"PK\x03\x04": "a ZIP archive or office document", b"<": "a web page or SVG"}
+    known |= {b"\xff\xd8": "a JPEG that is cut off", b"\x89PNG": "a PNG that is cut off"}
+    if start[4:8] == b"ftyp":
+        return "a video or HEIC photo"
+    return next((name for head, name in known.items() if start.startswith(head)), "something else")

@@ -1,0 +1,70 @@
+"""Fill the page templates: everything a page needs is inside it, and nothing is fetched when it is opened."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from streamer.overlay import PALETTE
+
+MISSING = "reports need the extra `report`: pip install 'emotion-streamer[report]'"
+
+
+def require_charts() -> Any:
+    """Return the chart library. Raises ImportError that names the extra."""
+    try:
+        importlib.import_module("vl_convert")
+        return importlib.import_module("altair")
+    except ImportError as error:
+        raise ImportError(MISSING) from error
+
+
+def hex_colour(label: str) -> str:
+    """Return a label's colour of the overlay as #rrggbb."""
+    blue, green, red = PALETTE.get(label, PALETTE["uncertain"])
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def label_colours(field: str, labels: list[str]) -> Any:
+    """Return the colour channel of a chart for a field that holds labels."""
+    alt = require_charts()
+    scale = alt.Scale(domain=labels, range=[hex_colour(label) for label in labels])
+    return alt.Color(f"{field}:N", scale=scale, title=None, sort=labels)
+
+
+def render(template: str, charts: dict[str, Any], **values: Any) -> str:
+    """Fill a template of this folder; charts are Altair charts by the id of the element that shows them."""
+    from jinja2 import Environment, PackageLoader
+
+    pages = Environment(loader=PackageLoader("streamer.report", "."), autoescape=True, trim_blocks=True)
+    pages.filters["percent"] = lambda share: "–" if share is None else f"{100 * share:.0f} %"
+    pages.filters["sure"] = lambda share: "–" if share is None else f"{100 * min(share, 0.99):.0f} %"  # never all sure
+    pages.globals["colour"] = hex_colour
+    # A '<' of a file name could end the script; to JSON its code is the same.
+    specs = {
+        name: chart.properties(background="transparent").to_json(indent=None).replace("<", "\\u003c")
+        for name, chart in charts.items()
+    }
+    return pages.get_template(template).render(specs=specs, library=_library(), **values)
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page, whole or not at all. Raises OSError."""
+    unfinished = path.with_name(path.name + ".tmp")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise OSError(f"{path}: cannot write the report: {error.strerror}") from error
+
+
+@cache
+def _library() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script."""
+    import vl_convert
+
+    script: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub forgets the default
+    return script.replace("</script", "<\\/script")

@@ -1,0 +1,190 @@
+"""A log as a page: the emotions of every track over time, and tables of what was seen."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.faces.regions import crop
+from streamer.records.reading import read_log
+from streamer.records.summary import UNCERTAIN, summarise_log
+from streamer.report.page import label_colours, render, require_charts, write_page
+
+STEP = 0.25  # seconds that are averaged while reading, so that memory grows with time, not with frames
+MOST_CHARTS = 24  # tracks with a chart, those seen longest
+MOST_BARS = 200  # of one chart
+MOST_ROWS = 500  # of the table of tracks
+THUMBNAIL = 72  # pixels
+
+
+@dataclass
+class Track:
+    """Add up one face of a stream: mean probabilities by quarter second, labels, regions, and its surest moment."""
+
+    stream: str
+    id: int
+    first: float
+    last: float = 0.0
+    frames: int = 0
+    confidence: float = 0.0
+    labels: Counter[str] = field(default_factory=Counter)
+    regions: Counter[str] = field(default_factory=Counter)
+    steps: dict[int, tuple[int, NDArray[np.float64]]] = field(default_factory=dict)
+    best: tuple[float, int, list[float]] = (-1.0, 0, [])
+
+    def add(self, frame: Mapping[str, Any], face: Mapping[str, Any]) -> None:
+        """Take in a record of this face."""
+        self.last, self.frames = frame["time"], self.frames + 1
+        if not face["label"]:
+            return
+        self.labels[face["label"]] += 1
+        self.regions[face["region"]] += 1
+        self.confidence += face["confidence"]
+        if face["confidence"] > self.best[0]:
+            self.best = (face["confidence"], frame["index"], face["box"])
+        step = int(frame["time"] / STEP)
+        count, total = self.steps.get(step, (0, np.zeros(0)))
+        values = np.array(list(face["probabilities"].values()))
+        self.steps[step] = (count + 1, values + total if count else values)
+
+    def bars(self, seconds: float) -> list[tuple[float, NDArray[np.float64]]]:
+        """Return (start, mean probabilities) of spans of `seconds` in which the face was seen."""
+        merged: dict[int, list[tuple[int, NDArray[np.float64]]]] = {}
+        for step, value in self.steps.items():
+            merged.setdefault(int(step * STEP / seconds + 1e-6), []).append(value)
+        return [
+            (seconds * at, np.sum([total for _, total in parts], axis=0) / sum(count for count, _ in parts))
+            for at, parts in sorted(merged.items())
+        ]
+
+
+def write(logs: Sequence[Path], out: Path, video: Path | None = None) -> Path:
+    """Write the page of one or several logs; return its path.
+
+    video: what was analysed, to show faces from; then there must be one log of one stream. Raises ValueError, OSError
+    or ImportError with one line.
+    """
+    require_charts()
+    records = chain.from_iterable(_named(path, len(logs) > 1) for path in logs)
+    tracks: dict[tuple[str, str, int], Track] = {}
+    labels: list[str] = []
+    summary = summarise_log(_watch(records, tracks, labels))
+    ordered = sorted(tracks.values(), key=lambda track: -track.frames)
+    faces = {}
+    if video:
+        if len(summary["streams"]) != 1 or summary["runs"] != 1:
+            raise ValueError(f"--thumbnails {video}: expected one log of one stream, found {len(summary['streams'])}")
+        faces = thumbnails(video, ordered[:MOST_ROWS])
+    charted = [track for track in ordered[:MOST_CHARTS] if track.steps]
+    page = render(
+        "timeline.html",
+        {"timeline": _chart(charted, labels)} if charted else {},
+        title=", ".join(path.name for path in logs),
+        streams=summary["streams"],
+        lost=summary["lost"],
+        tracks=[_row(track, faces.get(track.id)) for track in ordered[:MOST_ROWS]],
+        total=len(ordered),
+        charted=len(charted),
+    )
+    write_page(out, page)
+    return out
+
+
+def _named(path: Path, several: bool) -> Iterable[dict[str, Any]]:
+    for record in read_log(path):
+        yield record | {"stream": f"{path.stem}: {record['stream']}"} if several and "stream" in record else record
+
+
+def _watch(
+    records: Iterable[dict[str, Any]], tracks: dict[tuple[str, str, int], Track], labels: list[str]
+) -> Iterable[dict[str, Any]]:
+    """Pass records on and add up their faces on the way."""
+    run = ""
+    for record in records:
+        if record["type"] == "run":
+            run = record.get("run", "")
+        for face in record["faces"] if record["type"] == "frame" else ():
+            key = (run, record["stream"], face["id"])
+            if key not in tracks:
+                tracks[key] = Track(record["stream"], face["id"], record["time"])
+            tracks[key].add(record, face)
+            if not labels and face["probabilities"]:
+                labels += face["probabilities"]
+        yield record
+
+
+def _row(track: Track, picture: str | None) -> dict[str, Any]:
+    known = track.labels.total()
+    return {
+        "stream": track.stream,
+        "id": track.id,
+        "picture": picture,
+        "first": track.first,
+        "last": track.last,
+        "labels": {label: count / known for label, count in track.labels.most_common(3)},
+        "confidence": track.confidence / known if known else None,
+        "uncertain": track.labels[UNCERTAIN] / known if known else None,
+        "regions": {region: count / known for region, count in track.regions.most_common()},
+    }
+
+
+def _chart(tracks: Sequence[Track], labels: list[str]) -> Any:
+    """Stack the mean probabilities of every track over time, one row a track; where it was not seen it is empty."""
+    alt = require_charts()
+    length = max(track.last for track in tracks) + STEP
+    seconds = max(STEP, STEP * np.ceil(length / MOST_BARS / STEP))
+    several = len({track.stream for track in tracks}) > 1
+    rows = [
+        {
+            "track": f"{track.stream} {track.id}" if several else f"face {track.id}",
+            "from": round(start, 2),
+            "to": round(start + seconds, 2),
+            **{label: round(float(value), 3) for label, value in zip(labels, values, strict=True)},
+        }
+        for track in tracks
+        for start, values in track.bars(seconds)
+    ]
+    order = list(dict.fromkeys(row["track"] for row in rows))
+    bars = alt.Chart(alt.Data(values=rows), width=760, height=70).mark_bar(strokeWidth=0)
+    return (
+        bars.transform_fold(labels, as_=["emotion", "probability"])
+        .encode(
+            x=alt.X("from:Q", bin="binned", title="seconds", scale=alt.Scale(domain=[0, length], nice=False)),
+            x2="to:Q",
+            y=alt.Y("probability:Q", stack="normalize", title=None, axis=alt.Axis(values=[0, 1], format="%")),
+            color=label_colours("emotion", labels),
+            row=alt.Row("track:N", sort=order, title=None, header=alt.Header(labelAngle=0, labelAlign="left")),
+            tooltip=["track:N", "from:Q", "emotion:N", alt.Tooltip("probability:Q", format=".0%")],
+        )
+        .configure_facet(spacing=6)
+        .configure_view(stroke=None)
+    )
+
+
+def thumbnails(video: Path, tracks: Sequence[Track]) -> dict[int, str]:
+    """Cut each track's face out of the frame where its answer was surest: JPEG as base64, by track id."""
+    from streamer.sources import open_source
+
+    wanted: dict[int, list[Track]] = {}
+    for track in tracks:
+        if track.best[2]:
+            wanted.setdefault(track.best[1], []).append(track)
+    found: dict[int, str] = {}
+    for frame in open_source(str(video)).frames(Event(), lambda state, reason, cause: None):
+        for track in wanted.pop(frame.index, ()):
+            box = np.array(track.best[2], np.float32)
+            face = crop(frame.image, box, THUMBNAIL, THUMBNAIL, 3)
+            found[track.id] = base64.b64encode(cv2.imencode(".jpg", face)[1].tobytes()).decode()
+        if not wanted:
+            break
+    return found

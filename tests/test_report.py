@@ -1,0 +1,99 @@
+"""`streamer report`: logs as pages."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from streamer.report.timeline import MOST_BARS, write
+from streamer.sinks.log import LogSink
+from streamer.types import Expression, Face, Frame, Result
+from tests.conftest import LABELS
+
+pytest.importorskip("vl_convert", reason="needs the extra report")
+
+
+def face(track_id: int, at: float, label: str = "happiness", region: str = "face") -> Face:
+    shares = dict.fromkeys(LABELS, 0.02) | {LABELS[1]: 0.86}
+    expression = Expression(label, 0.86, shares, region, 0.9, True, at)
+    return Face(track_id, np.array([8, 8, 40, 40], np.float32), 0.9, at, expression=expression)
+
+
+def write_log(path: Path, frames: list[tuple[float, list[Face]]], stream: str = "cam") -> Path:
+    with LogSink(path) as sink:
+        for index, (at, faces) in enumerate(frames):
+            frame = Frame(np.zeros((48, 48, 3), np.uint8), stream, index, at, 0.0)
+            sink.write(Result(frame, tuple(faces)))
+    return path
+
+
+def chart_of(page: str) -> dict[str, Any]:
+    found = re.search(r'vegaEmbed\("#timeline", (\{.*\}), \{actions', page)
+    assert found
+    spec: dict[str, Any] = json.loads(found[1])
+    return spec
+
+
+def test_a_page_shows_tracks_over_time_with_uncertain_and_regions(tmp_path: Path) -> None:
+    moments = [(at / 10, [face(1, at / 10, "uncertain" if at < 5 else "happiness")]) for at in range(20)]
+    moments += [(at / 10, [face(2, at / 10, region="eyes")]) for at in range(30, 40)]
+    page = write([write_log(tmp_path / "a.jsonl", moments)], tmp_path / "a.html").read_text(encoding="utf-8")
+    rows = chart_of(page)["data"]["values"]
+    assert {row["track"] for row in rows} == {"face 1", "face 2"}
+    assert max(row["to"] for row in rows if row["track"] == "face 1") == 2.0
+    assert min(row["from"] for row in rows if row["track"] == "face 2") == 3.0
+    assert all(row["happiness"] == 0.86 for row in rows)
+    assert "25 %" in page  # of face 1's answers
+    assert "eyes 100 %" in page
+    assert "data:image" not in page.split("<script>")[0], "thumbnails are off unless asked for"
+    assert not re.search(r'(src|href)="http', page)
+
+
+def test_a_long_log_makes_a_small_page(tmp_path: Path) -> None:
+    moments = [(at / 5, [face(i, at / 5) for i in (1, 2)]) for at in range(3000)]
+    page = write([write_log(tmp_path / "a.jsonl", moments)], tmp_path / "a.html")
+    assert page.stat().st_size < 1.5e6
+    rows = chart_of(page.read_text(encoding="utf-8"))["data"]["values"]
+    assert len(rows) <= 2 * (MOST_BARS + 1)
+
+
+def test_several_logs_keep_their_tracks_apart(tmp_path: Path) -> None:
+    logs = [write_log(tmp_path / name, [(0.0, [face(1, 0.0)])]) for name in ("a.jsonl", "b.jsonl")]
+    page = write(logs, tmp_path / "both.html").read_text(encoding="utf-8")
+    assert {row["track"] for row in chart_of(page)["data"]["values"]} == {"a: cam 1", "b: cam 1"}
+
+
+def test_a_log_without_faces_is_a_friendly_page(tmp_path: Path) -> None:
+    page = write([write_log(tmp_path / "a.jsonl", [(0.0, [])], stream="<i>door")], tmp_path / "a.html").read_text()
+    assert "No face was seen." in page
+    assert "<i>door" not in page
+    assert "vegaEmbed" not in page
+
+
+def test_thumbnails_come_from_the_video_when_it_is_given(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10, (48, 48))
+    for _ in range(3):
+        writer.write(np.full((48, 48, 3), 200, np.uint8))
+    writer.release()
+    log = write_log(tmp_path / "a.jsonl", [(at / 10, [face(1, at / 10)]) for at in range(3)])
+    assert "data:image/jpeg;base64," in write([log], tmp_path / "a.html", clip).read_text()
+    with pytest.raises(ValueError, match="expected one log of one stream"):
+        write([log, write_log(tmp_path / "b.jsonl", [(0.0, [face(1, 0.0)])])], tmp_path / "b.html", clip)
+
+
+def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("hello\n")
+    with pytest.raises(ValueError, match="expected a JSON object"):
+        write([tmp_path / "a.jsonl"], tmp_path / "a.html")
+    with pytest.raises(FileNotFoundError, match="expected a log"):
+        write([tmp_path / "missing.jsonl"], tmp_path / "a.html")
+    log = write_log(tmp_path / "b.jsonl", [(0.0, [face(1, 0.0)])])
+    with pytest.raises(OSError, match="cannot write the report"):
+        write([log], tmp_path / "missing" / "a.html")
