@@ -11,6 +11,7 @@ import platformdirs
 import typer
 
 import streamer
+from streamer.logs import set_up
 from streamer.records.command import app as log_app
 
 if TYPE_CHECKING:
@@ -54,10 +55,10 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    json_logs: Annotated[bool, typer.Option("--json-logs", help="Log one JSON object a line, for collectors.")] = False,
     verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Log more; twice for everything.")] = 0,
 ) -> None:
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    set_up(verbose, as_json=json_logs)
 
 
 @app.command()
@@ -94,9 +95,8 @@ def run(
     from streamer.run import Outputs
     from streamer.run import run as run_all
 
-    raise typer.Exit(
-        run_all(_settings(config, overrides), source, Outputs(video=video, log=log, summary=summary, window=window))
-    )
+    outputs = Outputs(video=video, log=log, summary=summary, window=window)
+    raise typer.Exit(run_all(_settings(config, overrides), source, outputs, lambda: _settings(config, overrides)))
 
 
 @app.command()

@@ -24,6 +24,7 @@ from streamer.privacy import Hiding
 from streamer.sources import Source
 from streamer.types import Result
 
+TUNABLE = ("detection", "expression", "privacy")  # sections that `retune` takes over while running
 SHIPPED_DETECTOR = Path("zoo/detector.onnx")
 
 
@@ -76,8 +77,18 @@ def build_stages(config: Config) -> Stages:
     explainer = load_explainer(config.overlay, engine.spec, config.cache)
     express = Expresser(engine, config.expression, explainer, config.visibility)
     owned: list[Closable] = [detector, engine, *([explainer.engine] if explainer and explainer.engine else [])]
-    finish = express if config.privacy.blur == "none" else Hiding(express, config.privacy.blur)
-    return Stages(perceive, express, finish, owned)
+    return Stages(perceive, express, Hiding(express, config.privacy.blur), owned)
+
+
+def retune(pipeline: Pipeline, config: Config) -> None:
+    """Give a running pipeline new settings of the sections in `TUNABLE`; faces that are shown keep their smoothing.
+
+    The settings are frozen, and each is handed over by one assignment, which the stages see at their next call.
+    """
+    perceive, hiding = pipeline.stages
+    if isinstance(perceive, Perceiver) and isinstance(hiding, Hiding) and isinstance(hiding.stage, Expresser):
+        perceive.settings, hiding.stage.settings = config.detection, config.expression
+        hiding.blur = config.privacy.blur
 
 
 def load_detector(config: DetectorConfig, cache: Path | None = None) -> Detector:

@@ -59,10 +59,15 @@ def describe(run: str, config: Config, names: Sequence[str], sources: Sequence[S
         version=streamer.__version__,
         versions=_versions(),
         inputs=[_describe(name, source) for name, source in zip(names, sources, strict=True)],
-        models={str(path): sha256_of(path) for path in models(config)},
+        models=model_hashes(config),
         config=config,
         log=log.name,
     )
+
+
+def model_hashes(config: Config) -> dict[str, str]:
+    """Return the sha256 of every model that a run of this configuration reads, by path."""
+    return {str(path): sha256_of(path) for path in models(config)}
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 import math
+import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
+from streamer.health import HealthServer
 from streamer.sources import Cause, State
 from streamer.types import Result
 
 log = logging.getLogger(__name__)
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.35, 0.5, 1.0, 2.0, 5.0)
+SIZES = (1, 2, 4, 8, 16, 32, 64)
 DETECTED_WITHIN = 0.2  # seconds; a result counts as fresh if every face in it was detected and classified so recently
 CLASSIFIED_WITHIN = 0.1
 
@@ -59,18 +63,40 @@ class Metrics:
         self.stages = Histogram(
             "streamer_stage_seconds", "One call of a stage", ["stage"], buckets=SECONDS, registry=self.registry
         )
+        self.batches = Histogram(
+            "streamer_stage_batch_size",
+            "Frames in one call",
+            ["stage"],
+            buckets=SIZES,
+            registry=self.registry,
+        )
+        self.labels = Counter(
+            "streamer_labels", "Classified faces by the label shown", ["stream", "label"], registry=self.registry
+        )
+        self.changes = self._counter("streamer_label_changes", "Times a followed face was shown another label")
+        self.build = Info("streamer_build", "What runs", registry=self.registry)
+        self.model = Gauge("streamer_model", "1 for each model", ["path", "sha256"], registry=self.registry)
+        self.turned_at: float | None = None  # monotonic time at which the caller's loop last turned
         self.states: dict[str, State] = {}
+        self.reasons: dict[str, dict[str, Any]] = {}
+        self._shown: dict[str, dict[int, str]] = {}  # label by track, by stream
         self.quantiles: dict[str, Quantiles] = {}
         self._totals: dict[tuple[Counter, str], int] = {}
-        self._server: Any = None
+        self._server: HealthServer | None = None
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(name, text, ["stream"], registry=self.registry)
 
+    def describe(self, version: str, models: Mapping[str, str]) -> None:
+        """Tell the program's version and the sha256 of the models by path."""
+        self.build.info({"version": version, "python": platform.python_version()})
+        for path, sha256 in models.items():
+            self.model.labels(Path(path).name, sha256).set(1)
+
     def serve(self, port: int, address: str) -> None:
-        """Answer `GET /metrics` on a daemon thread until `close`. Raises OSError where the port cannot be had."""
+        """Answer `/metrics`, `/healthz` and `/readyz` until `close`. Raises OSError where the port cannot be had."""
         try:
-            self._server = start_http_server(port, address, self.registry)
+            self._server = HealthServer(self, port, address)
         except OSError as error:
             raise OSError(
                 f"metrics.port: {address}:{port} cannot be opened ({error.strerror}); choose another port"
@@ -80,15 +106,13 @@ class Metrics:
     def close(self) -> None:
         """Stop serving."""
         if self._server:
-            server, thread = self._server
-            server.shutdown()
-            server.server_close()
-            thread.join()
+            self._server.close()
             self._server = None
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time one call of a stage."""
+    def stage(self, name: str, frames: int) -> Iterator[None]:
+        """Time one call of a stage with so many frames."""
+        self.batches.labels(name).observe(frames)
         started = time.perf_counter()
         yield
         self.stages.labels(name).observe(time.perf_counter() - started)
@@ -108,10 +132,21 @@ class Metrics:
         read = [face.expression.time for face in result.faces if face.expression]
         self.classifications.labels(stream).inc(sum(at == now for at in read))
         self.detections.labels(stream).inc(any(face.detected_time == now for face in result.faces))
+        self._record_labels(stream, result)
         fresh = len(read) == len(result.faces) and all(now - at <= CLASSIFIED_WITHIN for at in read)
         self.fresh.labels(stream).inc(
             fresh and all(now - face.detected_time <= DETECTED_WITHIN for face in result.faces)
         )
+
+    def _record_labels(self, stream: str, result: Result) -> None:
+        before = self._shown.get(stream, {})
+        said = [(face.track_id, face.expression) for face in result.faces if face.expression]
+        for track_id, expression in said:
+            if expression.time == result.frame.time:
+                self.labels.labels(stream, expression.label).inc()
+            if before.get(track_id, expression.label) != expression.label:
+                self.changes.labels(stream).inc()
+        self._shown[stream] = {track_id: expression.label for track_id, expression in said}
 
     def _raise_to(self, counter: Counter, stream: str, total: int) -> None:
         """Raise a counter to a total that is kept elsewhere."""
@@ -120,8 +155,9 @@ class Metrics:
             counter.labels(stream).inc(total - before)
             self._totals[counter, stream] = total
 
-    def record_state(self, stream: str, state: State, cause: Cause | None = None) -> None:
-        """Remember the state of a source, and count the cause of a failure."""
+    def record_state(self, stream: str, state: State, reason: str = "", cause: Cause | None = None) -> None:
+        """Remember the state of a source and why, and count the cause of a failure."""
+        self.reasons[stream] = {"reason": reason, "cause": cause and cause.value, "since": round(time.time(), 3)}
         if cause:
             self.failures.labels(stream, cause.value).inc()
         self.states[stream] = state

@@ -113,6 +113,7 @@ class Pipeline:
     ) -> None:
         self.metrics = metrics or Metrics()
         self.captures: dict[str, Capture] = {}
+        self.stages = perceive, express
         self._on_state = on_state
         self._on_poll = on_poll
         self._keep_open = keep_open
@@ -162,6 +163,7 @@ class Pipeline:
             except Cancelled:
                 results = None
             self._tell_states()
+            self.metrics.turned_at = time.monotonic()
             if self._on_poll:
                 self._on_poll()
             if results is None:
@@ -223,7 +225,7 @@ class Pipeline:
             items = inside.take()
             if items is None:
                 return
-            with self.metrics.stage(name):
+            with self.metrics.stage(name, len(items)):
                 done = work(items)
             outside.put(name, done)
 
@@ -285,7 +287,7 @@ class Pipeline:
                 self._tell(name, State.LIVE, "")
 
     def _tell(self, stream: str, state: State, reason: str, cause: Cause | None = None) -> None:
-        self.metrics.record_state(stream, state, cause)
+        self.metrics.record_state(stream, state, reason, cause)
         if self._on_state:
             self._on_state(stream, state, reason, cause)
 

@@ -19,23 +19,23 @@ CELLS = 6  # across a face; too few to recognise anybody, and what lies between 
 
 
 class Hiding:
-    """Call a stage, then replace the pictures of its results by ones that hide the faces in them, or everything.
+    """Call a stage, then replace the pictures of its results by ones that hide nothing, the faces in them, or all.
 
     Runs in the thread of the stage. Faces that were not found are not hidden; 'frame' does not depend on finding them.
     """
 
     def __init__(self, stage: Callable[[list[Result]], list[Result]], blur: Blur) -> None:
-        self._stage, self._blur = stage, blur
+        self.stage, self.blur = stage, blur
 
     def __call__(self, results: list[Result]) -> list[Result]:
         """Complete the results, and hide what is not to be seen."""
-        return [self._hide(result) for result in self._stage(results)]
+        return [self._hide(result) for result in self.stage(results)]
 
     def _hide(self, result: Result) -> Result:
         image = result.frame.image
-        if self._blur == "frame":
+        if self.blur == "frame":
             hidden = mosaic(image, max(1, min(image.shape[:2]) // 24))
-        elif result.faces:
+        elif self.blur == "faces" and result.faces:
             hidden = hide_boxes(image, [face.box for face in result.faces])
         else:
             return result

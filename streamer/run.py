@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 
+import streamer
 from streamer.build import build_pipeline
 from streamer.config import Config, OverlayConfig
-from streamer.manifest import describe, manifest_path, write_manifest
+from streamer.logs import structured
+from streamer.manifest import describe, manifest_path, model_hashes, write_manifest
 from streamer.metrics import Metrics
 from streamer.overlay import draw
 from streamer.pipeline import Pipeline, unique_names
+from streamer.reload import reload
 from streamer.sinks import Enduring, Sink
 from streamer.sinks.log import LogSink
 from streamer.sinks.video import video_sink
@@ -27,6 +32,8 @@ from streamer.sinks.window import WindowSink
 from streamer.sources import Cause, Source, SourceError, State, open_source
 from streamer.status import Status
 from streamer.summary import check_summary, print_summary, summarise, write_summary
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,8 +46,8 @@ class Outputs:
     window: bool = False
 
 
-def run(config: Config, names: Sequence[str], outputs: Outputs) -> int:
-    """Analyse the sources to their end; return the exit code.
+def run(config: Config, names: Sequence[str], outputs: Outputs, read_config: Callable[[], Config] | None = None) -> int:
+    """Analyse the sources to their end; return the exit code. read_config: gives the configuration again, on SIGHUP.
 
     Raises ValueError, OSError or ImportError for what is wrong with configuration, models, outputs or a single source.
     """
@@ -53,10 +60,10 @@ def run(config: Config, names: Sequence[str], outputs: Outputs) -> int:
         source.name = name
     pipeline, started, failures = None, time.monotonic(), []
     sinks: list[Enduring] = []
-    with ending_signals() as received, Status(console, sources) as status:
+    with noted_signals() as received, Status(console, sources) as status:
         try:
             with ExitStack() as stack:
-                pipeline = prepare(config, sources, metrics, status, sinks, received)
+                pipeline = prepare(config, sources, metrics, status, sinks, received, read_config)
                 opened = open_sinks(stack, config, outputs, names, sources, metrics)
                 sinks += [Enduring(name, sink, metrics, status.say) for name, sink in opened.items()]
                 started = time.monotonic()
@@ -72,11 +79,21 @@ def run(config: Config, names: Sequence[str], outputs: Outputs) -> int:
     report = summarise(metrics, seconds, pipeline.failures)
     if outputs.summary:
         write_summary(report, outputs.summary)
-    print_summary(report, console)
     failures += pipeline.failures.values()
+    tell_end(report, failures, console)
+    return 128 + received[0] if received else int(bool(failures))
+
+
+def tell_end(report: dict[str, Any], failures: Sequence[Exception], console: Console) -> None:
+    """Print the summary and what failed, as log records where those are JSON."""
+    if structured():
+        log.info("the run is over", extra={"summary": report})
+        for failure in failures:
+            log.error("%s", failure)
+        return
+    print_summary(report, console)
     for failure in failures:
         console.print(f"streamer: {failure}", style="yellow", soft_wrap=True)
-    return 128 + received[0] if received else int(bool(failures))
 
 
 def prepare(
@@ -85,9 +102,10 @@ def prepare(
     metrics: Metrics,
     status: Status,
     sinks: Sequence[Enduring],
-    received: Sequence[int],
+    received: list[int],
+    read_config: Callable[[], Config] | None,
 ) -> Pipeline:
-    """Build the pipeline; it stops on a signal, or when a window among the sinks was closed."""
+    """Build the pipeline; it stops on a signal, or when a window among the sinks was closed, and reloads on SIGHUP."""
 
     def on_state(stream: str, state: State, reason: str, cause: Cause | None) -> None:
         status.tell(stream, state, reason)
@@ -95,6 +113,10 @@ def prepare(
             sink.write_state(stream, state, reason, cause)
 
     def on_poll() -> None:
+        nonlocal config
+        if signal.SIGHUP in received and read_config:
+            received.remove(signal.SIGHUP)
+            config = reload(pipeline, config, read_config)
         if received or any(one.sink.closed for one in sinks if isinstance(one.sink, WindowSink)):
             pipeline.stop()
 
@@ -143,6 +165,7 @@ def open_sinks(
     sinks: dict[str, Sink] = {}
     if config.metrics.port:
         stack.callback(metrics.close)
+        metrics.describe(streamer.__version__, model_hashes(config))
         metrics.serve(config.metrics.port, config.metrics.address)
     if outputs.window:
         sinks["window"] = stack.enter_context(WindowSink("streamer"))
@@ -159,17 +182,17 @@ def open_sinks(
 
 
 @contextmanager
-def ending_signals() -> Iterator[list[int]]:
-    """Note SIGINT and SIGTERM in the list that is yielded; the second one kills."""
+def noted_signals() -> Iterator[list[int]]:
+    """Note SIGINT, SIGTERM and SIGHUP in the list that is yielded; the second one that ends the run kills."""
     received: list[int] = []
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        if received:
+        if set(received) - {signal.SIGHUP} and number != signal.SIGHUP:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         received.append(number)
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield received
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -18,8 +19,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from streamer.logs import structured
 from streamer.sources import Source, State
 from streamer.types import Result
+
+log = logging.getLogger(__name__)
 
 WORTH_TELLING = (State.STALLED, State.RETRYING)
 SHOW_EVERY = 0.25  # seconds between two looks at the frame rate
@@ -68,12 +72,17 @@ class Status:
             self._shown[name] = (now, self._results[name])
 
     def say(self, line: str) -> None:
-        """Print a line about something else than a source."""
+        """Print a line of trouble, as a log record where those are JSON."""
+        if structured():
+            log.warning(line)
+            return
         self._progress.console.print(line, style="yellow", markup=False, soft_wrap=True)
 
     def tell(self, stream: str, state: State, reason: str) -> None:
         """Print a trouble of a source, or show its state; failures are told at the end of the run."""
-        if state in WORTH_TELLING:
+        if structured():
+            log.info("%s: %s", stream, state, extra={"stream": stream, "state": str(state), "reason": reason})
+        elif state in WORTH_TELLING:
             self.say(f"{stream}: {state}: {reason}")
         if stream in self._tasks:
             self._progress.update(self._tasks[stream], figures=str(state))

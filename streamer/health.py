@@ -1,0 +1,88 @@
+"""Whether a run is alive and ready, as `/healthz` and `/readyz` tell it, and the small server beside `/metrics`.
+
+The checks are plain functions, for any server. Those of this one run on its daemon threads and only read.
+"""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import make_wsgi_app
+
+from streamer.sources import State
+
+if TYPE_CHECKING:
+    from streamer.metrics import Metrics
+
+SILENT_FOR = 10.0  # s without a turn of the caller's loop after which the run counts as hung
+
+Answer = tuple[bool, dict[str, Any]]
+"""Whether all is well, and the details as JSON values."""
+
+
+def check_alive(metrics: Metrics, now: float | None = None) -> Answer:
+    """Tell whether the caller's loop turns; not so where a stage, a sink or the disk hangs. now: monotonic seconds."""
+    now = time.monotonic() if now is None else now
+    silent = 0.0 if metrics.turned_at is None else now - metrics.turned_at
+    return silent < SILENT_FOR, {"silent_seconds": round(silent, 1)}
+
+
+def check_ready(metrics: Metrics, now: float | None = None) -> Answer:
+    """Tell whether the run is alive and has a live source, and what every source does."""
+    alive, details = check_alive(metrics, now)
+    sources = {
+        stream: {"state": str(state), **metrics.reasons.get(stream, {})} for stream, state in metrics.states.items()
+    }
+    ready = alive and metrics.turned_at is not None and State.LIVE in metrics.states.values()
+    return ready, {**details, "sources": sources}
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Silent(WSGIRequestHandler):
+    timeout = 10  # s; a client that says nothing holds no thread for ever
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Write no line a request."""
+
+
+class HealthServer:
+    """Answer `GET /metrics`, `/healthz` and `/readyz` (503 where not well) on a daemon thread until `close`.
+
+    Raises OSError where the port cannot be had.
+    """
+
+    def __init__(self, metrics: Metrics, port: int, address: str) -> None:
+        self._metrics = metrics
+        self._scrape = make_wsgi_app(metrics.registry)
+        self._server = make_server(address, port, self._answer, _Server, _Silent)
+        self.port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        checks = {"/healthz": check_alive, "/readyz": check_ready}
+        path = environ["PATH_INFO"]
+        if path == "/metrics":
+            scraped: Iterable[bytes] = self._scrape(environ, start_response)
+            return scraped
+        if path not in checks:
+            start_response("404 Not Found", [("Content-Type", "text/plain")])
+            return [b"expected /metrics, /healthz or /readyz\n"]
+        well, details = checks[path](self._metrics)
+        start_response("200 OK" if well else "503 Service Unavailable", [("Content-Type", "application/json")])
+        return [json.dumps({"ok": well, **details}).encode() + b"\n"]
