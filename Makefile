@@ -46,7 +46,7 @@ $(VENV)/.core: $(VENV)/.venv pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.core pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,report,demo,dlib-landmarks,train,window]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,report,demo,dlib-landmarks,serve,train,window]"
 	touch $@
 
 clean:

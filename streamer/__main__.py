@@ -25,6 +25,9 @@ app = typer.Typer(
 )
 
 
+ConfigName = Annotated[
+    str | None, typer.Option("--config", help="YAML file, or the name of a preset.", show_default=False)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change one key: `--set detector.min_face=60`."),
@@ -71,7 +74,7 @@ def run(
             show_default=False,
         ),
     ],
-    config: Annotated[str | None, typer.Option(help="YAML file, or the name of a preset.", show_default=False)] = None,
+    config: ConfigName = None,
     overrides: Overrides = None,
     video: Annotated[Path | None, typer.Option(help="Write the annotated video: out.mp4.", show_default=False)] = None,
     log: Annotated[
@@ -134,6 +137,42 @@ def report(
 
     prepare_opencv()
     print(write(log, out or log[0].with_suffix(".html"), thumbnails))
+
+
+@app.command()
+def serve(
+    source: Annotated[list[str] | None, typer.Argument(help="Streams to begin with.", show_default=False)] = None,
+    config: ConfigName = None,
+    overrides: Overrides = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Write one JSON line a frame: out.jsonl.", show_default=False)
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="STREAMER_TOKEN", help="What clients must show; one is made otherwise.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Analyse streams that are added and removed over HTTP; needs the extra `serve`.
+
+    **Examples**
+
+    `streamer serve --token SECRET-WORD` listens on 127.0.0.1:8765.
+
+    `curl -H 'Authorization: Bearer SECRET-WORD' -H 'Content-Type: application/json'
+    -d '{"source": "rtsp://camera/1", "name": "door"}' localhost:8765/streams` adds a camera;
+    `-X DELETE .../streams/door` removes it, `GET /streams`, `/health` and `/metrics` show how all are.
+
+    Exit codes: 2 wrong input or configuration, 130 and 143 ended by a signal.
+    """
+    try:
+        from streamer.serve import serve as run_server
+    except ModuleNotFoundError as error:
+        raise ImportError(f'{error}; pip install "emotion-streamer[serve]" has what serving needs') from error
+    raise typer.Exit(
+        run_server(_settings(config, overrides), source or [], log, token, lambda: _settings(config, overrides))
+    )
 
 
 @app.command()

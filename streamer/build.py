@@ -21,6 +21,7 @@ from streamer.metrics import Metrics
 from streamer.perception import Perceiver
 from streamer.pipeline import Closable, OnState, Pipeline
 from streamer.privacy import Hiding
+from streamer.shedding import Ladder
 from streamer.sources import Source
 from streamer.types import Result
 
@@ -34,6 +35,8 @@ def build_pipeline(
     metrics: Metrics | None = None,
     on_state: OnState | None = None,
     on_poll: Callable[[], None] | None = None,
+    *,
+    keep_open: bool = False,
 ) -> Pipeline:
     """Load the models and put the stages together; nothing runs yet.
 
@@ -47,7 +50,10 @@ def build_pipeline(
         metrics=metrics,
         on_state=on_state,
         on_poll=on_poll,
+        keep_open=keep_open,
         owned=stages.owned,
+        ladder=stages.perceive.ladder,
+        forget={"perceive": stages.perceive.forget, "express": stages.express.forget},
     )
 
 
@@ -73,7 +79,8 @@ def build_stages(config: Config) -> Stages:
     landmarker = DlibLandmarker(config.landmarks.model) if config.landmarks.kind == "dlib" else None
     detector, engine = load_detector(config.detector, config.cache), load_classifier(config.classifier, config.cache)
     check_use(engine.spec, config.landmarks.kind)
-    perceive = Perceiver(detector, partial(Tracker, config.tracker), config.detection, landmarker)
+    ladder = Ladder(config.shedding)
+    perceive = Perceiver(detector, partial(Tracker, config.tracker), config.detection, landmarker, ladder)
     explainer = load_explainer(config.overlay, engine.spec, config.cache)
     express = Expresser(engine, config.expression, explainer, config.visibility)
     owned: list[Closable] = [detector, engine, *([explainer.engine] if explainer and explainer.engine else [])]

@@ -23,6 +23,8 @@ class Channel(Generic[T]):
         self._condition = threading.Condition()
         self._slots: dict[str, list[T]] = {}
         self._senders = set(senders)
+        self._turns: dict[str, int] = {}  # of each sender's last take
+        self._turn = 0
         self._cancelled = False
 
     def open(self, sender: str) -> None:
@@ -34,6 +36,7 @@ class Channel(Generic[T]):
         """End a sender; the channel ends with its last one."""
         with self._condition:
             self._senders.discard(sender)
+            self._turns.pop(sender, None)
             self._condition.notify_all()
 
     def cancel(self) -> None:
@@ -63,19 +66,24 @@ class Channel(Generic[T]):
         with self._condition:
             self._wait(lambda: sender not in self._slots)
 
-    def take(self, timeout: float | None = None) -> list[T] | None:
-        """Empty all slots at once, at most one put a sender; [] after `timeout` seconds, None when all have closed."""
+    def take(self, timeout: float | None = None, most: int | None = None) -> list[T] | None:
+        """Empty the slots, at most one put a sender; [] after `timeout` seconds, None when all have closed.
+
+        most: empty only so many slots, of those senders whose last turn lies furthest back.
+        """
         with self._condition:
             self._wait(lambda: bool(self._slots) or not self._senders, timeout)
             if not self._slots:
                 return [] if self._senders else None
-            items = [item for put in self._slots.values() for item in put]
-            self._slots.clear()
+            self._turn += 1
+            chosen = sorted(self._slots, key=lambda sender: self._turns.get(sender, 0))[:most]
+            self._turns.update({sender: self._turn for sender in chosen if sender in self._senders})
+            items = [item for sender in chosen for item in self._slots.pop(sender)]
             self._condition.notify_all()
             return items
 
     def _fill(self, sender: str, items: list[T]) -> None:
-        # Re-inserted at the end: whoever has waited longest is taken first.
+        # Re-inserted at the end: of those with equal turns, whoever has waited longest is taken first.
         self._slots.pop(sender, None)
         self._slots[sender] = items
         self._condition.notify_all()

@@ -28,6 +28,7 @@ from streamer.faces.visibility import VisibilitySettings
 from streamer.perception import DetectionSettings
 from streamer.privacy import Blur
 from streamer.records.journal import JournalSettings
+from streamer.shedding import SheddingSettings
 
 
 class Section(BaseModel):
@@ -127,6 +128,21 @@ class PrivacyConfig(Section):
     blur: Blur = "none"
 
 
+class ServeConfig(Section):
+    """Set the control server of `streamer serve`.
+
+    streams: the most at once. load: busy share of the busiest stage, 0-1, above which no stream is added. requests: the
+    most a second of one client. files: whether files of this machine may be added, beside cameras and URLs.
+    """
+
+    address: str = "127.0.0.1"
+    port: int = Field(default=8765, ge=0, le=65535)
+    streams: PositiveInt = 64
+    load: float = Field(default=0.9, gt=0, le=1)
+    requests: PositiveInt = 20
+    files: bool = False
+
+
 class Config(Section):
     """Describe how the analyzer runs; `configs/default.yaml` explains every key.
 
@@ -143,6 +159,8 @@ class Config(Section):
     visibility: VisibilitySettings = VisibilitySettings()
     log: JournalSettings = JournalSettings()
     privacy: PrivacyConfig = PrivacyConfig()
+    shedding: SheddingSettings = SheddingSettings()
+    serve: ServeConfig = ServeConfig()
     metrics: MetricsConfig = MetricsConfig()
     cache: Path | None = None
     overlay: OverlayConfig = OverlayConfig()

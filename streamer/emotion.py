@@ -16,7 +16,7 @@ from engines import Engine, Outputs, View, tempered
 from streamer.explain.maps import Explainer
 from streamer.faces.regions import crops_of
 from streamer.faces.visibility import VisibilitySettings, VisibleRegion
-from streamer.types import Expression, Face, Frame, Result
+from streamer.types import Expression, Face, Frame, Result, Step
 
 UNCERTAIN = "uncertain"
 NO_REGION = "none"  # in place of a region: nothing of the face can be judged by
@@ -155,15 +155,15 @@ class Expresser:
         attached = [self._attach(result) for result in results]
         return self.explainer(attached) if self.explainer else attached
 
-    def _crops(self, frame: Frame, faces: Sequence[Face]) -> NDArray[np.uint8]:
-        views = [self._tracks[frame.stream][face.track_id].view for face in faces]
-        return crops_of(frame.image, faces, self.engine.spec, views)
-
     def forget(self, stream: str) -> None:
-        """Drop what is known of a stream that has ended."""
+        """Drop what is known of a stream that has ended; its name may come again."""
         self._tracks.pop(stream, None)
         if self.explainer:
             self.explainer.forget(stream)
+
+    def _crops(self, frame: Frame, faces: Sequence[Face]) -> NDArray[np.uint8]:
+        views = [self._tracks[frame.stream][face.track_id].view for face in faces]
+        return crops_of(frame.image, faces, self.engine.spec, views)
 
     def _note(self, frame: Frame, faces: Sequence[Face], outputs: Outputs) -> None:
         tracks = [self._tracks[frame.stream][face.track_id] for face in faces]
@@ -202,9 +202,10 @@ class Expresser:
             tracks = self._tracks.setdefault(frame.stream, {})
             for face in result.faces:
                 if self._look(frame, face):
-                    age = frame.time - tracks[face.track_id].answered_at
-                    if age >= self.settings.interval - 1e-6:
-                        found.append((age, frame, face))
+                    track = tracks[face.track_id]
+                    sparing = result.shed >= Step.CLASSIFICATIONS and track.smoother.stable(track.answered_at)
+                    if frame.time - track.answered_at >= self.settings.interval * (2 if sparing else 1) - 1e-6:
+                        found.append((frame.time - track.answered_at, frame, face))
             for track_id in [i for i, one in tracks.items() if frame.time - one.seen_at > FORGET_AFTER]:
                 del tracks[track_id]
         live = sorted((one for one in found if one[1].live), key=lambda one: -one[0])[: self.settings.most]
@@ -218,7 +219,7 @@ class Expresser:
     def _attach(self, result: Result) -> Result:
         tracks = self._tracks[result.frame.stream]
         faces = tuple(replace(face, expression=self._express(tracks[face.track_id].smoother)) for face in result.faces)
-        return Result(result.frame, faces)
+        return replace(result, faces=faces)
 
     def _express(self, smoother: Smoother) -> Expression | None:
         if smoother.region is None:

@@ -77,6 +77,12 @@ class Metrics:
         self.build = Info("streamer_build", "What runs", registry=self.registry)
         self.model = Gauge("streamer_model", "1 for each model", ["path", "sha256"], registry=self.registry)
         self.turned_at: float | None = None  # monotonic time at which the caller's loop last turned
+        self.step = Gauge(
+            "streamer_shedding_step",
+            "0 nothing is left out, 1 maps, 2 also detections, 3 also classifications, 4 also frames",
+            registry=self.registry,
+        )
+        self.load = Gauge("streamer_load", "Share of the time that the busiest stage works", registry=self.registry)
         self.states: dict[str, State] = {}
         self.reasons: dict[str, dict[str, Any]] = {}
         self._shown: dict[str, dict[int, str]] = {}  # label by track, by stream
@@ -164,6 +170,18 @@ class Metrics:
         for one in State:
             self.state.labels(stream, one.value).set(one is state)
         self.retries.labels(stream).inc(state is State.RETRYING)
+
+    def forget(self, stream: str) -> None:
+        """Drop all samples of a stream that was removed; its name may come again."""
+        counters = (self.frames, self.dropped, self.results, self.fresh, self.tracks, self.detections)
+        more = (self.classifications, self.retries, self.failures, self.labels, self.changes)
+        for metric in (*counters, *more, self.faces, self.latency, self.state):
+            metric.remove_by_labels({"stream": stream})
+        self.reasons.pop(stream, None)
+        self._shown.pop(stream, None)
+        self.states.pop(stream, None)
+        self.quantiles.pop(stream, None)
+        self._totals = {key: total for key, total in self._totals.items() if key[1] != stream}
 
     def value(self, name: str, **labels: str) -> float:
         """Return one sample, 0 where nothing was recorded yet."""

@@ -54,7 +54,7 @@ def draw(result: Result, *, details: bool = True, maps: bool = False) -> NDArray
     for face, rect in reversed(faces):
         _draw_box(page, face, rect)
     missing = sum(bool(face.expression and not face.heat) for face in result.faces) if maps else 0
-    if details or missing:
+    if details or missing or result.shed:
         _draw_status(page, result, missing)
     for face, rect in faces:
         _draw_label(page, face, rect)
@@ -222,11 +222,13 @@ def _draw_bar(picture: NDArray[np.uint8], right: int, y: int, cap: int, share: f
 
 
 def _draw_status(page: _Page, result: Result, without_map: int) -> None:
-    """Write stream, stream time, number of faces and of maps left out into a corner where no face is."""
+    """Write stream, stream time, number of faces and what was left out into a corner where no face is."""
     minutes, seconds = divmod(round(result.frame.time, 1), 60)
     count = len(result.faces)
     words = [f"{int(minutes)}:{seconds:04.1f}", f"{count} face{'' if count == 1 else 's'}"]
-    if without_map:
+    if result.shed:
+        words.append(f"overload: {result.shed.words}")
+    elif without_map:
         words.append(f"no time for {without_map} map{'' if without_map == 1 else 's'}")
     cap = page.cap(0.0155 * page.unit)
     for badge in (result.frame.stream[-32:], ""):

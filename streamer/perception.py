@@ -14,7 +14,8 @@ import numpy as np
 from streamer.faces.detect import Detector
 from streamer.faces.landmarks import Landmarker
 from streamer.faces.track import Tracker
-from streamer.types import Detections, Face, Frame, Result
+from streamer.shedding import Ladder
+from streamer.types import Detections, Face, Frame, Result, Step
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,12 @@ class Perceiver:
         new_tracker: Callable[[], Tracker],
         settings: DetectionSettings,
         landmarker: Landmarker | None = None,
+        ladder: Ladder | None = None,
     ) -> None:
         self.detector = detector
         self.landmarker = landmarker
         self.settings = settings
+        self.ladder = ladder or Ladder()
         self._new_tracker = new_tracker
         self._trackers: dict[str, Tracker] = {}
         self._detected_at: dict[str, float] = {}
@@ -65,14 +68,19 @@ class Perceiver:
         return [self._track(frame, found.get(id(frame))) for frame in frames]
 
     def forget(self, stream: str) -> None:
-        """Drop what is known of a stream that has ended."""
+        """Drop what is known of a stream that has ended; its name may come again."""
         self._trackers.pop(stream, None)
         self._detected_at.pop(stream, None)
 
     def _due(self, frames: Sequence[Frame]) -> list[Frame]:
         """Pick the frames whose stream was searched too long ago; live ones only as the time budget allows."""
         waited = {id(frame): frame.time - self._detected_at.get(frame.stream, -np.inf) for frame in frames}
-        due = [frame for frame in frames if waited[id(frame)] >= self.settings.interval - 1e-6]
+        longer = 2 if self.ladder.step >= Step.DETECTIONS else 1
+        due = [
+            frame
+            for frame in frames
+            if waited[id(frame)] >= self.settings.interval * (longer if frame.live else 1) - 1e-6
+        ]
         offline = [frame for frame in due if not frame.live]
         if time.monotonic() < self._rest_until:
             return offline
@@ -92,7 +100,7 @@ class Perceiver:
         faces = tracker.update(frame, detections)
         if self.landmarker and faces:
             faces = self._locate(self.landmarker, frame, faces)
-        return Result(frame, faces)
+        return Result(frame, faces, self.ladder.step if frame.live else Step.NONE)
 
     def _locate(self, landmarker: Landmarker, frame: Frame, faces: tuple[Face, ...]) -> tuple[Face, ...]:
         points = landmarker.locate(frame.image, np.stack([face.box for face in faces]))

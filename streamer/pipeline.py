@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -21,6 +21,7 @@ from typing import Protocol, Self, TypeVar
 
 from streamer.channel import Cancelled, Channel
 from streamer.metrics import Metrics
+from streamer.shedding import Ladder
 from streamer.sources import Cause, Source, SourceError, State, observed
 from streamer.sources.live import StallLimit
 from streamer.types import Frame, Result
@@ -83,8 +84,6 @@ class Capture:
                     self.dropped += self._frames.replace(name, [frame])
                 else:
                     self._frames.put(name, [frame])
-                if self.stop.is_set():
-                    break
         except SourceError as error:
             self.failure = error
 
@@ -96,7 +95,8 @@ class Pipeline:
     called by one thread only. on_state: called in the caller's thread for every change of a source's state; on_poll:
     there too, several times a second even while no result comes.
     keep_open: go on without sources until `stop` (sources are then added while running). owned: engines and detectors
-    to close when the threads have ended.
+    to close when the threads have ended. ladder: decides what live streams do without, by their latency. forget: by
+    stage, called in its thread for each stream that was removed.
     """
 
     def __init__(
@@ -110,7 +110,10 @@ class Pipeline:
         on_poll: Callable[[], None] | None = None,
         keep_open: bool = False,
         owned: Sequence[Closable] = (),
+        ladder: Ladder | None = None,
+        forget: Mapping[str, Callable[[str], None]] | None = None,
     ) -> None:
+        self.ladder = ladder or Ladder()
         self.metrics = metrics or Metrics()
         self.captures: dict[str, Capture] = {}
         self.stages = perceive, express
@@ -122,6 +125,11 @@ class Pipeline:
         self._untold: list[Event] = []
         self._given: Counter[str] = Counter()  # results handed to the caller, by stream
         self._stalled: set[str] = set()
+        self._leaving: set[str] = set()
+        self._forget = dict(forget or {})
+        self._gone: dict[str, SimpleQueue[str]] = {stage: SimpleQueue() for stage in self._forget}
+        self._busy = {"perceive": 0.0, "express": 0.0}  # seconds; each is written by its stage's thread
+        self._cost = {"perceive": 0.0, "express": 0.0}  # seconds a frame, smoothed
         self._error: BaseException | None = None
         self._frames: Channel[Frame] = Channel(["pipeline"])  # closed when no source can be added any more
         self._perceived: Channel[Result] = Channel(["perceive"])
@@ -163,7 +171,10 @@ class Pipeline:
             except Cancelled:
                 results = None
             self._tell_states()
-            self.metrics.turned_at = time.monotonic()
+            self.metrics.turned_at = now = time.monotonic()
+            self.ladder.look(now, self._busy)
+            self.metrics.step.set(self.ladder.step)
+            self.metrics.load.set(self.ladder.load)
             if self._on_poll:
                 self._on_poll()
             if results is None:
@@ -186,10 +197,27 @@ class Pipeline:
         self._capture_threads[source.name].start()
 
     def remove(self, stream: str) -> None:
-        """End one source; its last frames are still analysed. Raises ValueError where there is no such stream."""
+        """End one source; its last frames are still analysed, then its name is free again.
+
+        Raises ValueError where there is no such stream.
+        """
         if stream not in self.captures:
             raise ValueError(f"no stream '{stream}': expected one of {', '.join(self.captures) or '(none)'}")
         self.captures[stream].stop.set()
+        self._leaving.add(stream)
+        if self.metrics.states.get(stream) in (State.ENDED, State.FAILED):
+            self._free(stream)
+
+    def _free(self, stream: str) -> None:
+        """Drop all that is known of a stream whose last result was given."""
+        self._capture_threads.pop(stream).join()  # it has told its end, and only closes its slot yet
+        self._leaving.discard(stream)
+        for counts in (self._given, self.captures):
+            counts.pop(stream, None)
+        self._stalled.discard(stream)
+        self.metrics.forget(stream)
+        for queue in self._gone.values():
+            queue.put(stream)
 
     @property
     def captured(self) -> int:
@@ -203,7 +231,7 @@ class Pipeline:
 
     def _prepare(self, source: Source) -> None:
         if source.name in self.captures:
-            raise ValueError(f"two sources are named '{source.name}': names are unique in a run, also of ended ones")
+            raise ValueError(f"two sources are named '{source.name}': a name is free again when its stream was removed")
         self._frames.open(source.name)
         capture = self.captures[source.name] = Capture(source, self._frames, self._events)
         self._capture_threads[source.name] = self._thread(f"capture {source.name}", self._run_capture, capture)
@@ -222,12 +250,26 @@ class Pipeline:
     def _work(self, name: str, work: Stage[In, Out], inside: Channel[In], outside: Channel[Out]) -> None:
         while True:
             outside.wait_for_room(name)
-            items = inside.take()
+            items = inside.take(most=self._most() if name == "perceive" else None)
             if items is None:
                 return
+            self._forget_gone(name)
+            started = time.monotonic()
             with self.metrics.stage(name, len(items)):
                 done = work(items)
+            seconds = time.monotonic() - started
+            self._busy[name] += seconds
+            self._cost[name] += 0.2 * (seconds / len(items) - self._cost[name])
             outside.put(name, done)
+
+    def _most(self) -> int | None:
+        """Return how many frames the next tick may hold, so that none is late when its turn is over."""
+        return self.ladder.frames(max(self._cost.values()))
+
+    def _forget_gone(self, stage: str) -> None:
+        with suppress(Empty):
+            while stage in self._gone:
+                self._forget[stage](self._gone[stage].get_nowait())
 
     def _guard(self, function: Callable[..., None], *args: object) -> None:
         """Run a thread's function; the first exception of any thread ends the run and is raised to the caller."""
@@ -252,6 +294,8 @@ class Pipeline:
     def _record(self, result: Result) -> None:
         capture = self.captures[result.frame.stream]
         self.metrics.record(result, captured=capture.captured, dropped=capture.dropped)
+        if result.frame.live:
+            self.ladder.observe(time.monotonic() - result.frame.captured_at)
 
     def _tell_states(self, *, ends: bool = False) -> None:
         """Pass on what the sources reported, the end of one only after its last result (or with `ends`)."""
@@ -266,6 +310,8 @@ class Pipeline:
             else:
                 self._stalled.discard(stream)
                 self._tell(stream, state, reason, cause)
+                if stream in self._leaving and state in (State.ENDED, State.FAILED):
+                    self._free(stream)
         self._notice_stalls()
 
     def _complete(self, stream: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,9 +121,25 @@ class Face:
     heat: Heat | None = None
 
 
+class Step(IntEnum):
+    """Name a step of the shedding ladder; each holds those before it. `streamer.shedding` takes them."""
+
+    NONE = 0
+    MAPS = 1
+    DETECTIONS = 2
+    CLASSIFICATIONS = 3
+    FRAMES = 4
+
+    @property
+    def words(self) -> str:
+        """Say what is left out, '' where nothing is."""
+        return ("", "no maps", "fewer detections", "fewer classifications", "fewer frames")[self]
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Hold a frame and the faces in it, ordered by track id."""
+    """Hold a frame and the faces in it, ordered by track id; shed: what was left out for want of time."""
 
     frame: Frame
     faces: tuple[Face, ...]
+    shed: Step = Step.NONE

@@ -80,3 +80,14 @@ def test_cancel_wakes_everybody_who_waits():
     for thread in (*full, waiting):
         thread.join(5)
     assert len(woken) == 3
+
+
+def test_a_take_of_few_is_fair_however_often_a_sender_puts():
+    channel: Channel[str] = Channel(["fast", "slow", "other"])
+    taken = []
+    for _ in range(30):
+        for sender in ("slow", "other", "fast"):
+            channel.replace(sender, [sender])
+        taken += channel.take(most=1)
+    assert {sender: taken.count(sender) for sender in set(taken)} == {"fast": 10, "slow": 10, "other": 10}
+    assert len(channel.take()) == 2

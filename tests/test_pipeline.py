@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -161,6 +162,46 @@ def test_sources_are_added_and_removed_while_running():
             if result.frame.stream == "b" and result.frame.index == 19:
                 results.stop()
     assert seen == {"a", "b"}
+
+
+def test_the_name_of_a_removed_stream_is_free_again_and_nothing_of_it_stays():
+    forgotten, indices, added = [], [], [1]
+
+    def camera():
+        return ListSource("cam", 10**6, live=True, before=lambda index: time.sleep(0.001))
+
+    def on_poll():
+        if "cam" not in results.captures:
+            assert not results.metrics.states
+            if len(added) == 3:
+                results.stop()
+            else:
+                added.append(1)
+                results.add(camera())
+
+    with pipeline(camera(), keep_open=True, forget={"perceive": forgotten.append}, on_poll=on_poll) as results:
+        for result in results:
+            indices.append(result.frame.index)
+            if result.frame.index >= 5 and not results.captures["cam"].stop.is_set():
+                results.remove("cam")
+    assert forgotten == ["cam", "cam"]  # before the first frame of the next one
+    assert sum(after < before for before, after in pairwise(indices)) == 2
+    assert results.metrics.value("streamer_results_total", stream="cam") == 0
+
+
+def test_an_ended_stream_stays_listed_until_it_is_removed():
+    seen = []
+
+    def on_poll():
+        if results.metrics.states.get("file") == State.ENDED:
+            seen.append("file" in results.captures)
+            results.remove("file")
+            seen.append("file" in results.captures)
+            results.stop()
+
+    with pipeline(ListSource("file", 3), keep_open=True, on_poll=on_poll) as results:
+        assert len(list(results)) == 3
+    assert seen == [True, False]
 
 
 def test_two_sources_of_one_name_are_refused():

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engines import Engine, EngineSpec, Outputs
 from streamer.faces.regions import crops_of, seen_boxes
-from streamer.types import Face, Frame, Heat, Result
+from streamer.types import Face, Frame, Heat, Result, Step
 
 MapName = Literal["cam", "attention"]
 MAP_SHARE, PICTURE_SHARE = 0.4, 0.5  # Lian et al., Eq. 3
@@ -77,7 +77,7 @@ class Explainer:
             self._looks[result.frame.stream] = {
                 face.track_id: known[face.track_id] for face in result.faces if face.track_id in known
             }
-        left = {result.frame.stream: self._left(result.frame) for result in results}
+        left = {result.frame.stream: self._left(result) for result in results}
         if self.engine:
             self._ask(self.engine, [result for result in results if left[result.frame.stream] > 0], min(left.values()))
         return [self._attach(result) if left[result.frame.stream] > 0 else result for result in results]
@@ -86,8 +86,11 @@ class Explainer:
         """Drop what is known of a stream that has ended."""
         self._looks.pop(stream, None)
 
-    def _left(self, frame: Frame) -> float:
+    def _left(self, result: Result) -> float:
         """Return how many seconds of the budget are left for a frame."""
+        frame = result.frame
+        if result.shed >= Step.MAPS:
+            return 0.0
         return self.settings.budget - (time.monotonic() - frame.captured_at) if frame.live else np.inf
 
     def _ask(self, engine: Engine, results: Sequence[Result], left: float) -> None:
@@ -134,7 +137,7 @@ class Explainer:
     def _attach(self, result: Result) -> Result:
         looks = self._looks[result.frame.stream]
         faces = [replace(face, heat=self._heat(face, looks.get(face.track_id))) for face in result.faces]
-        return Result(result.frame, tuple(faces))
+        return replace(result, faces=tuple(faces))
 
     def _heat(self, face: Face, look: _Look | None) -> Heat | None:
         if look is None or face.expression is None:

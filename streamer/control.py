@@ -1,0 +1,235 @@
+"""The control API of `streamer serve`: list, add and remove streams over HTTP, with a token, within limits.
+
+Runs on the server's thread; whatever touches the pipeline is asked of the pipeline's own thread through `Desk`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException as AnyHTTPException
+
+from streamer.health import Answer as Verdict
+from streamer.health import check_alive, check_ready
+from streamer.metrics import Metrics
+
+Answer = TypeVar("Answer")
+
+LONGEST_BODY = 16_384  # bytes
+DEADLINE = 5.0  # seconds for an answer of the pipeline's thread
+CLIENTS = 1024  # whose requests are counted
+
+
+class Refused(Exception):
+    """Tell a client why a request is not carried out, with the HTTP status that says so."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Wish(BaseModel):
+    """Ask for a stream: what `streamer run` takes as a source, and the name it shall have (one is made otherwise)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str = Field(min_length=1, max_length=2000)
+    name: str | None = Field(default=None, pattern=r"^[\w.:-]{1,64}$")
+
+
+class Stream(BaseModel):
+    """Describe a stream as it is now. latency_ms: p50, p95 and p99 from capture to result."""
+
+    name: str
+    live: bool
+    state: str
+    leaving: bool
+    frames: int
+    dropped: int
+    results: int
+    latency_ms: dict[str, float]
+
+
+class Health(BaseModel):
+    """Describe the whole. load: busy share of the busiest stage; shed: what is left out for want of time."""
+
+    streams: int
+    load: float
+    shed: str
+
+
+class Board(Protocol):
+    """Say what the API can do; every method is called on the pipeline's thread and may raise `Refused`."""
+
+    def list(self) -> list[Stream]:
+        """Return all streams."""
+        ...
+
+    def add(self, wish: Wish) -> Stream:
+        """Start a stream."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """End a stream."""
+        ...
+
+    def health(self) -> Health:
+        """Return the state of the whole."""
+        ...
+
+
+class Desk:
+    """Carry out in one thread what others ask for."""
+
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+
+    def ask(self, function: Callable[[], Answer]) -> Future[Answer]:
+        """Have a function called by whoever calls `work`; its return or exception is the future's."""
+        future: Future[Answer] = Future()
+        self._asked.put((future, function))
+        return future
+
+    def work(self) -> None:
+        """Call what was asked for since the last time."""
+        with suppress(Empty):
+            while True:
+                future, function = self._asked.get_nowait()
+                if not future.set_running_or_notify_cancel():
+                    continue
+                try:
+                    future.set_result(function())
+                except (Refused, ValueError, OSError) as error:
+                    future.set_exception(error)
+
+
+class Turnstile:
+    """Let a client pass `rate` times a second on average, twice as often in a burst (token bucket)."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens and when; longest unseen first
+
+    def admit(self, client: str, now: float) -> bool:
+        """Tell whether the client may pass now (monotonic seconds), and count it."""
+        tokens, then = self._clients.pop(client, (2 * self.rate, now))
+        tokens = min(2 * self.rate, tokens + (now - then) * self.rate)
+        self._clients[client] = (tokens - 1 if tokens >= 1 else tokens, now)
+        if len(self._clients) > CLIENTS:
+            self._clients.popitem(last=False)
+        return tokens >= 1
+
+
+def create_app(board: Board, desk: Desk, metrics: Metrics, *, token: str, requests: float) -> FastAPI:
+    """Build the HTTP API; `token` is asked of every request for streams."""
+    app = FastAPI(title="streamer", docs_url=None, redoc_url=None, openapi_url=None)
+    turnstile = Turnstile(requests)
+
+    @app.middleware("http")
+    async def limit(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        if not turnstile.admit(request.client.host if request.client else "", time.monotonic()):
+            return _told(429, f"more than {requests:g} requests a second: try again in a second", {"Retry-After": "1"})
+        length = request.headers.get("content-length", "0")
+        if "transfer-encoding" in request.headers or not length.isdecimal() or int(length) > LONGEST_BODY:
+            return _told(413, f"expected a body of at most {LONGEST_BODY} bytes with its length in the head")
+        return await call_next(request)
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
+        return _told(error.status, str(error), {"Retry-After": "10"} if error.status == 503 else None)
+
+    @app.exception_handler(AnyHTTPException)
+    async def failed(request: Request, error: AnyHTTPException) -> Response:
+        return _told(error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(request: Request, error: RequestValidationError) -> Response:
+        return _told(422, "; ".join(_describe(problem) for problem in error.errors()))
+
+    app.include_router(_routes(board, desk, token))
+
+    @app.get("/health")
+    async def health() -> Health:
+        return await _ask(desk, board.health)
+
+    for path, check in (("/healthz", check_alive), ("/readyz", check_ready)):
+        app.add_api_route(path, partial(_checked, check, metrics))
+
+    @app.get("/metrics")
+    async def scraped() -> Response:
+        return PlainTextResponse(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+async def _checked(check: Callable[[Metrics], Verdict], metrics: Metrics) -> Response:
+    well, details = check(metrics)
+    return JSONResponse({"ok": well, **details}, 200 if well else 503)
+
+
+def _routes(board: Board, desk: Desk, token: str) -> APIRouter:
+    bearer = HTTPBearer(auto_error=False)
+
+    async def authorised(given: HTTPAuthorizationCredentials | None = Depends(bearer)) -> None:  # noqa: B008
+        if given is None or not secrets.compare_digest(given.credentials.encode(), token.encode()):
+            raise HTTPException(
+                401, "expected the header 'Authorization: Bearer TOKEN'", headers={"WWW-Authenticate": "Bearer"}
+            )
+
+    routes = APIRouter(dependencies=[Depends(authorised)])
+
+    @routes.get("/streams")
+    async def list_streams() -> list[Stream]:
+        return await _ask(desk, board.list)
+
+    @routes.get("/streams/{name}")
+    async def one_stream(name: str) -> Stream:
+        for stream in await _ask(desk, board.list):
+            if stream.name == name:
+                return stream
+        raise Refused(404, f"no stream '{name}'")
+
+    @routes.post("/streams", status_code=201)
+    async def add_stream(wish: Wish) -> Stream:
+        return await _ask(desk, lambda: board.add(wish))
+
+    @routes.delete("/streams/{name}", status_code=202)
+    async def remove_stream(name: str) -> dict[str, str]:
+        await _ask(desk, lambda: board.remove(name))
+        return {"leaving": name}
+
+    return routes
+
+
+async def _ask(desk: Desk, function: Callable[[], Answer]) -> Answer:
+    """Wait for the pipeline's thread. Raises Refused where it does not answer in time, or the request is wrong."""
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(desk.ask(function)), DEADLINE)
+    except TimeoutError as error:
+        raise Refused(503, f"no answer within {DEADLINE:.0f} s: the analyzer is busy or ends") from error
+    except (ValueError, OSError) as error:
+        raise Refused(422, " ".join(str(error).split())) from error
+
+
+def _told(status: int, reason: str, headers: Any = None) -> Response:
+    return JSONResponse({"error": reason}, status, headers)
+
+
+def _describe(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"][1:]) or "body"
+    return f"'{place}': {problem['msg'][0].lower()}{problem['msg'][1:]}"

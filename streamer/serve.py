@@ -1,0 +1,195 @@
+"""`streamer serve`: the analyzer as a service whose streams come and go, controlled over HTTP (`streamer.control`).
+
+The pipeline runs in the caller's thread, the server in one of its own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Thread
+
+import uvicorn
+from fastapi import FastAPI
+from rich.console import Console
+
+from streamer.build import build_pipeline
+from streamer.config import Config, ServeConfig
+from streamer.control import Desk, Health, Refused, Stream, Wish, create_app
+from streamer.metrics import Metrics, Quantiles
+from streamer.pipeline import Pipeline, unique_names
+from streamer.reload import reload
+from streamer.run import Outputs, noted_signals, open_sinks
+from streamer.sinks import Enduring
+from streamer.sources import Cause, State, open_source
+from streamer.types import Step
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS = 64  # at once; more are refused with 503
+JOIN_TIMEOUT = 10.0  # seconds
+
+
+class Streams:
+    """Carry out the requests of the API on a pipeline; in its thread."""
+
+    def __init__(self, config: Config, pipeline: Pipeline, metrics: Metrics) -> None:
+        self.config = config
+        self._pipeline, self._metrics = pipeline, metrics
+
+    def list(self) -> list[Stream]:
+        """Return all streams, ended ones too until they are removed."""
+        return [self._describe(name) for name in self._pipeline.captures]
+
+    def add(self, wish: Wish) -> Stream:
+        """Start a stream where there is room. Raises Refused, or ValueError or OSError where the source is none."""
+        if not self.config.serve.files and not re.match(r"\w+://|(/dev/video)?\d+$", wish.source):
+            raise Refused(422, "expected a URL or a webcam's number; files of this machine need serve.files=true")
+        taken = self._pipeline.captures
+        if wish.name in taken:
+            raise Refused(409, f"a stream is named '{wish.name}': choose another name, or remove that one first")
+        self._admit()
+        source = open_source(wish.source, **self.config.source.model_dump())
+        source.name = wish.name or unique_names([*taken, source.name])[-1]
+        self._pipeline.add(source)
+        log.info("added %s", source.name)
+        return self._describe(source.name)
+
+    def remove(self, name: str) -> None:
+        """End a stream; it leaves the list when its last result is out. Raises Refused where there is none."""
+        if name not in self._pipeline.captures:
+            raise Refused(404, f"no stream '{name}'")
+        self._pipeline.remove(name)
+        log.info("removed %s", name)
+
+    def health(self) -> Health:
+        """Return number of streams, load and what is left out."""
+        ladder = self._pipeline.ladder
+        return Health(streams=len(self._pipeline.captures), load=round(ladder.load, 3), shed=ladder.step.words)
+
+    def _admit(self) -> None:
+        """Raise Refused where one more stream like those that run would be too much."""
+        streams, ladder, limits = len(self._pipeline.captures), self._pipeline.ladder, self.config.serve
+        if streams >= limits.streams:
+            raise Refused(503, f"{streams} streams run, serve.streams allows no more")
+        expected = ladder.load * (streams + 1) / max(streams, 1)
+        if expected > limits.load or ladder.step >= Step.CLASSIFICATIONS:
+            raise Refused(503, f"load {ladder.load:.2f} with {streams} streams, serve.load allows {limits.load:g}")
+
+    def _describe(self, name: str) -> Stream:
+        capture, latency = self._pipeline.captures[name], self._metrics.quantiles.get(name, Quantiles())
+        return Stream(
+            name=name,
+            live=capture.source.live,
+            state=self._metrics.states.get(name, State.CONNECTING),
+            leaving=capture.stop.is_set(),
+            frames=capture.captured,
+            dropped=capture.dropped,
+            results=int(self._metrics.value("streamer_results_total", stream=name)),
+            latency_ms={f"p{share}": round(1000 * latency.at(share / 100), 1) for share in (50, 95, 99)},
+        )
+
+
+def serve(
+    config: Config,
+    names: Sequence[str],
+    log_path: Path | None,
+    token: str | None,
+    read_config: Callable[[], Config] | None = None,
+) -> int:
+    """Analyse streams that come and go until a signal; return the exit code. read_config: see `streamer.run.run`.
+
+    Raises ValueError, OSError or ImportError for what is wrong with configuration, models, port or sources.
+    """
+    console, metrics, desk = Console(stderr=True, highlight=False, markup=False), Metrics(), Desk()
+    check_reach(config.serve, token)
+    made = None if token else secrets.token_urlsafe(24)
+    sources = [open_source(name, **config.source.model_dump()) for name in names]
+    for source, name in zip(sources, unique_names(source.name for source in sources), strict=True):
+        source.name = name
+    sinks: list[Enduring] = []
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True)
+
+    def on_state(stream: str, state: State, reason: str, cause: Cause | None) -> None:
+        say(f"{stream}: {state}{f': {reason}' if reason else ''}")
+        for sink in sinks:
+            sink.write_state(stream, state, reason, cause)
+
+    def on_poll() -> None:
+        nonlocal config
+        desk.work()
+        if signal.SIGHUP in received and read_config:
+            received.remove(signal.SIGHUP)
+            config = reload(pipeline, config, read_config)
+        if received:
+            pipeline.stop()
+
+    with noted_signals() as received, ExitStack() as stack:
+        listening = stack.enter_context(listen(config.serve))
+        pipeline = build_pipeline(config, sources, metrics, on_state, on_poll, keep_open=True)
+        opened = open_sinks(stack, config, Outputs(log=log_path), names, sources, metrics)
+        sinks += [Enduring(name, sink, metrics, say) for name, sink in opened.items()]
+        board, known = Streams(config, pipeline, metrics), token or made or ""
+        app = create_app(board, desk, metrics, token=known, requests=config.serve.requests)
+        stack.enter_context(serving(app, listening))
+        say(
+            f"control API on http://{config.serve.address}:{listening.getsockname()[1]}/streams{f', token {made}' if made else ''}"
+        )
+        with pipeline as results:
+            for result in results:
+                for sink in sinks:
+                    sink.write(result, None)
+    return 128 + received[0] if received else 0
+
+
+def check_reach(config: ServeConfig, token: str | None) -> None:
+    """Raise ValueError where the API would be open to the network by a token that nobody chose."""
+    try:
+        local = config.address == "localhost" or ipaddress.ip_address(config.address).is_loopback
+    except ValueError as error:
+        raise ValueError(f"serve.address: expected an IP address or localhost, found '{config.address}'") from error
+    if not local and not token:
+        raise ValueError(f"serve.address {config.address} is open to the network: give a token with --token")
+    if token is not None and len(token) < 8:
+        raise ValueError("--token: expected at least 8 characters")
+
+
+@contextmanager
+def listen(config: ServeConfig) -> Iterator[socket.socket]:
+    """Open the port. Raises OSError in one line where it cannot be had."""
+    try:
+        family = socket.AF_INET6 if ":" in config.address else socket.AF_INET
+        opened = socket.create_server((config.address, config.port), family=family)
+    except OSError as error:
+        raise OSError(
+            f"serve.port: {config.address}:{config.port} cannot be opened ({error.strerror}); choose another port"
+        ) from error
+    with opened:
+        yield opened
+
+
+@contextmanager
+def serving(app: FastAPI, opened: socket.socket) -> Iterator[None]:
+    """Answer requests on a thread of its own."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, log_level="warning", access_log=False, limit_concurrency=CONNECTIONS, timeout_keep_alive=5,
+            timeout_graceful_shutdown=2, lifespan="off",
+        )
+    )  # fmt: skip
+    thread = Thread(target=server.run, kwargs={"sockets": [opened]}, name="control", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(JOIN_TIMEOUT)

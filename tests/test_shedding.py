@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from streamer.emotion import Expresser, ExpressionSettings
+from streamer.faces.track import Tracker
+from streamer.perception import DetectionSettings, Perceiver
+from streamer.shedding import WINDOW, Ladder, SheddingSettings
+from streamer.types import Detections, Face, Frame, Result, Step
+from tests.conftest import fake_classifier, picture
+
+
+def live(ladder, start, seconds, latency, share):
+    """Let time pass with results of one latency and stages that are busy for a share of it; return the end."""
+    busy = {"perceive": start * share, "express": 0.0}
+    ladder.look(start, busy)
+    for number in range(round(seconds / 0.05)):
+        now = start + 0.05 * (number + 1)
+        ladder.observe(latency)
+        busy["perceive"] += 0.05 * share
+        ladder.look(now, busy)
+    return start + seconds
+
+
+def test_late_results_take_one_step_a_window_and_calm_gives_it_back():
+    ladder = Ladder(SheddingSettings(budget=0.1, patience=1.0))
+    end = live(ladder, 0.0, WINDOW + 0.1, 0.3, 1.0)
+    assert ladder.step == Step.MAPS
+    end = live(ladder, end, 5 * WINDOW, 0.3, 1.0)
+    assert ladder.step == Step.FRAMES
+    assert ladder.load > 0.8
+    live(ladder, end, 10.0, 0.02, 0.2)
+    assert ladder.step == Step.NONE
+    assert ladder.load < 0.3
+
+
+def test_fast_results_of_busy_stages_give_nothing_back():
+    ladder = Ladder(SheddingSettings(budget=0.1, patience=0.5))
+    end = live(ladder, 0.0, 5, 0.3, 1.0)
+    live(ladder, end, 10, 0.02, 0.95)  # fast because frames are left out
+    assert ladder.step == Step.FRAMES
+
+
+def test_a_step_given_back_too_early_is_kept_longer_the_next_time():
+    ladder = Ladder(SheddingSettings(budget=0.1, patience=1.0))
+    end = live(ladder, 0.0, 0.6, 0.3, 0.5)
+    back = []
+    for _ in range(3):
+        begun = end
+        while ladder.step:
+            end = live(ladder, end, 0.25, 0.02, 0.3)
+        back.append(end - begun)
+        while not ladder.step:
+            end = live(ladder, end, 0.25, 0.3, 0.5)
+    assert back[0] < back[1] < back[2]
+
+
+def test_a_tick_holds_as_many_frames_as_the_budget_bears():
+    ladder = Ladder(SheddingSettings(budget=0.12))
+    assert ladder.frames(0.01) is None
+    ladder.step = Step.FRAMES
+    assert [ladder.frames(seconds) for seconds in (0.0, 0.01, 0.5)] == [None, 3, 1]
+
+
+@pytest.mark.parametrize("changes", [{"budget": 0.0}, {"patience": -1.0}])
+def test_settings_without_sense_are_refused(changes):
+    with pytest.raises(ValueError, match="expected budget > 0"):
+        SheddingSettings(**changes)
+
+
+class Detecting:
+    """Find the same face in every picture; count the pictures."""
+
+    def __init__(self):
+        self.pictures = 0
+
+    def detect(self, images):
+        self.pictures += len(images)
+        return [Detections(np.float32([[8, 8, 40, 40]]), np.float32([0.9]))] * len(images)
+
+    def close(self):
+        pass
+
+
+def shown(step, live):
+    """Show a face for 4 s at 25 fps under a step of the ladder; return detections, classifications, last result."""
+    ladder, detector, engine = Ladder(), Detecting(), fake_classifier()
+    ladder.step = step
+    perceive = Perceiver(detector, Tracker, DetectionSettings(budget=10, share=1.0), ladder=ladder)
+    express = Expresser(engine, ExpressionSettings())
+    for index in range(100):
+        [result] = express(perceive([Frame(picture(), "cam", index, index / 25, 0.0, live)]))
+    return detector.pictures, len(engine.batch_sizes), result
+
+
+def test_steps_save_detections_and_classifications_of_settled_faces():
+    detections, classifications, result = shown(Step.NONE, live=True)
+    assert result.shed == Step.NONE
+    fewer, same, _ = shown(Step.DETECTIONS, live=True)
+    assert fewer <= 0.7 * detections
+    assert same == classifications
+    _, fewer, result = shown(Step.CLASSIFICATIONS, live=True)
+    assert fewer <= 0.8 * classifications
+    assert result.shed == Step.CLASSIFICATIONS
+    assert result.faces[0].expression.stable
+
+
+def test_files_are_never_shed():
+    whole, shed = shown(Step.NONE, live=False), shown(Step.FRAMES, live=False)
+    assert whole[:2] == shed[:2]
+    assert shed[2].shed == Step.NONE
+
+
+def test_a_stream_that_went_is_forgotten():
+    engine = fake_classifier()
+    perceive = Perceiver(Detecting(), Tracker, DetectionSettings())
+    express = Expresser(engine, ExpressionSettings())
+    for time in (100.0, 0.0):  # the second stream of that name begins anew
+        for index in range(3):
+            [result] = express(perceive([Frame(picture(), "cam", index, time + index / 25, 0.0)]))
+        assert [face.track_id for face in result.faces] == [1]
+        assert result.faces[0].expression.time == time + 2 / 25 or result.faces[0].expression.time == time
+        perceive.forget("cam")
+        express.forget("cam")
+
+
+def test_results_keep_what_was_shed_through_the_stages():
+    face = Face(1, np.float32([8, 8, 40, 40]), 0.9, 0.0)
+    express = Expresser(fake_classifier(), ExpressionSettings())
+    [result] = express([Result(Frame(picture(), "cam", 0, 0.0, 0.0, True), (face,), Step.DETECTIONS)])
+    assert result.shed == Step.DETECTIONS
