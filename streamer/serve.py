@@ -141,9 +141,8 @@ def serve(
         board, known = Streams(config, pipeline, metrics), token or made or ""
         app = create_app(board, desk, metrics, token=known, requests=config.serve.requests)
         stack.enter_context(serving(app, listening))
-        say(
-            f"control API on http://{config.serve.address}:{listening.getsockname()[1]}/streams{f', token {made}' if made else ''}"
-        )
+        place = f"http://{config.serve.address}:{listening.getsockname()[1]}/streams"
+        say(f"control API on {place}" + (f", token {made}" if made else ""))
         with pipeline as results:
             for result in results:
                 for sink in sinks:
