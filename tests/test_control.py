@@ -169,10 +169,11 @@ def test_too_many_requests_are_told_so():
     app = create_app(Streams(Config(), pipeline, pipeline.metrics), Desk(), pipeline.metrics, token=TOKEN, requests=2)
     with listen(ServeConfig(port=0)) as opened, serving(app, opened):
         url = f"http://127.0.0.1:{opened.getsockname()[1]}/streams"
-        answers = [httpx.get(url, trust_env=False) for _ in range(8)]
-    assert [answer.status_code for answer in answers[:4]] == [401] * 4
-    assert answers[-1].status_code == 429
-    assert answers[-1].headers["retry-after"] == "1"
+        with httpx.Client(trust_env=False) as client:
+            answers = [client.get(url) for _ in range(60)]
+    told = {answer.status_code: answer for answer in answers}
+    assert set(told) == {401, 429}
+    assert told[429].headers["retry-after"] == "1"
 
 
 def test_an_open_address_needs_a_token_of_ones_own():
