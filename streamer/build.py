@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engines import ZOO, Engine, EngineSpec, load_engine
-from streamer.config import ClassifierConfig, Config, DetectorConfig, OverlayConfig
+from streamer.config import ClassifierConfig, Config, DetectorConfig, LandmarksConfig, OverlayConfig
 from streamer.emotion import Expresser
 from streamer.explain.maps import Explainer, MapSettings, check_maps
 from streamer.faces.detect import YUNET, Detector, HogDetector, YuNetDetector, ZooDetector
-from streamer.faces.landmarks import DlibLandmarker, installed_predictor
+from streamer.faces.landmarks import DlibLandmarker, Landmarker, ZooLandmarker, installed_predictor
 from streamer.faces.regions import REGIONS
 from streamer.faces.tiles import TiledDetector
 from streamer.faces.track import Tracker
@@ -27,6 +27,7 @@ from streamer.types import Result
 
 TUNABLE = ("detection", "expression", "privacy")  # sections that `retune` takes over while running
 SHIPPED_DETECTOR = Path("zoo/detector.onnx")
+SHIPPED_LANDMARKS = Path("zoo/landmarks.onnx")
 
 
 def build_pipeline(
@@ -76,14 +77,15 @@ def build_stages(config: Config) -> Stages:
 
     Raises ValueError, OSError or ImportError with one line that says what to change.
     """
-    landmarker = DlibLandmarker(config.landmarks.model) if config.landmarks.kind == "dlib" else None
+    landmarker = load_landmarker(config.landmarks, config.cache)
     detector, engine = load_detector(config.detector, config.cache), load_classifier(config.classifier, config.cache)
     check_use(engine.spec, config.landmarks.kind)
-    ladder = Ladder(config.shedding)
-    perceive = Perceiver(detector, partial(Tracker, config.tracker), config.detection, landmarker, ladder)
+    ladder, tracker = Ladder(config.shedding), partial(Tracker, config.tracker)
+    perceive = Perceiver(detector, tracker, config.detection, landmarker, ladder, config.landmarks.steady)
     explainer = load_explainer(config.overlay, engine.spec, config.cache)
     express = Expresser(engine, config.expression, explainer, config.visibility)
-    owned: list[Closable] = [detector, engine, *([explainer.engine] if explainer and explainer.engine else [])]
+    used = (detector, engine, landmarker, explainer and explainer.engine)
+    owned: list[Closable] = [one for one in used if one]
     return Stages(perceive, express, Hiding(express, config.privacy.blur), owned)
 
 
@@ -116,6 +118,17 @@ def _open_detector(config: DetectorConfig, cache: Path | None) -> Detector:
     return ZooDetector(engine, config.min_face, budget=config.budget, **given)
 
 
+def load_landmarker(config: LandmarksConfig, cache: Path | None = None) -> Landmarker | None:
+    """Open what locates landmarks, None where nothing shall."""
+    if config.kind == "none":
+        return None
+    if config.kind == "dlib":
+        return DlibLandmarker(config.model)
+    model = in_zoo(config.model or SHIPPED_LANDMARKS)
+    engine = load_engine(model, "landmarks", sha256=config.sha256, precision=config.precision, cache=cache)
+    return ZooLandmarker(engine)
+
+
 def load_classifier(config: ClassifierConfig, cache: Path | None = None) -> Engine:
     """Open the expression network that was chosen."""
     return load_engine(
@@ -130,6 +143,8 @@ def models(config: Config) -> list[Path]:
         found.append(in_zoo(config.detector.model or SHIPPED_DETECTOR))
     if config.overlay.cam and config.overlay.model:
         found.append(in_zoo(config.overlay.model))
+    if config.landmarks.kind == "zoo":
+        found.append(in_zoo(config.landmarks.model or SHIPPED_LANDMARKS))
     if config.landmarks.kind == "dlib":
         found.append(config.landmarks.model or installed_predictor())
     return found

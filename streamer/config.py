@@ -23,6 +23,7 @@ from pydantic import (
 
 from streamer.emotion import ExpressionSettings
 from streamer.explain.maps import MapName
+from streamer.faces.steady import SteadySettings
 from streamer.faces.track import TrackerSettings
 from streamer.faces.visibility import VisibilitySettings
 from streamer.perception import DetectionSettings
@@ -37,7 +38,10 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-for settings in (DetectionSettings, ExpressionSettings, JournalSettings, TrackerSettings, VisibilitySettings):
+SETTINGS = (
+    *(DetectionSettings, ExpressionSettings, JournalSettings, SteadySettings, TrackerSettings, VisibilitySettings),
+)
+for settings in SETTINGS:
     with_config(ConfigDict(extra="forbid", allow_inf_nan=False))(settings)
 
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
@@ -76,10 +80,16 @@ class ClassifierConfig(Section):
 
 
 class LandmarksConfig(Section):
-    """Choose the 68 landmarks: none, or dlib's predictor (extra `dlib-landmarks`, or a file of yours)."""
+    """Choose the 68 landmarks: the network of kind 'zoo', dlib's predictor (extra `dlib-landmarks`), or none.
 
-    kind: Literal["none", "dlib"] = "none"
+    model: a file of yours instead; `sha256` what it must be. steady: how they are smoothed over time.
+    """
+
+    kind: Literal["none", "zoo", "dlib"] = "none"
     model: Path | None = None
+    sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
+    precision: Precision = "auto"
+    steady: SteadySettings = SteadySettings()
 
 
 class SourceConfig(Section):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.explain.maps import lay_heat
+from streamer.shade import dim_hidden, frame_region
 from streamer.stencils import Colour, Rect, Stencil, bends, dashes, lettering, line_height, panel, sides_and_corners
 from streamer.types import Expression, Face, Result
 
@@ -39,7 +40,7 @@ CAPS = (7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 23, 26, 30, 34, 39, 44, 50)  # text
 
 
 def draw(result: Result, *, details: bool = True, maps: bool = False) -> NDArray[np.uint8]:
-    """Return a new (H, W, 3) uint8 BGR picture of the frame with its faces marked.
+    """Return a new (H, W, 3) uint8 BGR picture of the frame with its faces marked, hidden parts dimmed.
 
     details: also show probability bars, and a line with stream, time and number of faces. maps: lay over each face
     where the network looked, and say in that line for how many there was no time.
@@ -52,6 +53,8 @@ def draw(result: Result, *, details: bool = True, maps: bool = False) -> NDArray
         if face.heat:
             lay_heat(page.picture, face.heat.values, face.heat.box)
     for face, rect in reversed(faces):
+        dim_hidden(page.picture, face)
+        frame_region(page.picture, face, _colour(face.expression))
         _draw_box(page, face, rect)
     missing = sum(bool(face.expression and not face.heat) for face in result.faces) if maps else 0
     if details or missing or result.shed:

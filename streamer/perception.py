@@ -1,4 +1,4 @@
-"""The perceive stage: detect where it is time, track every stream, locate landmarks.
+"""The perceive stage: detect where it is time, track every stream, locate landmarks and steady them.
 
 Called by one thread, which owns the detector, the landmarker and all trackers.
 """
@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streamer.faces.detect import Detector
-from streamer.faces.landmarks import Landmarker
+from streamer.faces.landmarks import Landmarker, Landmarks
+from streamer.faces.steady import LONGEST, Steady, SteadySettings
 from streamer.faces.track import Tracker
 from streamer.shedding import Ladder
 from streamer.types import Detections, Face, Frame, Result, Step
@@ -45,13 +46,16 @@ class Perceiver:
         settings: DetectionSettings,
         landmarker: Landmarker | None = None,
         ladder: Ladder | None = None,
+        steady: SteadySettings | None = None,
     ) -> None:
         self.detector = detector
         self.landmarker = landmarker
         self.settings = settings
         self.ladder = ladder or Ladder()
+        self.steady = steady or SteadySettings()
         self._new_tracker = new_tracker
         self._trackers: dict[str, Tracker] = {}
+        self._steadied: dict[str, dict[int, Steady]] = {}
         self._detected_at: dict[str, float] = {}
         self._cost = 0.0  # seconds of detection a picture, smoothed
         self._rest_until = 0.0  # monotonic time before which no live picture is searched
@@ -65,7 +69,8 @@ class Perceiver:
             found = dict(zip(map(id, due), self.detector.detect([frame.image for frame in due]), strict=True))
             self._pace(time.monotonic() - started, len(due))
             self._detected_at.update((frame.stream, frame.time) for frame in due)
-        return [self._track(frame, found.get(id(frame))) for frame in frames]
+        results = [self._track(frame, found.get(id(frame))) for frame in frames]
+        return self._located(self.landmarker, results) if self.landmarker else results
 
     def forget(self, stream: str) -> None:
         """Drop what is known of a stream that has ended; its name may come again."""
@@ -96,13 +101,32 @@ class Perceiver:
     def _track(self, frame: Frame, detections: Detections | None) -> Result:
         if frame.stream not in self._trackers:
             self._trackers[frame.stream] = self._new_tracker()
-        tracker = self._trackers[frame.stream]
-        faces = tracker.update(frame, detections)
-        if self.landmarker and faces:
-            faces = self._locate(self.landmarker, frame, faces)
+        faces = self._trackers[frame.stream].update(frame, detections)
         return Result(frame, faces, self.ladder.step if frame.live else Step.NONE)
 
-    def _locate(self, landmarker: Landmarker, frame: Frame, faces: tuple[Face, ...]) -> tuple[Face, ...]:
-        points = landmarker.locate(frame.image, np.stack([face.box for face in faces]))
-        found = [one if np.isfinite(one).all() else None for one in points]
-        return tuple(replace(face, landmarks=one) for face, one in zip(faces, found, strict=True))
+    def _located(self, landmarker: Landmarker, results: list[Result]) -> list[Result]:
+        """Add landmarks, visibility and usable to the faces of all frames, looked at as one batch."""
+        seen = [result for result in results if result.faces]
+        boxes = [np.stack([face.box for face in result.faces]) for result in seen]
+        found = iter(landmarker.look([result.frame.image for result in seen], boxes) if seen else [])
+        return [self._steady(result, next(found)) if result.faces else result for result in results]
+
+    def _steady(self, result: Result, found: Landmarks) -> Result:
+        before = self._steadied.get(result.frame.stream, {})
+        tracks = {face.track_id: before.get(face.track_id) or Steady(self.steady) for face in result.faces}
+        now = result.frame.time
+        # A track that is hidden for a moment comes back under its id.
+        tracks |= {number: one for number, one in before.items() if number not in tracks and now - one.time < LONGEST}
+        self._steadied[result.frame.stream] = tracks
+        faces = tuple(
+            tracks[face.track_id].update(_with(face, found, row), now) for row, face in enumerate(result.faces)
+        )
+        return replace(result, faces=faces)
+
+
+def _with(face: Face, found: Landmarks, row: int) -> Face:
+    if not np.isfinite(found.points[row]).all():
+        return face
+    visibility = None if found.visibility is None else found.visibility[row]
+    usable = None if found.usable is None else float(found.usable[row])
+    return replace(face, landmarks=found.points[row], visibility=visibility, usable=usable)

@@ -1,11 +1,12 @@
-"""Locate the 68 landmarks of a face (iBUG order): dlib's predictor, an optional extra.
+"""Locate the 68 landmarks of a face (iBUG order): our own network, or dlib's predictor, an optional extra.
 
-Its weights were trained on 300-W, whose terms exclude commercial use; nothing here needs them.
+dlib's weights were trained on 300-W, whose terms exclude commercial use; the analyzer does not need them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +16,9 @@ import dlib
 import numpy as np
 from numpy.typing import NDArray
 
+from engines import Engine
+from streamer.faces.regions import crop, face_square
+
 # From the box of dlib's HOG detector to the canonical face box, in shares of its side: centre shift, width, height.
 # Best overlap with YuNet's boxes on 1,536 faces that both find (median IoU 0.77: HOG boxes come in steps of 20 %).
 HOG_TO_FACE = (0.0, -0.08, 0.92, 1.2)
@@ -22,12 +26,76 @@ HOG_TO_FACE = (0.0, -0.08, 0.92, 1.2)
 SURROUNDINGS = 0.6
 
 
+@dataclass(frozen=True, eq=False)
+class Landmarks:
+    """Hold what was found of N faces.
+
+    points: (N, 68, 2) float32 pixels; NaN where there is no picture to look at. visibility: (N, 68) float32 in 0-1, and
+    usable: (N,) float32 in 0-1, the score that there is a face that can be judged; None where nobody can say.
+    """
+
+    points: NDArray[np.float32]
+    visibility: NDArray[np.float32] | None = None
+    usable: NDArray[np.float32] | None = None
+
+
 class Landmarker(Protocol):
     """Locate landmarks."""
+
+    def look(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray[np.float32]]) -> list[Landmarks]:
+        """Look at the (N, 4) xyxy face boxes, as many as there are, in each (H, W, 3) BGR picture."""
+        ...
 
     def locate(self, image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the (N, 68, 2) float32 landmarks, in pixels, of (N, 4) xyxy face boxes in a (H, W, 3) BGR picture."""
         ...
+
+    def close(self) -> None:
+        """Free what the landmarker holds."""
+        ...
+
+
+class ZooLandmarker:
+    """Run our own network (`train/landmarks`) on the faces of all pictures as one batch; belongs to one thread.
+
+    engine: maps (N, S, S, 1) to `points` in shares of the crop's side, `visibility` and `usable`. A face that is cut by
+    the picture's edge, tiny, turned away or upside down gets points like any other, and a low visibility or usable.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        if engine.spec.height is None or engine.spec.height != engine.spec.width:
+            size = f"{engine.spec.height}x{engine.spec.width}"
+            raise ValueError(f"landmarks '{engine.spec.name}': expected a fixed square input in its spec, found {size}")
+        self.engine = engine
+
+    def look(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray[np.float32]]) -> list[Landmarks]:
+        """Look at all faces together."""
+        recipe, side, channels = self.engine.spec.crop, self.engine.spec.height or 0, self.engine.spec.channels
+        # Rounded here, once, so that the points go back to where `crop` cut.
+        squares = [np.floor(face_square(own, recipe.margin, recipe.shift_y) + 0.5) for own in boxes]
+        crops = np.zeros((sum(map(len, boxes)), side, side, channels), np.uint8)
+        cuts = iter(crops)
+        for image, own in zip(images, squares, strict=True):
+            for square in own:
+                next(cuts)[:] = crop(image, square, side, side, channels, recipe.padding)
+        answers = self.engine.infer(crops)
+        found, start = [], 0
+        for image, own in zip(images, squares, strict=True):
+            rows = slice(start, start + len(own))
+            sides = (own[:, 2:] - own[:, :2])[:, None]
+            points = own[:, None, :2] + answers["points"][rows] * sides
+            points[~_in_picture(own, image)] = np.nan
+            found.append(Landmarks(points, answers["visibility"][rows], answers["usable"][rows]))
+            start += len(own)
+        return found
+
+    def locate(self, image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Locate the faces of one picture; a box without area, not finite or outside the picture gives NaN."""
+        return self.look([image], [boxes])[0].points
+
+    def close(self) -> None:
+        """Close the engine."""
+        self.engine.close()
 
 
 class DlibLandmarker:
@@ -49,6 +117,13 @@ class DlibLandmarker:
         if points != 68:
             raise ValueError(f"{path}: expected a predictor of 68 landmarks, found one of {points}")
 
+    def look(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray[np.float32]]) -> list[Landmarks]:
+        """Look at each picture on its own; what can be seen stays unknown."""
+        return [Landmarks(self.locate(image, own)) for image, own in zip(images, boxes, strict=True)]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
     def locate(self, image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Locate each face on its own; a box without area, not finite or outside the picture gives NaN."""
         found = np.full((len(boxes), 68, 2), np.nan, np.float32)
@@ -68,6 +143,13 @@ class DlibLandmarker:
         x0, y0, x1, y1 = (box - [left, top, left + 1, top + 1]).tolist()
         parts = self._predictor(grey, dlib.rectangle(x0, y0, x1, y1)).parts()
         points[:] = [(left + part.x, top + part.y) for part in parts]
+
+
+def _in_picture(squares: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Say which (N, 4) squares are finite and show at least a pixel of a picture."""
+    low, high = np.maximum(squares[:, :2], 0), np.minimum(squares[:, 2:], image.shape[1::-1])
+    with np.errstate(invalid="ignore"):
+        return np.asarray((high - low >= 1).all(axis=1) & np.isfinite(squares).all(axis=1), np.bool_)
 
 
 def face_to_hog(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from streamer.faces.visibility import part_visibility
 from streamer.types import Expression, Face, Result
 
 SCHEMA = 1
@@ -76,6 +77,18 @@ class FaceRecord(Record):
     reliability: Share | None = key(
         "how often such an answer from that region was right on test data, 0–1; `null` where it was not measured",
         said(lambda expression: rounded(expression.reliability)),
+    )
+    visible: dict[str, Share] | None = key(
+        "how far eyes, nose and mouth can be seen, 0–1; `null` where nobody looked",
+        lambda face: (
+            None
+            if face.visibility is None
+            else {part: rounded(value) for part, value in part_visibility(face.visibility).items()}
+        ),
+    )
+    usable: Share | None = key(
+        "score that this is a face that can be judged, 0–1; `null` where nobody looked",
+        lambda face: rounded(face.usable),
     )
     stable: bool | None = key("whether the label has settled", said(lambda expression: expression.stable))
     detected_time: Seconds = key(

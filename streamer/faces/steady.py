@@ -1,0 +1,81 @@
+"""Steady landmarks: noise is taken out of faces that keep still, motion is followed without lag.
+
+The One-Euro filter (Casiez et al. 2012): a low-pass whose cut-off frequency rises with the speed. Speeds are in sides
+of the face a second, so that near and far faces are treated alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.types import Face
+
+LONGEST = 0.5  # seconds without a look after which a face starts anew
+
+
+@dataclass(frozen=True)
+class SteadySettings:
+    """Set how much landmarks are smoothed.
+
+    cutoff: Hz, of a face that keeps still; 0 smooths nothing. follow: Hz more for each side of the face a second.
+    speed: Hz, cut-off of the speed itself. visibility: seconds, time constant of visibility and usable.
+    """
+
+    cutoff: float = 1.5
+    follow: float = 12.0
+    speed: float = 3.0
+    visibility: float = 0.12
+
+    def __post_init__(self) -> None:
+        if min(self.cutoff, self.follow, self.visibility) < 0 or self.speed <= 0:
+            raise ValueError(f"expected cutoff, follow and visibility >= 0 and speed > 0, found {self}")
+
+
+class Steady:
+    """Follow what is located of one track."""
+
+    def __init__(self, settings: SteadySettings) -> None:
+        self.settings = settings
+        self.time = -math.inf
+        self._face: Face | None = None  # as returned last
+        self._velocity = np.zeros((68, 2), np.float32)
+
+    def update(self, face: Face, time: float) -> Face:
+        """Take in a face with what was located in the picture at `time`; return it steadied.
+
+        A face without landmarks is returned as it is and forgotten.
+        """
+        gap, before = time - self.time, self._face
+        self.time, self._face = time, face
+        if face.landmarks is None or before is None or before.landmarks is None or not 0 < gap <= LONGEST:
+            self._velocity = np.zeros((68, 2), np.float32)
+            self._face = face if face.landmarks is not None else None
+            return face
+        seen, usable = face.visibility, face.usable
+        kept = math.exp(-gap / self.settings.visibility) if self.settings.visibility else 0.0
+        if seen is not None and before.visibility is not None:
+            seen = np.asarray(kept * before.visibility + (1 - kept) * seen, np.float32)
+        if usable is not None and before.usable is not None:
+            usable = kept * before.usable + (1 - kept) * usable
+        points = self._points(before.landmarks, face, face.landmarks, gap) if self.settings.cutoff else face.landmarks
+        self._face = replace(face, landmarks=points, visibility=seen, usable=usable)
+        return self._face
+
+    def _points(
+        self, before: NDArray[np.float32], face: Face, found: NDArray[np.float32], gap: float
+    ) -> NDArray[np.float32]:
+        side = max(1.0, float((face.box[2:] - face.box[:2]).max()))
+        self._velocity += _share(self.settings.speed, gap) * ((found - before) / (gap * side) - self._velocity)
+        cutoff = self.settings.cutoff + self.settings.follow * np.linalg.norm(self._velocity, axis=1, keepdims=True)
+        return np.asarray(before + _share(cutoff, gap) * (found - before), np.float32)
+
+
+def _share(cutoff: Any, gap: float) -> Any:
+    """Return the weight of what is new in a first-order low-pass of a cut-off in Hz (Casiez et al., Eq. 4)."""
+    angle = 2 * math.pi * cutoff * gap
+    return angle / (angle + 1)

@@ -1,0 +1,48 @@
+"""What can be seen of a face, drawn: hidden parts are dimmed, the region that was judged by is framed."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.faces.regions import REGIONS, region_box
+from streamer.faces.visibility import VisibilitySettings, part_visibility
+from streamer.stencils import Colour, bends
+from streamer.types import Face
+
+MARGIN = 0.12  # around a part, as a share of its longer side
+LEFT = 0.4  # of the light of a hidden part
+
+
+def dim_hidden(picture: NDArray[np.uint8], face: Face) -> None:
+    """Darken eyes, nose and mouth where they cannot be seen, in a (H, W, 3) picture."""
+    if face.landmarks is None or face.visibility is None:
+        return
+    for part, seen in part_visibility(face.visibility).items():
+        if seen < VisibilitySettings.seen:
+            left, top, right, bottom = _clipped(region_box(face.landmarks, part, MARGIN), picture)
+            under = picture[top:bottom, left:right]
+            under[:] = (under * LEFT).astype(np.uint8)
+
+
+def frame_region(picture: NDArray[np.uint8], face: Face, colour: Colour) -> None:
+    """Draw a thin line around the region that was judged by, where that is not the whole face."""
+    region = face.expression.region if face.expression else "face"
+    if face.landmarks is None or region == "face" or region not in REGIONS:
+        return
+    left, top, right, bottom = _clipped(region_box(face.landmarks, region, MARGIN), picture)
+    side = min(right - left, bottom - top)
+    if side > 8:
+        rect = (left, top, right - 1, bottom - 1)
+        outline = bends(rect, 0.2 * side)
+        cv2.polylines(
+            picture, [np.rint(16 * path).astype(np.int32) for path in outline], False, colour, 1, cv2.LINE_AA, 4
+        )
+
+
+def _clipped(box: NDArray[np.float32], picture: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """Return the part of a box that lies in the picture, in whole pixels; empty where there is none."""
+    height, width = picture.shape[:2]
+    x0, y0, x1, y1 = np.rint(box).astype(int).clip(0, [width, height, width, height]).tolist()
+    return x0, y0, x1, y1
