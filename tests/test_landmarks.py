@@ -1,4 +1,4 @@
-"""dlib's landmarks, where the extra is installed; and what is said where it is not."""
+"""Our landmarks behind a fake network; dlib's, where the extra is installed, and what is said where it is not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from streamer.faces.boxes import iou
 from streamer.faces.detect import HogDetector
-from streamer.faces.landmarks import HOG_TO_FACE, DlibLandmarker, face_to_hog, installed_predictor
+from engines import Crop, EngineSpec, Outputs
+from engines.fake import FakeEngine
+from streamer.faces.landmarks import HOG_TO_FACE, DlibLandmarker, ZooLandmarker, face_to_hog, installed_predictor
 
 FACE = np.array([[178, 63, 268, 176]], np.float32)  # of the astronaut
 
@@ -162,3 +164,71 @@ def test_hog_boxes_become_boxes_like_those_of_yunet(shared: Path) -> None:
             overlaps.append(iou(own.boxes[:1], box)[0, 0])
     assert len(overlaps) > 40
     assert np.median(overlaps) > 0.7
+
+
+SIDE, MARGIN = 40, 0.15
+
+
+def brightest(batch: NDArray[np.uint8]) -> Outputs:
+    """Answer every landmark with the brightest pixel, and visibility and usable with the crop's mean."""
+    flat = batch[..., 0].reshape(len(batch), SIDE * SIDE).argmax(axis=1)
+    places = (np.stack([flat % SIDE, flat // SIDE], axis=1) + 0.5) / SIDE
+    mean = (batch.reshape(len(batch), -1).mean(axis=1) / 255).astype(np.float32)
+    points = np.repeat(places[:, None], 68, axis=1).astype(np.float32)
+    return {"points": points, "visibility": np.repeat(mean[:, None], 68, axis=1), "usable": mean}
+
+
+@pytest.fixture
+def fake() -> FakeEngine:
+    spec = EngineSpec(
+        name="fake", task="landmarks", height=SIDE, width=SIDE, channels=1, crop=Crop(margin=MARGIN),
+        outputs=("points", "visibility", "usable"),
+    )  # fmt: skip
+    return FakeEngine(spec, brightest)
+
+
+def dotted(*dots: tuple[int, int], height: int = 240, width: int = 320) -> NDArray[np.uint8]:
+    image = np.full((height, width, 3), 60, np.uint8)
+    for x, y in dots:
+        image[y - 2 : y + 3, x - 2 : x + 3] = 250
+    return image
+
+
+def test_points_go_back_to_where_the_crop_was_cut(fake: FakeEngine) -> None:
+    boxes = np.array([[100, 60, 163.4, 140.2], [20.5, 100.25, 60, 151]], np.float32)
+    found = ZooLandmarker(fake).look([dotted((120, 110), (40, 120))], [boxes])[0]
+    np.testing.assert_allclose(found.points[0], np.tile([120.5, 110.5], (68, 1)), atol=2)
+    np.testing.assert_allclose(found.points[1], np.tile([40.5, 120.5], (68, 1)), atol=2)
+    assert found.visibility is not None
+    assert found.usable is not None
+    assert found.visibility.shape == (2, 68)
+    assert found.usable.shape == (2,)
+
+
+def test_all_faces_of_all_pictures_are_one_batch_and_come_back_in_order(fake: FakeEngine) -> None:
+    boxes = [np.array([[x, 60, x + 60, 130]], np.float32).repeat(count, axis=0) for x, count in ((50, 2), (150, 1))]
+    landmarker = ZooLandmarker(fake)
+    found = landmarker.look([dotted((70, 90)), dotted((180, 100))], boxes)
+    assert fake.batch_sizes == [3]
+    assert [len(one.points) for one in found] == [2, 1]
+    np.testing.assert_allclose(found[1].points[0, 0], (180.5, 100.5), atol=2)
+    assert landmarker.look([], []) == []
+    assert len(landmarker.look([dotted()], [np.zeros((0, 4), np.float32)])[0].points) == 0
+
+
+@pytest.mark.parametrize(
+    "box", [(10, 10, 10, 10), (np.nan, 0, 10, 10), (0, 0, np.inf, 10), (9000, 9000, 9100, 9100), (-900, -900, -800, -800)]
+)  # fmt: skip
+def test_our_network_gives_nan_where_there_is_no_picture(fake: FakeEngine, box: tuple[float, ...]) -> None:
+    boxes = np.array([box, (100, 60, 163, 140)], np.float32)
+    points = ZooLandmarker(fake).locate(dotted((120, 110)), boxes)
+    assert np.isnan(points[0]).all()
+    assert np.isfinite(points[1]).all()
+
+
+def test_a_network_of_another_shape_is_refused_and_closing_closes_it(fake: FakeEngine) -> None:
+    ZooLandmarker(fake).close()
+    assert fake.closed
+    fake.spec = fake.spec.model_copy(update={"width": None})
+    with pytest.raises(ValueError, match="landmarks 'fake': expected a fixed square input in its spec, found 40xNone"):
+        ZooLandmarker(fake)

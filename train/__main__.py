@@ -42,10 +42,10 @@ def fit(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Train one network from its YAML; goes on where a stopped run ended."""
-    from train.detector import command
     from train.fit import fit as run
+    from train.tasks import command_of
 
-    if command.is_detector(config):
+    if command := command_of(config):
         typer.echo(command.fit(config, overrides, until))
         return
     typer.echo(run(load_config(TrainConfig, config, overrides), until))
@@ -80,9 +80,9 @@ def evaluate(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Judge a network on a split: accuracy with its interval, classes, confusion, calibration."""
-    from train.detector import command
+    from train.tasks import command_of
 
-    if command.is_detector(source):
+    if command := command_of(source):
         typer.echo(command.evaluate(source, overrides, out))
         return
     from train import report
@@ -114,9 +114,9 @@ def export(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Write a network as one file with its spec inside, check it against its source, and write its card."""
-    from train.detector import command
+    from train.tasks import command_of
 
-    if command.is_detector(sources[0]):
+    if command := command_of(sources[0]):
         typer.echo(command.export(sources[0], overrides, out))
         return
     from train.export import export as run

@@ -72,7 +72,8 @@ class ZooLandmarker:
         """Look at all faces together."""
         recipe, side, channels = self.engine.spec.crop, self.engine.spec.height or 0, self.engine.spec.channels
         # Rounded here, once, so that the points go back to where `crop` cut.
-        squares = [np.floor(face_square(own, recipe.margin, recipe.shift_y) + 0.5) for own in boxes]
+        finite = [np.where(np.isfinite(own), own, np.float32(np.nan)) for own in boxes]
+        squares = [np.floor(face_square(own, recipe.margin, recipe.shift_y) + 0.5) for own in finite]
         crops = np.zeros((sum(map(len, boxes)), side, side, channels), np.uint8)
         cuts = iter(crops)
         for image, own in zip(images, squares, strict=True):

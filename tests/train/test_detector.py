@@ -13,7 +13,6 @@ from engines import load_engine
 from streamer.config import load_config
 from streamer.types import Detections
 from train.detector import export, fit, pictures, place, sources
-from train.detector.command import is_detector
 from train.detector.config import Architecture, DetectorConfig, DetectorData, Losses, Scenes
 from train.detector.damage import damage
 from train.detector.evaluate import choose_threshold
@@ -25,6 +24,7 @@ from train.detector.scores import at_threshold, average_precision, match, recall
 from train.detector.sets import Judged
 from train.detector.teacher import merge, overlaps
 from train.models.detector import FaceDetector, Maps
+from train.tasks import command_of
 
 CONFIG = Path(__file__).parents[2] / "configs" / "train" / "detector.yaml"
 BOX = np.array([[170, 65, 275, 205]], np.float32)  # the face of the portrait
@@ -84,8 +84,10 @@ def maps_of(boxes: torch.Tensor, logits: torch.Tensor, centres: torch.Tensor, st
 
 def test_the_shipped_configuration_is_a_small_detector():
     config = load_config(DetectorConfig, CONFIG)
-    assert is_detector(CONFIG)
-    assert not is_detector(CONFIG.with_name("face.yaml"))
+    command = command_of(CONFIG)
+    assert command is not None
+    assert command.__name__ == "train.detector.command"
+    assert command_of(CONFIG.with_name("face.yaml")) is None
     assert sum(parameter.numel() for parameter in fit.build(config).parameters()) <= 150_000
 
 

@@ -5,22 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from engines import ZOO
 from streamer.config import load_config
 from train.detector.config import DetectorConfig
-
-
-def is_detector(config: Path) -> bool:
-    """Say whether a YAML file configures a detector, not an expression network."""
-    if config.suffix not in (".yaml", ".yml") or not config.is_file():
-        return False
-    try:
-        values = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return False
-    return isinstance(values, dict) and values.get("task") == "detection"
 
 
 def fit(path: Path, overrides: Sequence[str] = (), until: int | None = None) -> Path:
