@@ -76,6 +76,7 @@ class Perceiver:
         """Drop what is known of a stream that has ended; its name may come again."""
         self._trackers.pop(stream, None)
         self._detected_at.pop(stream, None)
+        self._steadied.pop(stream, None)
 
     def _due(self, frames: Sequence[Frame]) -> list[Frame]:
         """Pick the frames whose stream was searched too long ago; live ones only as the time budget allows."""

@@ -33,6 +33,7 @@ def write(spec: EngineSpec, path: Path) -> str:
     settings = training["config"]
     changes = settings["changes"]
     shares = ", ".join(f"{source['set']} {source['share']:.2f}" for source in settings["sources"])
+    families = ", ".join(dict.fromkeys(changes["families"]))
     return "\n\n".join(
         [
             f"# {path.name}",
@@ -43,12 +44,12 @@ def write(spec: EngineSpec, path: Path) -> str:
             "## Data",
             f"Share of each batch: {shares}; people of YouTube-Faces and LFW are split 8:1:1. {training['epochs']} "
             f"epochs of {settings['steps']} steps of {settings['optimizer']['batch']} faces, seed {training['seed']}, "
-            f"source `{training['commit']}`. Occluders trained on: {', '.join(changes['families'])}; held out for reports: "
-            f"{', '.join(changes['held_out'])}.",
+            f"source `{training['commit']}`. Occluders trained on, some more often: {families}; held out for "
+            f"reports: {', '.join(changes['held_out'])}.",
             "## Measured on held-back people",
             f"Mean error of the points {100 * metrics['held_back.error']:.2f} % of the distance of the outer eye "
-            f"corners on {metrics['held_back.faces']:.0f} frames of YouTube-Faces (validation). On changed and occluded faces: "
-            f"median {100 * metrics['changed.error']:.2f} %, AUROC of visible points "
+            f"corners on {metrics['held_back.faces']:.0f} frames of YouTube-Faces (validation). On changed, occluded "
+            f"faces: median {100 * metrics['changed.error']:.2f} %, AUROC of visible points "
             f"{metrics['changed.visibility_auroc']:.4f}, of usable faces {metrics['changed.usable_auroc']:.4f}. "
             "docs/landmarks.md has the figures on test people, on photos and on occluders never trained on.",
             "## Intended use",
