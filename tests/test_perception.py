@@ -56,7 +56,7 @@ def frames(stream: str, count: int) -> list[Frame]:
 
 
 def perceiver(landmarker: Shaky | None, steady: SteadySettings | None = None) -> Perceiver:
-    return Perceiver(OneFace(), Tracker, DetectionSettings(interval=0.0), landmarker, steady)
+    return Perceiver(OneFace(), Tracker, DetectionSettings(interval=0.0), landmarker, steady=steady)
 
 
 def test_the_faces_of_all_streams_are_looked_at_together() -> None:
