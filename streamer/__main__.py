@@ -176,6 +176,38 @@ def serve(
 
 
 @app.command()
+def bench(
+    source: Annotated[
+        Path | None, typer.Option(help="Clip to play; one with --faces is made otherwise.", show_default=False)
+    ] = None,
+    streams: Annotated[int, typer.Option(min=1, max=256, help="Cameras at once.")] = 1,
+    faces: Annotated[int, typer.Option(min=0, max=400, help="Faces in each picture of a made clip.")] = 2,
+    size: Annotated[str, typer.Option(help="Width and height of a made clip.")] = "640x480",
+    fps: Annotated[float, typer.Option(min=1, max=1000, help="Frames a second of each camera.")] = 30,
+    duration: Annotated[float, typer.Option(min=1, help="Seconds to measure, or length of an offline clip.")] = 10,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Read as a file, every frame, as fast as it goes.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--json", help="Write all figures: out.json.", show_default=False)] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the stages: out.png (extra `report`).", show_default=False)
+    ] = None,
+    config: ConfigName = None,
+    overrides: Overrides = None,
+) -> None:
+    """Measure what this machine bears: rates, latency by stage, drops, CPU and memory.
+
+    Cameras are clips that were encoded before and are decoded while they play; the log is written and the overlay
+    drawn, nothing is encoded.
+    """
+    from streamer.bench.command import Wishes, parse_size
+    from streamer.bench.command import bench as run_bench
+
+    wishes = Wishes(source, streams, faces, parse_size(size), fps, duration, offline)
+    run_bench(_settings(config, overrides), wishes, out, plot)
+
+
+@app.command()
 def replay(
     manifest: Annotated[Path, typer.Argument(help="Manifest of a run: out.manifest.json beside its log.")],
     log: Annotated[

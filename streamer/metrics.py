@@ -87,6 +87,7 @@ class Metrics:
         self.reasons: dict[str, dict[str, Any]] = {}
         self._shown: dict[str, dict[int, str]] = {}  # label by track, by stream
         self.quantiles: dict[str, Quantiles] = {}
+        self.stage_quantiles: dict[str, Quantiles] = {}
         self._totals: dict[tuple[Counter, str], int] = {}
         self._server: HealthServer | None = None
 
@@ -121,7 +122,9 @@ class Metrics:
         self.batches.labels(name).observe(frames)
         started = time.perf_counter()
         yield
-        self.stages.labels(name).observe(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self.stages.labels(name).observe(seconds)
+        self.stage_quantiles.setdefault(name, Quantiles()).add(seconds)
 
     def record(self, result: Result, *, captured: int, dropped: int) -> None:
         """Count one result; captured and dropped are the stream's totals so far."""
