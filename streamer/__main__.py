@@ -81,6 +81,13 @@ def run(
         Path | None, typer.Option(help="Write one JSON line a frame: out.jsonl.", show_default=False)
     ] = None,
     summary: Annotated[Path | None, typer.Option(help="Write the totals: summary.json.", show_default=False)] = None,
+    events: Annotated[
+        str | None,
+        typer.Option(
+            help="Send every record to a broker: kafka://host:9092/topic or mqtt://host/topic (extra `cluster`).",
+            show_default=False,
+        ),
+    ] = None,
     window: Annotated[bool, typer.Option("--window", help="Show the result; needs the extra `window`.")] = False,
 ) -> None:
     """Analyse one or several sources until they end, or until Ctrl-C.
@@ -98,7 +105,7 @@ def run(
     from streamer.run import Outputs
     from streamer.run import run as run_all
 
-    outputs = Outputs(video=video, log=log, summary=summary, window=window)
+    outputs = Outputs(video=video, log=log, summary=summary, events=events, window=window)
     raise typer.Exit(run_all(_settings(config, overrides), source, outputs, lambda: _settings(config, overrides)))
 
 

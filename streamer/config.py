@@ -153,6 +153,16 @@ class ServeConfig(Section):
     files: bool = False
 
 
+class EventsConfig(Section):
+    """Keep the events of `--events` on disk while the broker is away.
+
+    spool: file, in the cache folder unless given. spool_bytes: the most that may wait.
+    """
+
+    spool: Path | None = None
+    spool_bytes: PositiveInt = 256 << 20
+
+
 class Config(Section):
     """Describe how the analyzer runs; `configs/default.yaml` explains every key.
 
@@ -168,6 +178,7 @@ class Config(Section):
     expression: ExpressionSettings = ExpressionSettings()
     visibility: VisibilitySettings = VisibilitySettings()
     log: JournalSettings = JournalSettings()
+    events: EventsConfig = EventsConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     shedding: SheddingSettings = SheddingSettings()
     serve: ServeConfig = ServeConfig()

@@ -53,6 +53,9 @@ class Metrics:
             "streamer_sink_lost", "Results and states that a sink could not take", ["sink"], registry=self.registry
         )
         self.failing = Gauge("streamer_sink_failing", "1 while a sink takes nothing", ["sink"], registry=self.registry)
+        self.waiting = Gauge(
+            "streamer_events_waiting", "Events on disk that no broker has yet", ["sink"], registry=self.registry
+        )
         self.faces = Gauge("streamer_faces", "Faces in the newest result", stream, registry=self.registry)
         self.state = Gauge(
             "streamer_source_state", "1 for the state a source is in", ["stream", "state"], registry=self.registry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import signal
@@ -19,6 +20,9 @@ from rich.console import Console
 import streamer
 from streamer.build import build_pipeline
 from streamer.config import Config, OverlayConfig
+from streamer.events import open_publisher
+from streamer.events.sink import EventSink
+from streamer.events.spool import Spool
 from streamer.logs import structured
 from streamer.manifest import describe, manifest_path, model_hashes, write_manifest
 from streamer.metrics import Metrics
@@ -29,7 +33,7 @@ from streamer.sinks import Enduring, Sink
 from streamer.sinks.log import LogSink
 from streamer.sinks.video import video_sink
 from streamer.sinks.window import WindowSink
-from streamer.sources import Cause, Source, SourceError, State, open_source
+from streamer.sources import Cause, Source, SourceError, State, open_source, redact
 from streamer.status import Status
 from streamer.summary import check_summary, print_summary, summarise, write_summary
 
@@ -43,6 +47,7 @@ class Outputs:
     video: Path | None = None
     log: Path | None = None
     summary: Path | None = None
+    events: str | None = None
     window: bool = False
 
 
@@ -172,13 +177,24 @@ def open_sinks(
     if outputs.video:
         sinks["video"] = video = video_sink(outputs.video, sources)
         stack.push(video)
+    run_id = uuid.uuid4().hex
+    if outputs.events:
+        sinks["events"] = stack.enter_context(open_events(outputs.events, config, metrics, run_id))
     if outputs.log:
-        manifest = describe(uuid.uuid4().hex, config, names, sources, outputs.log)
+        manifest = describe(run_id, config, names, sources, outputs.log)
         about = manifest.model_dump(mode="json", include={"version", "config", "models"})
         about["sources"] = {source.name: {"live": source.live} for source in sources}
         sinks["log"] = stack.enter_context(LogSink(outputs.log, about, config.log, run=manifest.run))
         write_manifest(manifest, manifest_path(outputs.log))
     return sinks
+
+
+def open_events(url: str, config: Config, metrics: Metrics, run_id: str) -> EventSink:
+    """Open the way to a message broker. Raises ValueError, OSError or ImportError."""
+    name, digest = redact(url), hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    publisher = open_publisher(url)
+    spool = config.events.spool or (config.cache or Path.cwd()) / f"events-{digest}.sqlite"
+    return EventSink(name, publisher, Spool(spool, config.events.spool_bytes), metrics, run_id)
 
 
 @contextmanager

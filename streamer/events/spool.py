@@ -1,0 +1,65 @@
+"""A bounded queue on disk between the caller's loop and the thread that delivers, in SQLite; safe from both threads."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from streamer.events import Event
+
+
+class Spool:
+    """Keep events until they are taken out; what an earlier run left comes first.
+
+    most: bytes of events that wait at once. Raises OSError where the file cannot be had, or another run has it.
+    """
+
+    def __init__(self, path: Path, most: int) -> None:
+        self.path, self._most = path, most
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._data = sqlite3.connect(path, timeout=0.5, check_same_thread=False, isolation_level=None)
+            # exclusive: two runs that deliver the same events would double them all
+            for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
+                self._data.execute(f"PRAGMA {pragma}")
+            self._data.execute("CREATE TABLE IF NOT EXISTS events (place INTEGER PRIMARY KEY, key TEXT, value BLOB)")
+            [[self._size]] = self._data.execute("SELECT coalesce(sum(length(value)), 0) FROM events")
+        except (sqlite3.Error, OSError) as error:
+            raise OSError(f"{path}: cannot keep events: {error}") from error
+
+    def __len__(self) -> int:
+        with self._lock:
+            [[count]] = self._data.execute("SELECT count(*) FROM events")
+            return int(count)
+
+    def put(self, key: str, value: bytes) -> None:
+        """Add an event. Raises OSError where the spool or the disk is full."""
+        with self._lock:
+            if self._size + len(value) > self._most:
+                raise OSError(f"{self.path}: the broker is away, and {self._most >> 20} MiB of events wait already")
+            try:
+                self._data.execute("INSERT INTO events (key, value) VALUES (?, ?)", (key, value))
+            except sqlite3.Error as error:
+                raise OSError(f"{self.path}: cannot keep events: {error}") from error
+            self._size += len(value)
+
+    def head(self, most: int) -> list[Event]:
+        """Return the events that wait longest."""
+        with self._lock:
+            rows = self._data.execute("SELECT place, key, value FROM events ORDER BY place LIMIT ?", (most,))
+            return [Event(*row) for row in rows]
+
+    def remove(self, events: Sequence[Event]) -> None:
+        """Forget events that were delivered."""
+        with self._lock:
+            self._data.execute("BEGIN")
+            self._data.executemany("DELETE FROM events WHERE place = ?", [(event.place,) for event in events])
+            self._data.execute("COMMIT")
+            self._size -= sum(len(event.value) for event in events)
+
+    def close(self) -> None:
+        """Close the file; what waits stays in it."""
+        self._data.close()
