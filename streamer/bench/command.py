@@ -111,7 +111,7 @@ def draw_plot(found: dict[str, Any], path: Path) -> None:
         for name, times in [*found["stages_ms"].items(), ("capture to result", found["latency_ms"])]
         for share in SHARES
     ]
-    chart = altair.Chart(altair.Data(values=rows), width=520, title="Milliseconds by stage").mark_bar().encode(
+    chart = altair.Chart(altair.InlineData(values=rows), width=520, title="Milliseconds by stage").mark_bar().encode(
         x="ms:Q", y=altair.Y("stage:N", sort=[row["stage"] for row in rows]), yOffset="quantile:N", color="quantile:N"
     )  # fmt: skip
     chart.save(str(path))

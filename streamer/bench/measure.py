@@ -71,7 +71,7 @@ def _told(metrics: Metrics, sources: Sequence[Source], wall: float, faces: int, 
     played = [source for source in sources if isinstance(source, Played)]
     stages = dict(metrics.stage_quantiles)
     if played:
-        stages["decode"] = reduce(add, (source.decoding for source in played), Quantiles())
+        stages["decode"] = reduce(add, (one.decoding for one in played), Quantiles())
     return {
         "streams": len(sources),
         "seconds": round(wall, 2),
@@ -80,7 +80,7 @@ def _told(metrics: Metrics, sources: Sequence[Source], wall: float, faces: int, 
         "faces_a_frame": round(faces / results, 2),
         "frames": summary["frames"],
         "dropped": summary["dropped"],
-        "missed": sum(source.missed for source in played),
+        "missed": sum(one.missed for one in played),
         "latency_ms": summary["latency_ms"],
         "stages_ms": {name: _milliseconds(stages[name]) for name in sorted(stages)},
         "frames_a_tick": _mean(metrics, "streamer_stage_batch_size", stage="perceive"),

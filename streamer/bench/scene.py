@@ -25,7 +25,8 @@ BACKGROUND = 96
 
 def draw_scene(width: int, height: int, faces: int, at: float) -> NDArray[np.uint8]:
     """Draw one (height, width, 3) BGR picture of a loop; at: place in it, 0-1. Every face moves on its own path."""
-    portrait = cv2.imread(str(Path(__file__).with_name("portrait.jpg")))
+    stored = np.frombuffer(Path(__file__).with_name("portrait.jpg").read_bytes(), np.uint8)
+    portrait = np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR), np.uint8)
     picture = np.full((height, width, 3), BACKGROUND, np.uint8)
     columns = max(1, math.ceil(math.sqrt(faces * width / height)))
     rows = math.ceil(faces / columns)
@@ -58,23 +59,25 @@ class Played:
     A frame is captured when it is due, so that decoding counts as latency. What could not be decoded in time is missed.
     """
 
-    live, total = True, None
+    live = True
 
     def __init__(self, name: str, path: Path, fps: float, offset: float = 0.0) -> None:
-        self.name, self.fps = name, fps
+        self.name = name
+        self.fps: float | None = fps
+        self.total: int | None = None
         self.missed = 0
         self.decoding = Quantiles()
-        self._path, self._offset = path, offset
+        self._path, self._offset, self._period = path, offset, 1 / fps
 
     def frames(self, stop: threading.Event, report: Report) -> Iterator[Frame]:
         """Yield one frame every 1/fps seconds until `stop`; see `Source.frames`."""
         clip = self._open()
         try:
             started, index = time.monotonic() + self._offset, 0
-            while not stop.wait(max(0.0, started + index / self.fps - time.monotonic())):
-                due = started + index / self.fps
-                yield Frame(self._read(clip), self.name, index, index / self.fps, due, True)
-                behind = max(0, int((time.monotonic() - due) * self.fps) - 1)
+            while not stop.wait(max(0.0, started + index * self._period - time.monotonic())):
+                due = started + index * self._period
+                yield Frame(self._read(clip), self.name, index, index * self._period, due, True)
+                behind = max(0, int((time.monotonic() - due) / self._period) - 1)
                 self.missed += behind
                 index += 1 + behind
         finally:
