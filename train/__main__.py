@@ -189,7 +189,7 @@ def regions(
 
 
 @analyze.command()
-def occlusion(
+def grid(
     source: Source,
     out: Folder,
     split: Split = None,
@@ -199,9 +199,31 @@ def occlusion(
 ) -> None:
     """Hide the cells of a 4x4 grid and see what changes, and recognise from mouth and eyes alone."""
     from train.classifier import open_classifier
-    from train.explain import occlusion as hiding
+    from train.explain import grid as hiding
 
     hiding.write(open_classifier(source, _with_data(overrides, data, None)), split, out, per_class)
+    typer.echo((out / "grid.md").read_text(encoding="utf-8"))
+
+
+@analyze.command()
+def occlusion(
+    sources: Sources,
+    out: Folder,
+    split: Split = None,
+    landmarks: Annotated[Path, typer.Option(help="Model file of the landmark network.")] = ZOO / "landmarks.onnx",
+    occluders: Annotated[str | None, typer.Option(help="Families to draw, like hand,hair; all unless said.")] = None,
+    most: Annotated[int, typer.Option(help="The most rows to judge; 0 takes all.")] = 0,
+    data: DataPath = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Draw occluders over faces: accuracy by family and hidden share, by the whole face and by what can be seen."""
+    from train.classifier import open_classifier
+    from train.explain import occlusion as analysis
+    from train.occluders import FAMILIES
+
+    given = _with_data(overrides, data, None)
+    families = occluders.split(",") if occluders else tuple(FAMILIES)
+    analysis.write([open_classifier(source, given) for source in sources], landmarks, split, out, families, most)
     typer.echo((out / "occlusion.md").read_text(encoding="utf-8"))
 
 

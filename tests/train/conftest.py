@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,15 @@ CONFIG: dict[str, Any] = {
     "optimizer": {"rate": 0.05, "batch": 16, "average": 0.9},
     "phases": [{"epochs": 3, "size": 24}],
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_progress_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.export makes (hidden) tqdm bars, and the first one leaves a thread behind."""
+    with suppress(ImportError):
+        import tqdm
+
+        monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 0)
 
 
 def toy_picture(label: int, random: np.random.Generator) -> NDArray[np.uint8]:

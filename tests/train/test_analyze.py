@@ -24,7 +24,7 @@ from train.__main__ import app
 from train.classifier import Classifier
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, labelled
-from train.explain import occlusion, rules
+from train.explain import grid, rules
 from train.explain.maps import surest
 from train.explain.saliency import saliency
 from train.fit import fit
@@ -47,10 +47,10 @@ def bar_classifier(path: Path, region: str = "face") -> Classifier:
 
 def test_hidden_cells_are_those_of_the_paper() -> None:
     images = np.full((1, 48, 48, 1), 100, np.uint8)
-    changed = occlusion.hidden(images, [10, 11], 1.0)[0, :, :, 0]
+    changed = grid.hidden(images, [10, 11], 1.0)[0, :, :, 0]
     assert (changed[24:36, 12:36] == 255).all()
     assert (changed == 255).sum() == 12 * 24
-    left = occlusion.kept(images, [6], 0.0)[0, :, :, 0]
+    left = grid.kept(images, [6], 0.0)[0, :, :, 0]
     assert (left[12:24, 12:24] == 100).all()
     assert (left == 100).sum() == 12 * 12
 
@@ -59,20 +59,20 @@ def test_hiding_the_place_of_the_answer_changes_it_and_hiding_another_does_not(t
     images = np.full((2, 48, 48, 1), 60, np.uint8)
     images[:, 12:18] = 80  # class 2, in the cells 5 to 8
     rows = labelled(EMOTIONS, ["a", "b"], images, [2, 5])  # the second is answered wrongly and does not count
-    change = occlusion.changes(bar_classifier(tmp_path), rows)
+    change = grid.changes(bar_classifier(tmp_path), rows)
     assert change[2, 4:8, 0].max() < -0.001  # cells 5 to 8, filled with black
     assert change[2, 12:, 0].min() >= 0  # the last row of cells
     assert np.isnan(change[5]).all()
 
 
-def test_the_occlusion_report_tells_what_is_left_of_each_emotion(toy_set: Path, tmp_path: Path) -> None:
-    values = occlusion.write(bar_classifier(toy_set), None, tmp_path, per_class=2)
+def test_the_grid_report_tells_what_is_left_of_each_emotion(toy_set: Path, tmp_path: Path) -> None:
+    values = grid.write(bar_classifier(toy_set), None, tmp_path, per_class=2)
     assert values["recall"]["everything"] == dict.fromkeys(EMOTIONS, 1.0)
     assert values["recall"]["mouth"]["neutral"] == 0.0  # its bar lies in the first row, which is hidden
     assert values["recall"]["mouth"]["anger"] == 1.0  # its bar lies in the third
-    assert "| neutral | 100.00 | 0.00 |" in (tmp_path / "occlusion.md").read_text()
-    assert json.loads((tmp_path / "occlusion.json").read_text())["changes"].keys() == set(EMOTIONS)
-    assert (tmp_path / "occlusion.png").read_bytes().startswith(b"\x89PNG")
+    assert "| neutral | 100.00 | 0.00 |" in (tmp_path / "grid.md").read_text()
+    assert json.loads((tmp_path / "grid.json").read_text())["changes"].keys() == set(EMOTIONS)
+    assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_region_report_holds_tables_reliability_and_pictures(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -29,15 +28,6 @@ from train.tasks import command_of
 CONFIG = Path(__file__).parents[2] / "configs" / "train" / "detector.yaml"
 BOX = np.array([[170, 65, 275, 205]], np.float32)  # the face of the portrait
 POINTS = np.array([[[203, 115], [246, 115], [226, 143], [208, 165], [245, 165]]], np.float32)
-
-
-@pytest.fixture(autouse=True)
-def _no_progress_thread(monkeypatch):
-    """torch.export makes (hidden) tqdm bars, and the first one leaves a thread behind."""
-    with suppress(ImportError):
-        import tqdm
-
-        monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 0)
 
 
 @pytest.fixture(scope="module")

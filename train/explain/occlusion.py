@@ -1,110 +1,279 @@
-"""What a hidden part of the face changes, on a 4x4 grid (Nishime et al., section 4).
+"""What occluders cost an expression network, by family and by how much of the face they hide, and what routing saves.
 
-Cells are numbered 1-16 as in the paper, row by row: 10 and 11 hold the mouth, 6 and 7 the eyes.
+Faces go the way they go when the analyzer runs: landmarks and visibility come from the landmark network that serves,
+`streamer.faces.visibility` picks the region, `streamer.faces.regions` cuts it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
 
+from engines import EngineSpec, load_engine, tempered
+from streamer.faces.landmarks import DlibLandmarker, Landmarks, ZooLandmarker
+from streamer.faces.regions import crops
+from streamer.faces.visibility import VisibilitySettings, VisibleRegion
 from train.classifier import Classifier
-from train.data import FaceSet
+from train.data import FaceSet, load
+from train.data.landmarks import locate
+from train.data.regions import recipe, whole
+from train.occluders import EVALUATION_ONLY, FAMILIES, NONE, occlude
 from train.report import table
+from train.scores import calibration_error
 
-GRID = 4
-CELLS = tuple(range(1, GRID * GRID + 1))
-FILLS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-MOUTH, MOUTH_AND_EYES = (10, 11), (6, 7, 10, 11)
-
-PARTS = {"everything": CELLS, "mouth": MOUTH, "mouth and eyes": MOUTH_AND_EYES}
+COVERS = (0.25, 0.5, 0.75, 1.0)
+VIEWS = ("face", "nose_eyes", "eyes", "nose_mouth", "mouth_eyes", "mouth", "nose")
+BATCH = 256
 
 
-def hidden(images: NDArray[np.uint8], cells: Sequence[int], fill: float) -> NDArray[np.uint8]:
-    """Return (N, H, W, C) pictures with cells filled by a grey level, 0-1 of the picture before any preparation."""
-    changed = images.copy()
-    for cell in cells:
-        rows, columns = _span(cell, images.shape[1], images.shape[2])
-        changed[:, rows, columns] = round(255 * fill)
-    return changed
+@dataclass(frozen=True)
+class Occluded:
+    """Hold faces with something over them.
 
-
-def kept(images: NDArray[np.uint8], cells: Sequence[int], fill: float = 0.0) -> NDArray[np.uint8]:
-    """Return the pictures with everything but some cells filled."""
-    return hidden(images, [cell for cell in CELLS if cell not in cells], fill)
-
-
-def changes(classifier: Classifier, rows: FaceSet) -> NDArray[np.float32]:
-    """Return how the probability of the right class changes: (classes, 16 cells, 6 fills), NaN without rows.
-
-    Only pictures that are answered rightly count, as in the paper.
+    pictures: N grey (H, W, 1) uint8. boxes: (N, 4) face boxes. hidden: mean share of the landmarks that are hidden.
+    found: what the landmark network says. regions: N regions to judge by, None where nothing can be judged by.
     """
-    before = classifier.classify(rows.images)
-    right = before.argmax(axis=1) == rows.labels
-    rows, before = rows[right], before[right]
-    found = np.full((len(rows.classes), len(CELLS), len(FILLS)), np.nan, np.float32)
-    for column, cell in enumerate(CELLS):
-        for depth, fill in enumerate(FILLS):
-            moved = classifier.classify(hidden(rows.images, [cell], fill)) - before
-            for label in np.unique(rows.labels):
-                found[label, column, depth] = moved[rows.labels == label, label].mean()
-    return found
+
+    pictures: list[NDArray[np.uint8]]
+    boxes: NDArray[np.float32]
+    hidden: float
+    found: Landmarks
+    regions: list[str | None]
 
 
-def write(classifier: Classifier, split: str | None, folder: Path, per_class: int = 40) -> dict[str, Any]:
-    """Write the occlusion analysis of Nishime et al.: Figures 4 to 9, and recognition from mouth, or mouth and eyes.
+def write(
+    classifiers: Sequence[Classifier],
+    landmarks: Path,
+    split: str | None,
+    folder: Path,
+    families: Sequence[str] = tuple(FAMILIES),
+    most: int = 0,
+) -> dict[str, Any]:
+    """Write `occlusion.md`, `.json` and `.png` for networks of one data set; return what the JSON holds.
 
-    per_class: the most pictures of a class that the figures use, since each is answered 97 times. Returns what
-    `occlusion.json` holds.
+    landmarks: model file of the landmark network. split: the first network's validation split unless said. families:
+    occluders to draw. most: the most rows that are judged, evenly chosen; 0 takes all. Raises ValueError where the
+    networks do not share data and labels.
     """
+    first = classifiers[0]
+    if any((one.data, one.labels) != (first.data, first.labels) for one in classifiers):
+        raise ValueError("expected networks of one data set with the same labels")
+    if unknown := set(families) - set(FAMILIES):
+        raise ValueError(f"unknown occluders {sorted(unknown)}: expected some of {', '.join(FAMILIES)}")
+    rows, left_out = _rows(first, split or first.data.validation, most)
+    engine = load_engine(landmarks, "landmarks")
+    try:
+        results = measure(classifiers, rows, ZooLandmarker(engine), families)
+    finally:
+        engine.close()
+    values = {
+        "split": split or first.data.validation,
+        "labels": first.data.labels,
+        "rows": len(rows),
+        "without_landmarks": left_out,
+        "held_out": [family for family in families if family in EVALUATION_ONLY],
+        "clean": {one.name: _clean_views(one, rows) for one in classifiers},
+        "results": results,
+    }
     folder.mkdir(parents=True, exist_ok=True)
-    rows = classifier.rows(split or classifier.data.validation)
-    few = np.concatenate([np.flatnonzero(rows.labels == i)[:per_class] for i in range(len(rows.classes))])
-    found = changes(classifier, rows[few])
-    moved = {label: found[i].tolist() for i, label in enumerate(rows.classes) if np.isfinite(found[i]).all()}
-    recall = {name: _recall(classifier, rows, cells) for name, cells in PARTS.items()}
-    values = {"cells": CELLS, "fills": FILLS, "recall": recall, "changes": moved}
     (folder / "occlusion.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    (folder / "occlusion.md").write_text(_to_markdown(classifier.name, recall), encoding="utf-8")
-    _draw_changes(moved, folder / "occlusion.png", classifier.name)
+    (folder / "occlusion.md").write_text(to_markdown(values), encoding="utf-8")
+    draw(values, folder / "occlusion.png")
     return values
 
 
-def _to_markdown(name: str, recall: Mapping[str, Mapping[str, float]]) -> str:
-    emotions = recall["everything"]
-    lines = [(label, *(f"{100 * own[label]:.2f}" for own in recall.values())) for label in emotions]
-    head = "Recall in percent with only these parts visible; the paper's for happiness: 76.20, 59.77, 74.18."
-    return f"# {name}: occlusion\n\n{head}\n\n{table(('emotion', *recall), lines)}\n\n![changes](occlusion.png)\n"
+def measure(
+    classifiers: Sequence[Classifier], rows: FaceSet, landmarker: ZooLandmarker, families: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Judge each network on clean faces, then under every family at every cover; rows need labels and landmarks."""
+    cells, results = [(NONE, 0.0), *((family, cover) for family in families for cover in COVERS)], []
+    for family, cover in track(cells, "hiding parts", transient=True, disable=not Console().is_terminal):
+        faces = _hide(rows, family, cover, landmarker)
+        results += [_judge(one, faces, rows.labels, family, cover) for one in classifiers]
+    return results
 
 
-def _recall(classifier: Classifier, rows: FaceSet, cells: Sequence[int]) -> dict[str, float]:
-    right = classifier.classify(kept(rows.images, cells)).argmax(axis=1) == rows.labels
-    known = {label: rows.labels == i for i, label in enumerate(rows.classes)}
-    return {label: float(right[own].mean()) for label, own in known.items() if own.any()}
+def _rows(classifier: Classifier, split: str, most: int) -> tuple[FaceSet, int]:
+    """Return rows with a label and landmarks to draw occluders by, and how many have no landmarks."""
+    data = classifier.data
+    rows = load(data.set, data.path, split, data.labels)
+    rows = rows[rows.labels >= 0]
+    rows = locate(rows, data.cache, DlibLandmarker()) if rows.landmarks is None else rows
+    assert rows.landmarks is not None
+    found: NDArray[np.bool_] = np.isfinite(rows.landmarks.reshape(len(rows), -1)).min(axis=1)
+    kept = np.flatnonzero(found)
+    if most and most < len(kept):
+        kept = kept[np.linspace(0, len(kept) - 1, most).astype(np.int64)]
+    return rows[kept], int((~found).sum())
 
 
-def _draw_changes(changes: Mapping[str, Any], path: Path, title: str) -> None:
+def _hide(rows: FaceSet, family: str, cover: float, landmarker: ZooLandmarker) -> Occluded:
+    """Draw an occluder over every face and look at what can be seen."""
+    points, number = rows.landmarks, list(FAMILIES).index(family) + 1 if family else 0
+    assert points is not None
+    random = np.random.default_rng([number, round(100 * cover)])
+    pictures, seen = [], []
+    for row, picture in enumerate(rows.images):
+        grey = picture[..., 0] if picture.shape[2] == 1 else np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
+        changed, visibility = occlude(grey[None], points[row : row + 1], [family], random, cover)
+        pictures.append(changed[0][..., None])
+        seen.append(visibility[0])
+    boxes = _boxes(rows)
+    looks = []
+    for start in range(0, len(pictures), BATCH):
+        part = slice(start, start + BATCH)
+        looks += landmarker.look(pictures[part], [box[None] for box in boxes[part]])
+    columns = ("points", "visibility", "usable")
+    found = Landmarks(*(np.concatenate([getattr(one, name) for one in looks]) for name in columns))
+    assert found.visibility is not None
+    assert found.usable is not None
+    settings = VisibilitySettings()
+    regions = [
+        VisibleRegion(settings).update(visibility, float(usable))
+        for visibility, usable in zip(found.visibility, found.usable, strict=True)
+    ]
+    return Occluded(pictures, boxes, float(1 - np.mean(seen)), found, regions)
+
+
+def _boxes(rows: FaceSet) -> NDArray[np.float32]:
+    """Return the (N, 4) face boxes: the whole picture where none is known."""
+    boxes = np.stack([whole(picture) for picture in rows.images])
+    if rows.boxes is None or rows.images.dtype != object:  # pictures that come as faces are cut whole
+        return boxes
+    return np.where(np.isfinite(rows.boxes).all(axis=1, keepdims=True), rows.boxes, boxes)
+
+
+def _judge(
+    classifier: Classifier, faces: Occluded, labels: NDArray[np.int64], family: str, cover: float
+) -> dict[str, Any]:
+    """Answer faces by the whole of them and, where the network can be shown regions, by what can be seen."""
+    plain = answer(classifier, faces, ["face"] * len(labels))
+    result: dict[str, Any] = {
+        "model": classifier.name,
+        "occluder": family or "none",
+        "cover": cover,
+        "hidden": faces.hidden,
+        "whole": float((plain.argmax(axis=1) == labels).mean()),
+    }
+    if classifier.input.mode != "mask":
+        return result
+    seen = np.array([region is not None for region in faces.regions])
+    routed = answer(classifier, faces, [region or "face" for region in faces.regions])
+    right = routed.argmax(axis=1) == labels
+    names, counts = np.unique([region or "none" for region in faces.regions], return_counts=True)
+    return result | {
+        "routed": float((right & seen).mean()),
+        "answered": float(seen.mean()),
+        "routed_answered": float(right[seen].mean()) if seen.any() else None,
+        "calibration_error": calibration_error(routed[seen], labels[seen]) if seen.any() else None,
+        "regions": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
+    }
+
+
+def answer(classifier: Classifier, faces: Occluded, views: Sequence[str]) -> NDArray[np.float32]:
+    """Return the (N, classes) probabilities of faces that are shown by one region each."""
+    seen = classifier.input
+    spec = EngineSpec(
+        name=classifier.name,
+        task="expression",
+        height=seen.shape[0],
+        width=seen.shape[1],
+        channels=seen.channels,
+        crop=recipe(seen),
+        outputs=("probabilities",),
+    )
+    cut = []
+    for row, (picture, view) in enumerate(zip(faces.pictures, views, strict=True)):
+        shown = picture if seen.channels == 1 else np.repeat(picture, 3, axis=2)
+        wanted = [view] if seen.mode == "mask" else None
+        cut.append(crops(shown, faces.boxes[row : row + 1], spec, faces.found.points[row : row + 1], wanted))
+    found = classifier.infer(np.concatenate(cut))["probabilities"]
+    calibrated = [classifier.calibration[view].temperature if view in classifier.calibration else 1.0 for view in views]
+    return tempered(found, np.array(calibrated)[:, None])
+
+
+def _clean_views(classifier: Classifier, rows: FaceSet) -> dict[str, float]:
+    """Return the accuracy of each region on clean faces, cut by the landmarks that occluders are drawn by."""
+    assert rows.landmarks is not None
+    grey = [
+        picture if picture.shape[2] == 1 else np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))[..., None]
+        for picture in rows.images
+    ]
+    faces = Occluded(grey, _boxes(rows), 0.0, Landmarks(rows.landmarks), [])
+    views = VIEWS if classifier.input.mode == "mask" else ("face",)
+    found = {view: answer(classifier, faces, [view] * len(rows)) for view in views}
+    return {view: float((one.argmax(axis=1) == rows.labels).mean()) for view, one in found.items()}
+
+
+def to_markdown(values: Mapping[str, Any]) -> str:
+    """Write the tables as Markdown."""
+    results = values["results"]
+    models = list(values["clean"])
+    heads = ["occluder", "cover", "hidden"]
+    for model in models:
+        heads += [f"{model} whole"]
+        if any("routed" in one for one in results if one["model"] == model):
+            heads += [f"{model} routed", "answered", "of these right", "calibration error"]
+    lines: dict[tuple[str, float], list[str]] = {}
+    for one in results:
+        place = (one["occluder"], one["cover"])
+        lines.setdefault(place, [place[0], f"{place[1]:.2f}", _percent(one["hidden"])]).append(_percent(one["whole"]))
+        if "routed" in one:
+            keys = ("routed", "answered", "routed_answered", "calibration_error")
+            lines[place] += [_percent(one[key]) for key in keys]
+    views = [(view, *(_percent(values["clean"][model].get(view)) for model in models)) for view in VIEWS]
+    return "\n\n".join(
+        [
+            "# Occlusion",
+            f"Accuracy in percent on {values['rows']} rows of `{values['split']}` ({values['labels']}); left out for "
+            f"lack of landmarks: {values['without_landmarks']}. 'hidden' is the mean share of the 68 landmarks that "
+            "cannot be seen. 'whole' shows the network the whole face, 'routed' the largest region that can be seen; "
+            "faces of which nothing can be seen are not answered, which counts as wrong under 'routed'. Never trained "
+            f"on: {', '.join(values['held_out']) or 'none of these'}.",
+            table(heads, lines.values()),
+            "## Clean faces by region",
+            table(("region", *models), views),
+            "![accuracy by hidden share](occlusion.png)",
+            "",
+        ]
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f}"
+
+
+def draw(values: Mapping[str, Any], path: Path) -> None:
+    """Draw accuracy against the hidden share, a panel for each family: whole faces dashed, routed solid."""
     from matplotlib.figure import Figure
 
-    canvas = Figure(figsize=(12, 2.6 * ((len(changes) + 1) // 2)), layout="constrained")
-    canvas.suptitle(f"{title}: change of the right class's probability when one cell is filled")
-    for position, (label, values) in enumerate(changes.items(), start=1):
-        axes = canvas.add_subplot((len(changes) + 1) // 2, 2, position, title=label, xlabel="cell")
-        for fill, line in zip(FILLS, np.array(values).T, strict=True):
-            axes.plot(CELLS, line, label=f"{fill:.1f}")
-        axes.set_xticks(CELLS)
-        axes.legend(fontsize="x-small", title="fill", ncols=2)
-    canvas.savefig(path, dpi=80)
-
-
-def _span(cell: int, height: int, width: int) -> tuple[slice, slice]:
-    row, column = divmod(cell - 1, GRID)
-    return (
-        slice(row * height // GRID, (row + 1) * height // GRID),
-        slice(column * width // GRID, (column + 1) * width // GRID),
-    )
+    results = values["results"]
+    families = list(dict.fromkeys(one["occluder"] for one in results if one["occluder"] != "none"))
+    columns = min(4, max(1, len(families)))
+    canvas = Figure(figsize=(3.2 * columns, 2.7 * -(-len(families) // columns)), layout="constrained")
+    for number, family in enumerate(families, start=1):
+        title = f"{family} (held out)" if family in values["held_out"] else family
+        axes = canvas.add_subplot(-(-len(families) // columns), columns, number, title=title, ylim=(0, 100))
+        for colour, model in enumerate(values["clean"]):
+            own = [one for one in results if one["model"] == model and one["occluder"] in ("none", family)]
+            hidden = [100 * one["hidden"] for one in own]
+            axes.plot(hidden, [100 * one["whole"] for one in own], "o--", color=f"C{colour}", label=f"{model} whole")
+            if all("routed" in one for one in own):
+                axes.plot(
+                    hidden, [100 * one["routed"] for one in own], "o-", color=f"C{colour}", label=f"{model} routed"
+                )
+        axes.set_xlabel("landmarks hidden, %")
+        axes.set_ylabel("accuracy, %")
+        axes.grid(alpha=0.3)
+        if number == 1:
+            axes.legend(fontsize="x-small")
+    canvas.savefig(path, dpi=90)

@@ -33,6 +33,17 @@ FAILED = 0.1  # error above which a face counts as missed
 SMALLEST_FACE = 30  # pixels
 SEEN = 0.5  # score of a detection that counts
 ROUNDS, BATCH = 60, 8
+# Faces under occluders are shown in boxes that are a little wrong, without the other flaws of training pictures.
+PLAIN = {
+    "degrees": 5.0,
+    "shift": 0.08,
+    "scale": 0.1,
+    "stretch": 0.0,
+    "blur": 0.0,
+    "small": 0.0,
+    "noise": 0.0,
+    "dark": 0.0,
+}
 
 Row = Mapping[str, Any]
 
@@ -131,9 +142,8 @@ def _error(
 
 def _visibility(config: LandmarksConfig, ours: ZooLandmarker) -> list[Row]:
     """Judge hidden points and parts on people and, family by family, on occluders that training never saw."""
-    from sklearn.metrics import roc_auc_score
-
     sources = [read(source, "test") for source in config.sources[:2]]
+    config = config.model_copy(update={"changes": config.changes.model_copy(update=PLAIN)})
     rows = [(faces, number) for faces in sources for number in range(0, len(faces), 2)]
     found, pooled = [], []
     for family in (*config.changes.held_out, *config.changes.families):
@@ -146,8 +156,6 @@ def _visibility(config: LandmarksConfig, ours: ZooLandmarker) -> list[Row]:
     clean = draw(rows, config, np.random.default_rng(1), families=[""] * len(rows))
     answers = ours.engine.infer(clean.images)["visibility"]
     truth, given = (np.concatenate(parts) for parts in zip(*pooled, (clean.visibility, answers), strict=True))
-    seen = float(roc_auc_score(truth.ravel() >= 0.5, given.ravel()))
-    log.info("held-out families and clean faces together: AUROC of points %.4f", seen)
     everything = {"occluder": "all held out, and none", "held out": True, "faces": len(truth), **_auroc(truth, given)}
     return [everything, *found]
 
@@ -253,7 +261,8 @@ def to_markdown(name: str, values: Mapping[str, Any]) -> str:
     columns = ("occluder", "held out", "faces", "points", *PARTS, "parts right")
     parts += [
         "## Visibility under occluders",
-        "Test people of YouTube-Faces and LFW; AUROC of points, and of parts by the half of their landmarks.",
+        "Test people of YouTube-Faces and LFW, in boxes shifted by up to 8 % and scaled by up to 10 %; AUROC of "
+        "points, and of parts by the half of their landmarks; 'parts right' at 0.5.",
         table(columns, [tuple(_cell(row[column]) for column in columns) for row in values["visibility"]]),
     ]
     if "masks" in values:

@@ -111,14 +111,17 @@ def train_epoch(
         with autocast(device, config.precision):
             found = state.model(planes)
         parts = losses(found, config, *wanted)
-        if not math.isfinite(float(parts["total"])):
-            raise RuntimeError(f"epoch {epoch + 1}, step {step}: the loss is {parts}; the last good checkpoint is kept")
+        values = {name: processes.mean(part) for name, part in parts.items()}
+        if not math.isfinite(values["total"]):
+            raise RuntimeError(
+                f"epoch {epoch + 1}, step {step}: the loss is {values}; the last good checkpoint is kept"
+            )
         state.optimizer.zero_grad(set_to_none=True)
         parts["total"].backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(state.model.parameters(), 5.0)
         state.optimizer.step()
         update_average(state.average, state.model, min(config.optimizer.average, (1 + done) / (10 + done)))
-        sums = {name: sums.get(name, 0.0) + float(value) for name, value in parts.items()}
+        sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
     return {name: round(value / config.steps, 5) for name, value in sums.items()}
 
 
