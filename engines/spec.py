@@ -48,12 +48,52 @@ class View(Strict):
     reliability: Mapping[str, float] = {}
 
 
+class Condition(Strict):
+    """Ask whether a feature before the last layer lies above a threshold, or not."""
+
+    feature: int = Field(ge=0)
+    above: bool
+    threshold: float
+
+
+class Rule(Strict):
+    """Say in readable conditions when a network answers a label (Liu, section 2.4).
+
+    alternatives: any of them is enough, each is conditions that all must hold. fidelity: share of rows not fitted on
+    where rule and network agree; baseline: of never giving the label; balanced: mean over rows with and without it.
+    """
+
+    label: str
+    alternatives: tuple[tuple[Condition, ...], ...]
+    fidelity: float = Field(ge=0, le=1)
+    baseline: float = Field(ge=0, le=1)
+    balanced: float = Field(ge=0, le=1)
+
+    def holds(self, features: NDArray[np.float32]) -> bool:
+        """Tell whether the rule gives its label to (K,) features."""
+        return any(
+            all((features[one.feature] > one.threshold) == one.above for one in alternative)
+            for alternative in self.alternatives
+        )
+
+    def text(self) -> str:
+        """Return the rule in one line."""
+        parts = [
+            " and ".join(
+                f"feature {one.feature} {'>' if one.above else '<='} {one.threshold:.3f}" for one in alternative
+            )
+            for alternative in self.alternatives
+        ]
+        return " or ".join(f"({part or 'always'})" for part in parts) or "never"
+
+
 class EngineSpec(Strict):
     """Describe a network: its input, its outputs, how it was made and how far it can be trusted.
 
     height, width: input size in pixels, or None where any size fits. channels: 1 grey, 3 BGR. outputs: names in the
     order of the graph. temperature: the logits were divided by it before the softmax. reliability: measured precision
     of each label as this network answers it, 0-1. views: by region, for a network that can be shown any one of them.
+    rules: what stands in readable form for the last layer.
     """
 
     name: str
@@ -68,6 +108,7 @@ class EngineSpec(Strict):
     temperature: PositiveFloat = 1.0
     reliability: Mapping[str, float] = {}
     views: Mapping[str, View] = {}
+    rules: tuple[Rule, ...] = ()
     metrics: Mapping[str, float] = {}
     training: Mapping[str, Any] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -127,6 +128,46 @@ def photo(
     from streamer.photo.command import run as run_photos
 
     raise typer.Exit(run_photos(_settings(config, overrides), image, out, page=page))
+
+
+@app.command()
+def explain(
+    image: Annotated[Path, typer.Argument(help="Photo.")],
+    out: Annotated[Path, typer.Option(help="Folder for explain.md, explain.json and a picture of each face.")],
+    config: Annotated[str, typer.Option(help="YAML file, or the name of a preset.")] = "photos",
+    overrides: Overrides = None,
+) -> None:
+    """Show why each face of a photo got its answer: maps, hidden cells, rules, and the next most likely emotion."""
+    from streamer.photo.explain import run as run_explain
+
+    raise typer.Exit(run_explain(_settings(config, overrides), image, out))
+
+
+@app.command()
+def demo(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets the network in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 7860,
+    auth: Annotated[str | None, typer.Option(help="NAME:PASSWORD that the page asks for.", show_default=False)] = None,
+    seats: Annotated[int, typer.Option(min=1, max=64, help="Browsers that may be live at a time.")] = 8,
+    config: Annotated[str | None, typer.Option(help="YAML file, or the name of a preset.", show_default=False)] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Serve the browser demo (extra `demo`): live camera, videos, group photos, explanations.
+
+    Browsers give their camera to pages on localhost or over https only.
+    """
+    # Gradio reports use and looks for models elsewhere unless told not to before it is imported.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    name, colon, password = (auth or "").partition(":")
+    if auth and not (name and colon and password):
+        raise ValueError("--auth: expected NAME:PASSWORD")
+    try:
+        from streamer.demo.server import build_app, serve
+    except ImportError as error:
+        raise ImportError(f"the demo needs the extra `demo`: pip install 'emotion-streamer[demo]' ({error})") from error
+    settings, photos = _settings(config, overrides), _settings("photos", overrides)
+    serve(build_app(settings, photos, seats=seats, auth=(name, password) if auth else None), host, port)
 
 
 @app.command()

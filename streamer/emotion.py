@@ -141,6 +141,7 @@ class Expresser:
         self.explainer = explainer
         self.visibility = visibility
         self._tracks: dict[str, dict[int, _Track]] = {}
+        self._tuned: dict[str, ExpressionSettings] = {}
         self._routed = settings.routing and engine.spec.crop.mode == "mask"
 
     def __call__(self, results: list[Result]) -> list[Result]:
@@ -154,6 +155,10 @@ class Expresser:
                 start += len(faces)
         attached = [self._attach(result) for result in results]
         return self.explainer(attached) if self.explainer else attached
+
+    def tune(self, stream: str, settings: ExpressionSettings) -> None:
+        """Smooth one stream in its own way from its next frame on; may be called by any thread."""
+        self._tuned[stream] = settings
 
     def forget(self, stream: str) -> None:
         """Drop what is known of a stream that has ended; its name may come again."""
@@ -182,14 +187,20 @@ class Expresser:
         """Find what a face can be judged by now; say whether there is anything."""
         track = self._tracks[frame.stream].setdefault(face.track_id, self._new_track())
         track.seen_at = frame.time
+        if tuned := self._tuned.get(frame.stream):
+            track.smoother.settings = tuned
         if not self._routed:
-            return self.engine.spec.crop.region == "face" or face.landmarks is not None
+            return self.can_see(face)
         region = track.visible.update(face.visibility, face.usable)
         if region is None:
             track.smoother.lose_sight(frame.time)
             return False
         track.view = region
         return True
+
+    def can_see(self, face: Face) -> bool:
+        """Tell whether the network's own region can be cut out of a face."""
+        return self.engine.spec.crop.region == "face" or face.landmarks is not None
 
     def _new_track(self) -> _Track:
         return _Track(Smoother(self.settings), VisibleRegion(self.visibility), self.engine.spec.crop.region)

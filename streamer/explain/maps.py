@@ -184,7 +184,7 @@ def lay_heat(picture: NDArray[np.uint8], values: NDArray[np.float32], box: NDArr
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     # Cubic where it is small, linear where it is large: a fifth of the time, and no edges to be seen.
-    fine = cv2.resize(_levels(values), (FINE, FINE), interpolation=cv2.INTER_CUBIC)
+    fine = cv2.resize(levels(values), (FINE, FINE), interpolation=cv2.INTER_CUBIC)
     size = (right - left, bottom - top)
     level = cv2.warpAffine(fine, inverse, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     region = picture[top:bottom, left:right]
@@ -204,6 +204,7 @@ def colour(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if grey else picture, np.uint8)
 
 
-def _levels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+def levels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Scale a map to its own range, 0-255; a flat one is 0."""
     low, spread = float(values.min()), float(np.ptp(values))
     return np.asarray(255 * (values - low) / spread if spread > 0 else np.zeros_like(values)).astype(np.uint8)

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from engines import Outputs
 from streamer.config import load_config
 from streamer.explain.maps import heated
+from streamer.explain.occlusion import hidden, kept
 from tests.train.conftest import CLASSES, write_toy_set
 from train import analyze
 from train.__main__ import app
@@ -47,10 +48,10 @@ def bar_classifier(path: Path, region: str = "face") -> Classifier:
 
 def test_hidden_cells_are_those_of_the_paper() -> None:
     images = np.full((1, 48, 48, 1), 100, np.uint8)
-    changed = grid.hidden(images, [10, 11], 1.0)[0, :, :, 0]
+    changed = hidden(images, [10, 11], 1.0)[0, :, :, 0]
     assert (changed[24:36, 12:36] == 255).all()
     assert (changed == 255).sum() == 12 * 24
-    left = grid.kept(images, [6], 0.0)[0, :, :, 0]
+    left = kept(images, [6], 0.0)[0, :, :, 0]
     assert (left[12:24, 12:24] == 100).all()
     assert (left == 100).sum() == 12 * 12
 

@@ -13,30 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.explain.occlusion import CELLS, FILLS, hidden, kept
 from train.classifier import Classifier
 from train.data import FaceSet
 from train.report import table
 
-GRID = 4
-CELLS = tuple(range(1, GRID * GRID + 1))
-FILLS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 MOUTH, MOUTH_AND_EYES = (10, 11), (6, 7, 10, 11)
 
 PARTS = {"everything": CELLS, "mouth": MOUTH, "mouth and eyes": MOUTH_AND_EYES}
-
-
-def hidden(images: NDArray[np.uint8], cells: Sequence[int], fill: float) -> NDArray[np.uint8]:
-    """Return (N, H, W, C) pictures with cells filled by a grey level, 0-1 of the picture before any preparation."""
-    changed = images.copy()
-    for cell in cells:
-        rows, columns = _span(cell, images.shape[1], images.shape[2])
-        changed[:, rows, columns] = round(255 * fill)
-    return changed
-
-
-def kept(images: NDArray[np.uint8], cells: Sequence[int], fill: float = 0.0) -> NDArray[np.uint8]:
-    """Return the pictures with everything but some cells filled."""
-    return hidden(images, [cell for cell in CELLS if cell not in cells], fill)
 
 
 def changes(classifier: Classifier, rows: FaceSet) -> NDArray[np.float32]:
@@ -100,11 +84,3 @@ def _draw_changes(changes: Mapping[str, Any], path: Path, title: str) -> None:
         axes.set_xticks(CELLS)
         axes.legend(fontsize="x-small", title="fill", ncols=2)
     canvas.savefig(path, dpi=80)
-
-
-def _span(cell: int, height: int, width: int) -> tuple[slice, slice]:
-    row, column = divmod(cell - 1, GRID)
-    return (
-        slice(row * height // GRID, (row + 1) * height // GRID),
-        slice(column * width // GRID, (column + 1) * width // GRID),
-    )

@@ -1,0 +1,84 @@
+"""One server behind one port: the page, and the live websocket beside it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI, WebSocket
+
+from streamer.config import Config
+from streamer.demo.live import LiveRoom
+from streamer.demo.page import EXAMPLES, build_page
+from streamer.demo.socket import MOST_BYTES, Visit
+from streamer.demo.studio import Studio
+
+log = logging.getLogger(__name__)
+
+SEATS = 8  # browsers live at a time
+LARGEST_UPLOAD = "200mb"
+QUEUE = 32  # uploads that wait; more are told to come back
+
+
+def build_app(config: Config, photos: Config, *, seats: int = SEATS, auth: tuple[str, str] | None = None) -> FastAPI:
+    """Load the engines and return the application; its lifespan runs the live room.
+
+    auth: name and password that the page asks for. Raises ValueError, OSError or ImportError with one line.
+    """
+    maps = config.overlay.model_copy(update={"cam": True})
+    room = LiveRoom(config.model_copy(update={"overlay": maps}), seats)
+    studio = Studio(config, photos)
+    token = secrets.token_urlsafe(24)  # in the page, so known only to those whom it was shown to
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        room.start()
+        try:
+            yield
+        finally:
+            room.close()
+            studio.close()
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.websocket("/live")
+    async def live(socket: WebSocket) -> None:
+        if not secrets.compare_digest(socket.query_params.get("token", "").encode(), token.encode()):
+            await socket.close(code=1008)
+            return
+        await socket.accept()
+        await Visit(room, socket).serve()
+
+    page = build_page(studio, token).queue(max_size=QUEUE)
+    app.state.token = token
+    gr.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        auth=auth,
+        allowed_paths=[str(EXAMPLES)],
+        max_file_size=LARGEST_UPLOAD,
+        show_error=True,
+        ssr_mode=False,
+        footer_links=[],
+        theme=gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+    )
+    return app
+
+
+def serve(app: FastAPI, host: str, port: int) -> None:
+    """Serve until a signal comes. Raises OSError where the port cannot be had."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(f"{host}:{port} cannot be opened ({error.strerror}): choose another --port") from error
+    print(f"open http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{port} in a browser", flush=True)
+    uvicorn.run(app, host=host, port=port, log_level="warning", ws_max_size=MOST_BYTES, timeout_graceful_shutdown=3)

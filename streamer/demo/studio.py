@@ -1,0 +1,116 @@
+"""Uploads: one set of engines for all visitors, taken in turn; videos a frame at a time, so that photos wait little."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.build import build_stages
+from streamer.config import Config
+from streamer.explain.face import Explanation
+from streamer.overlay import draw
+from streamer.photo.analyst import Analyst
+from streamer.photo.command import record, report
+from streamer.photo.explain import explain_faces
+from streamer.photo.reading import read_photo
+from streamer.pipeline import Closable
+from streamer.report.timeline import write as write_timeline
+from streamer.sinks.log import LogSink
+from streamer.sinks.video import VideoSink
+from streamer.sources import SourceError, open_source
+from streamer.types import Frame, Result
+
+LONGEST_VIDEO = 120.0  # seconds; the rest of a video is left out, and the page says so
+
+
+class VideoResult(NamedTuple):
+    """Hold what a video gave: files, and what there is to say about it."""
+
+    video: Path
+    log: Path
+    page: Path
+    note: str
+
+
+class Studio:
+    """Analyse uploads. Any thread may call; the engines are used by one at a time."""
+
+    def __init__(self, config: Config, photos: Config) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._video = build_stages(config)
+        self._photos = Analyst(photos)
+        self._config = config
+
+    def close(self) -> None:
+        """Close the engines."""
+        owned: list[Closable] = [*self._video.owned, *self._photos.stages.owned]
+        for one in owned:
+            one.close()
+
+    def frame(self, image: NDArray[np.uint8], stream: str, index: int, time: float) -> Result:
+        """Analyse one picture of a stream."""
+        with self._lock:
+            frame = Frame(image, stream, index, time, 0.0)
+            [result] = self._video.finish(self._video.perceive([frame]))
+            return result
+
+    def forget(self, stream: str) -> None:
+        """Drop what is known of a stream."""
+        with self._lock:
+            self._video.forget(stream)
+
+    def video(self, path: Path, progress: Callable[[float], None]) -> VideoResult:
+        """Analyse an uploaded video. Raises ValueError or OSError in one line where it gives no frame."""
+        folder = Path(tempfile.mkdtemp(prefix="demo-"))
+        found = VideoResult(folder / "annotated.webm", folder / "log.jsonl", folder / "timeline.html", "")
+        source = open_source(str(path))
+        with self._lock:
+            self._count += 1
+            stream = f"{path.stem[:20]}-{self._count}"
+        note, count = "", 0
+        try:
+            with VideoSink(found.video, lambda: source.fps) as video, LogSink(found.log, {"sources": {}}) as log:
+                for frame in source.frames(threading.Event(), lambda state, reason, cause: None):
+                    if frame.time > LONGEST_VIDEO:
+                        note = f"Only the first {LONGEST_VIDEO:.0f} seconds were analysed."
+                        break
+                    result = self.frame(frame.image, stream, frame.index, frame.time)
+                    video.write(result, draw(result, maps=self._config.overlay.cam))
+                    log.write(result)
+                    count += 1
+                    progress(min(1.0, count / source.total) if source.total else 0.5)
+        except SourceError as error:
+            if not count:
+                raise
+            note = str(error).replace(str(path), path.name)
+        finally:
+            self.forget(stream)
+        if not count:
+            raise ValueError(f"{path.name}: expected a video, found no frame in it")
+        write_timeline([found.log], found.page)
+        return found._replace(note=note)
+
+    def photo(self, path: Path) -> tuple[NDArray[np.uint8], dict[str, Any], list[Path]]:
+        """Analyse an uploaded photo; return the annotated picture (BGR), its record, and report and JSON as files."""
+        photo = read_photo(path)
+        with self._lock:
+            result = self._photos.look(photo.image, path.name)
+        picture, values = draw(result), record(path.name, photo, result)
+        folder = Path(tempfile.mkdtemp(prefix="demo-"))
+        (folder / "photo.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
+        (folder / "report.html").write_text(report([values]), encoding="utf-8")
+        return picture, values, [folder / "report.html", folder / "photo.json"]
+
+    def explain(self, path: Path) -> list[Explanation]:
+        """Explain the answers to the faces of an uploaded photo, the largest first, at most eight."""
+        photo = read_photo(path)
+        with self._lock:
+            return explain_faces(self._photos, photo.image)
