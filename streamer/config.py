@@ -85,7 +85,7 @@ class LandmarksConfig(Section):
     model: a file of yours instead; `sha256` what it must be. steady: how they are smoothed over time.
     """
 
-    kind: Literal["none", "zoo", "dlib"] = "none"
+    kind: Literal["zoo", "dlib", "none"] = "zoo"
     model: Path | None = None
     sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
     precision: Precision = "auto"
