@@ -1,7 +1,10 @@
 """Compiled models behind one protocol. A backend is one class; the artefact's suffix chooses it.
 
 Engine (protocol) <- OpenVinoEngine  .onnx .xml   CPU
-                  <- TorchEngine     .pt2         CPU, CUDA (TensorRT where it can be built)
+                  <- TensorRtEngine  .pt2         NVIDIA, where torch-tensorrt is installed
+                  <- CudaEngine      .pt2         NVIDIA
+                  <- TorchEngine     .pt2         CPU
+                  <- FallbackEngine  -            the first of several that serves
                   <- FakeEngine      -            tests
 """
 
@@ -12,7 +15,7 @@ import time
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +24,39 @@ from engines.manifest import ZOO, verify
 from engines.precision import fastest, files_of, key_of, usable
 from engines.spec import Crop, EngineSpec, Task, View, tempered
 
-__all__ = ["BACKENDS", "ZOO", "Crop", "Engine", "EngineSpec", "Outputs", "Task", "View", "load_engine", "tempered"]
+__all__ = [
+    "BACKENDS",
+    "ZOO",
+    "Crop",
+    "Engine",
+    "EngineSpec",
+    "OutOfMemory",
+    "Outputs",
+    "Task",
+    "Unbuildable",
+    "View",
+    "load_engine",
+    "tempered",
+]
 
 log = logging.getLogger(__name__)
 
 Outputs = dict[str, NDArray[np.float32]]
 
+# In order of preference; the last one serves everywhere.
 BACKENDS = {
-    ".onnx": "engines.openvino:OpenVinoEngine",
-    ".xml": "engines.openvino:OpenVinoEngine",
-    ".pt2": "engines.torch:TorchEngine",
+    ".onnx": ("engines.openvino:OpenVinoEngine",),
+    ".xml": ("engines.openvino:OpenVinoEngine",),
+    ".pt2": ("engines.tensorrt:TensorRtEngine", "engines.torch:CudaEngine", "engines.torch:TorchEngine"),
 }
+
+
+class OutOfMemory(MemoryError):
+    """Tell that a device has no memory left for even one picture; another backend may have."""
+
+
+class Unbuildable(RuntimeError):
+    """Tell that a backend cannot serve a model here; another one may."""
 
 
 class Engine(Protocol):
@@ -71,26 +96,43 @@ def load_engine(
     """
     if path.suffix not in BACKENDS:
         raise ValueError(f"{path}: unknown model suffix '{path.suffix}': expected one of {', '.join(BACKENDS)}")
+    from engines.fallback import FallbackEngine  # which needs this module
+
     verify(path, sha256)
     cache = usable(cache)
     started = time.monotonic()
-    module, name = BACKENDS[path.suffix].split(":")
-    backend = import_module(module)
 
-    def opened(file: Path, precision: str) -> Engine:
+    def opened(backend: Any, file: Path, precision: str) -> Engine:
         if file != path:
             verify(file, None)
-        engine: Engine = getattr(backend, name)(file, spec=spec, precision=precision, threads=threads, cache=cache)
+        engine: Engine = backend(file, spec=spec, precision=precision, threads=threads, cache=cache)
         return _checked(engine, task, str(file))
 
-    files = files_of(path, precision, backend.precisions(), pinned=sha256 is not None)
-    engine = fastest(
-        {one: partial(opened, file, one) for one, file in files.items()},
-        key_of([*files.values()], backend.device()),
-        cache / "precision.json" if cache else None,
-    )
+    def by(backend: Any) -> Engine:
+        files = files_of(path, precision, backend.precisions(), pinned=sha256 is not None)
+        return fastest(
+            {one: partial(opened, backend, file, one) for one, file in files.items()},
+            key_of([*files.values()], backend.device()),
+            cache / "precision.json" if cache else None,
+        )
+
+    backends = {backend.__name__: partial(by, backend) for backend in _backends(path)}
+    engine = FallbackEngine(backends) if len(backends) > 1 else next(iter(backends.values()))()
     log.info("loaded %s: %s in %.2f s", path.name, engine.spec.name, time.monotonic() - started)
     return engine
+
+
+def _backends(path: Path) -> list[Any]:
+    """Return the backends that can serve on this machine, and log why others cannot."""
+    found = []
+    for place in BACKENDS[path.suffix]:
+        module, name = place.split(":")
+        backend = getattr(import_module(module), name)
+        if reason := backend.why_not():
+            log.info("%s: not by %s: %s", path.name, name, reason)
+        else:
+            found.append(backend)
+    return found
 
 
 def _checked(engine: Engine, task: Task, source: str) -> Engine:

@@ -62,6 +62,22 @@ class OpenVinoEngine:
         self._seen: Counter[tuple[int, ...]] = Counter()
         self._names = [_name(output, position, self.spec) for position, output in enumerate(self._compiled.outputs)]
 
+    @staticmethod
+    def why_not() -> str | None:
+        """Serve everywhere."""
+        return None
+
+    @staticmethod
+    def precisions() -> tuple[str, ...]:
+        """List the precisions of a float model that this processor computes fast, the finest first."""
+        capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return ("f32", "bf16") if "BF16" in capabilities else ("f32",)
+
+    @staticmethod
+    def device() -> str:
+        """Name what a measurement depends on: the processor and the version of OpenVINO."""
+        return f"{ov.Core().get_property('CPU', 'FULL_DEVICE_NAME')}, OpenVINO {ov.__version__}"
+
     def infer(self, batch: NDArray[np.uint8]) -> Outputs:
         """Run the batch in pieces of at most 8 pictures."""
         check_batch(batch, self.spec)
@@ -97,16 +113,6 @@ class OpenVinoEngine:
         """Release the compiled network."""
         self._request = self._compiled = None
         self._own.clear()
-
-
-def precisions() -> tuple[str, ...]:
-    """List the precisions of a float model that this processor computes fast, the finest first."""
-    return ("f32", "bf16") if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else ("f32",)
-
-
-def device() -> str:
-    """Name what a measurement depends on: the processor and the version of OpenVINO."""
-    return f"{ov.Core().get_property('CPU', 'FULL_DEVICE_NAME')}, OpenVINO {ov.__version__}"
 
 
 def _last_line(error: RuntimeError) -> str:

@@ -1,9 +1,8 @@
-"""PyTorch: exported programs (`.pt2`) on the CPU or on CUDA."""
+"""PyTorch: exported programs (`.pt2`) on CUDA (`CudaEngine`) and on the CPU (`TorchEngine`)."""
 
 from __future__ import annotations
 
 import json
-import logging
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,66 +12,119 @@ import torch
 from numpy.typing import NDArray
 
 from engines import EngineSpec, Outputs, check_batch
-
-log = logging.getLogger(__name__)
+from engines.cuda import Runner
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 
-class TorchEngine:
-    """Run a `.pt2` file that holds its spec; takes CUDA where it is available.
-
-    precision: a key of `DTYPES`. cache: not needed, nothing is compiled.
-    """
+class CudaEngine:
+    """Run a `.pt2` file that holds its spec on an NVIDIA GPU: channels last, autocast, CUDA graphs."""
 
     def __init__(
         self, path: Path, *, spec: EngineSpec | None, precision: str, threads: int, cache: Path | None = None
     ) -> None:
-        if precision not in DTYPES:
-            raise ValueError(f"precision '{precision}': expected auto, {', '.join(DTYPES)}")
-        refuse_pickles(path)
-        extra = {"spec": ""}
-        try:
-            program = torch.export.load(path, extra_files=extra)
-        except (RuntimeError, OSError, ValueError, KeyError) as error:
-            raise ValueError(f"{path}: not a readable exported program: {error}") from error
-        if spec is None and not extra["spec"]:
-            raise ValueError(f"{path}: carries no spec; ours are written by `python -m train export`")
-        self.spec = spec or EngineSpec.parse(extra["spec"], str(path))
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._dtype = DTYPES[precision]
-        if self._device.type == "cpu":
-            torch.set_num_threads(threads)
-        self._module: Any = program.module().to(self._device)
+        program, self.spec = read_program(path, spec)
+        dtype, device = dtype_of(precision), torch.device("cuda")
+        module: Any = program.module().to(device, memory_format=torch.channels_last)
+
+        def run(pictures: torch.Tensor) -> Any:
+            with torch.autocast("cuda", dtype=dtype, enabled=dtype != torch.float32):
+                return module(pictures)
+
+        self._runner: Runner | None = Runner(run, self.spec, device)
+
+    @staticmethod
+    def why_not() -> str | None:
+        """Say why this backend cannot serve here, None where it can."""
+        return None if torch.cuda.is_available() else "there is no NVIDIA GPU"
+
+    @staticmethod
+    def precisions() -> tuple[str, ...]:
+        """List the precisions worth trying, the finest first."""
+        return ("f16",)
+
+    @staticmethod
+    def device() -> str:
+        """Name what a measurement depends on."""
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+
+    def infer(self, batch: NDArray[np.uint8]) -> Outputs:
+        """Run the batch. Raises OutOfMemory where not even one picture fits."""
+        check_batch(batch, self.spec)
+        if self._runner is None:
+            raise RuntimeError(f"{self.spec.name}: the engine is closed")
+        return none_of(self, batch) if not len(batch) else self._runner(batch)
+
+    def close(self) -> None:
+        """Release the network."""
+        self._runner = None
+
+
+class TorchEngine:
+    """Run a `.pt2` file that holds its spec on the CPU."""
+
+    def __init__(
+        self, path: Path, *, spec: EngineSpec | None, precision: str, threads: int, cache: Path | None = None
+    ) -> None:
+        program, self.spec = read_program(path, spec)
+        self._dtype = dtype_of(precision)
+        torch.set_num_threads(threads)
+        self._module: Any = program.module()
+
+    @staticmethod
+    def why_not() -> str | None:
+        """Serve everywhere."""
+        return None
+
+    @staticmethod
+    def precisions() -> tuple[str, ...]:
+        """List the precisions worth trying, the finest first."""
+        return ("f32",)
+
+    @staticmethod
+    def device() -> str:
+        """Name what a measurement depends on."""
+        return f"CPU, torch {torch.__version__}"
 
     def infer(self, batch: NDArray[np.uint8]) -> Outputs:
         """Run the whole batch at once."""
         check_batch(batch, self.spec)
         if not len(batch):
-            one = self.infer(np.zeros((1, *batch.shape[1:]), np.uint8))
-            return {name: value[:0] for name, value in one.items()}
-        pictures = torch.from_numpy(np.array(batch)).to(self._device)
+            return none_of(self, batch)
         enabled = self._dtype != torch.float32
-        with torch.inference_mode(), torch.autocast(self._device.type, dtype=self._dtype, enabled=enabled):
-            outputs = self._module(pictures)
-        return {
-            name: value.float().cpu().numpy().copy() for name, value in zip(self.spec.outputs, outputs, strict=True)
-        }
+        with torch.inference_mode(), torch.autocast("cpu", dtype=self._dtype, enabled=enabled):
+            outputs = self._module(torch.from_numpy(np.array(batch)))
+        return {name: value.float().numpy().copy() for name, value in zip(self.spec.outputs, outputs, strict=True)}
 
     def close(self) -> None:
         """Release the network."""
         self._module = None
 
 
-def precisions() -> tuple[str, ...]:
-    """List the precisions worth trying, the finest first."""
-    return ("f16",) if torch.cuda.is_available() else ("f32",)
+def none_of(engine: Any, batch: NDArray[np.uint8]) -> Outputs:
+    """Return outputs for no picture: of the shapes that one has."""
+    one: Outputs = engine.infer(np.zeros((1, *batch.shape[1:]), np.uint8))
+    return {name: value[:0] for name, value in one.items()}
 
 
-def device() -> str:
-    """Name what a measurement depends on."""
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    return f"{name}, torch {torch.__version__}"
+def dtype_of(precision: str) -> torch.dtype:
+    """Turn the name of a precision into torch's. Raises ValueError for others."""
+    if precision not in DTYPES:
+        raise ValueError(f"precision '{precision}': expected auto, {', '.join(DTYPES)}")
+    return DTYPES[precision]
+
+
+def read_program(path: Path, spec: EngineSpec | None) -> tuple[Any, EngineSpec]:
+    """Read an exported program, and the spec inside it unless one is given. Raises ValueError in one line."""
+    refuse_pickles(path)
+    extra = {"spec": ""}
+    try:
+        program = torch.export.load(path, extra_files=extra)
+    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path}: not a readable exported program: {error}") from error
+    if spec is None and not extra["spec"]:
+        raise ValueError(f"{path}: carries no spec; ours are written by `python -m train export`")
+    return program, spec or EngineSpec.parse(extra["spec"], str(path))
 
 
 def refuse_pickles(path: Path) -> None:

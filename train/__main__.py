@@ -110,6 +110,10 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="Also write NAME.int8.onnx, quantised; short for --set serve.int8=true.")
     ] = False,
+    target: Annotated[
+        str | None, typer.Option(help="'tensorrt': build the plan for this machine's GPU from a .pt2, into the cache.")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="Of the plan: f16, bf16 or f32.")] = "f16",
     data: DataPath = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
@@ -122,6 +126,9 @@ def export(
     from train.export import export as run
     from train.export import export_int8
 
+    if target:
+        typer.echo(_build_plan(target, sources, out, precision, _with_data(overrides, data, None), test))
+        return
     if int8 and sources[0].suffix == ".onnx":
         from train.classifier import open_classifier
 
@@ -131,6 +138,25 @@ def export(
     overrides = [*overrides, *(["serve.int8=true"] if int8 else [])]
     name = sources[0].stem if sources[0].stem != "checkpoint" else sources[0].parent.name
     typer.echo(run(sources, out or ZOO / f"{name}.{suffix}", _with_data(overrides, data, None), test=test))
+
+
+def _build_plan(
+    target: str, sources: list[Path], out: Path | None, precision: str, overrides: list[str], test: bool
+) -> Path:
+    """Export a network as `.pt2` where it is none yet, and build its TensorRT plan."""
+    import platformdirs
+
+    from engines.tensorrt import check_buildable, plan_of
+    from train.export import export as run
+
+    if target != "tensorrt":
+        raise ValueError(f"--target {target}: expected tensorrt")
+    check_buildable()
+    model = sources[0]
+    if model.suffix != ".pt2":
+        name = model.stem if model.stem != "checkpoint" else model.parent.name
+        model = run(sources, out or ZOO / f"{name}.pt2", overrides, test=test)
+    return plan_of(model, precision, Path(platformdirs.user_cache_dir("emotion-streamer")))
 
 
 @app.command()
