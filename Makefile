@@ -27,6 +27,7 @@ types: $(VENV)/.dev
 
 soak: $(VENV)/.dev  ## the slow tests: long runs, end to end, installed wheel
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m benchmarks.soak --minutes 3
 
 sample: $(VENV)/.dev  ## make the sample clip again
 	$(BIN)/python docs/sample/make_sample.py
@@ -46,7 +47,7 @@ $(VENV)/.core: $(VENV)/.venv pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.core pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,report,demo,dlib-landmarks,serve,train,window]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,report,demo,dlib-landmarks,serve,cluster,train,window]"
 	touch $@
 
 clean:

@@ -18,6 +18,8 @@ from streamer.records.command import app as log_app
 if TYPE_CHECKING:
     from streamer.config import Config
 
+LARGEST_PICTURE = 200_000_000  # pixels: 600 MB decoded
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -276,8 +278,14 @@ def replay(
 app.add_typer(log_app, name="log")
 
 
+def limit_pictures() -> None:
+    """Let no picture claim more pixels than can be held; read by OpenCV when it is first imported."""
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_PICTURE))
+
+
 def main() -> None:
     """Run the command line; turn errors into one line and exit code 2."""
+    limit_pictures()
     try:
         app()
     except (ValueError, OSError, ImportError) as error:

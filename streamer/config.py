@@ -5,6 +5,7 @@ Configuration stops at `streamer.build`: classes take plain values.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -43,6 +44,9 @@ SETTINGS = (
 )
 for settings in SETTINGS:
     with_config(ConfigDict(extra="forbid", allow_inf_nan=False))(settings)
+
+SHORT = reprlib.Repr()
+SHORT.maxlevel = 2  # a few lines of YAML can stand for billions of values
 
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
 
@@ -246,4 +250,4 @@ def _describe(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"unknown key '{key}'"
-    return f"'{key}': {problem['msg'][0].lower()}{problem['msg'][1:]}, found {problem['input']!r}"
+    return f"'{key}': {problem['msg'][0].lower()}{problem['msg'][1:]}, found {SHORT.repr(problem['input'])}"

@@ -292,7 +292,7 @@ def test_sums_up_a_log(tmp_path: Path):
         sink.write(result(0, face(), face(2, "uncertain"), face(3, None)))
         sink.write(result(50, face()))
         sink.write_state("cam", "ended", "")
-    assert summarise_log(read_log(path)) == {
+    assert summarise_log(path) == {
         "runs": 1,
         "lost": 0,
         "streams": {

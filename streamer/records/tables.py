@@ -14,7 +14,7 @@ from pathlib import Path
 from types import NoneType, TracebackType
 from typing import Any, Literal, Protocol, Self, get_args, get_origin
 
-from streamer.records.reading import read_log
+from streamer.records.reading import read_log, trusting
 from streamer.records.schema import SCHEMA, FaceRecord, FrameRecord, GapRecord, Record, SourceRecord
 
 Rows = Literal["face", "frame", "source", "gap"]
@@ -36,6 +36,11 @@ def convert(log: Path, table: Path, rows: Rows = "face") -> int:
     """
     if table.suffix not in WRITERS:
         raise ValueError(f"{table}: cannot write a table as '{table.suffix}': expected {' or '.join(WRITERS)}")
+    with trusting(log):
+        return _convert(log, table, rows)
+
+
+def _convert(log: Path, table: Path, rows: Rows) -> int:
     columns = columns_of(rows, _names(read_log(log)))
     found, count = rows_of(rows, read_log(log)), 0
     unfinished = table.with_name(f"{table.stem}.part{table.suffix}")

@@ -1,0 +1,431 @@
+"""Ten thousand bad inputs for every surface that takes what comes from outside: each is told in words, none crashes.
+
+`make soak` runs them; `--hypothesis-seed` repeats a run.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streamer.config import Config, check_config, load_config
+from streamer.manifest import read_manifest
+from streamer.metrics import Metrics
+from streamer.records.reading import problems
+from streamer.records.summary import summarise_log
+from streamer.records.tables import convert
+from streamer.sinks.log import LogSink
+from streamer.sources import SourceError, open_source, redact
+from streamer.sources.pictures import read_picture
+from tests.test_records import face, result
+
+CASES = 10_000
+thoroughly = settings(
+    max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), database=None, print_blob=True
+)
+
+SECTIONS = Config().model_dump()
+NAMES = sorted({*SECTIONS, *(name for section in SECTIONS.values() if isinstance(section, dict) for name in section)})
+SCALARS = (
+    None,
+    True,
+    0,
+    -1,
+    0.5,
+    1e308,
+    float("nan"),
+    float("inf"),
+    10**30,
+    "",
+    "hog",
+    "é\x00",
+    "auto",
+    b"x",
+    "a" * 99,
+)
+
+
+def anything(chance: random.Random, names: list[str], depth: int = 3) -> Any:
+    """Return a value as a YAML or JSON file might hold it, with names that mean something among its keys."""
+    kind = chance.randrange(4 if depth else 2)
+    if kind == 2:
+        return [anything(chance, names, depth - 1) for _ in range(chance.randrange(4))]
+    if kind == 3:
+        keys = [
+            chance.choice(names) if chance.random() < 0.9 else str(chance.random()) for _ in range(chance.randrange(5))
+        ]
+        return {key: anything(chance, names, depth - 1) for key in keys}
+    return chance.choice(SCALARS)
+
+
+def one_line(error: Exception) -> None:
+    text = " ".join(str(error).split())
+    assert text
+    assert len(text) < 20_000
+
+
+# Configuration
+
+
+@pytest.mark.slow
+def test_any_configuration_is_taken_or_refused_in_words():
+    chance, taken = random.Random(4), 0
+    for _ in range(CASES):
+        section = {name: anything(chance, NAMES, 2) for name in chance.sample(NAMES, chance.randrange(4))}
+        overrides = [f"{chance.choice(NAMES)}.{chance.choice(NAMES)}={chance.choice(SCALARS)}"] * chance.randrange(2)
+        try:
+            check_config(Config, section, overrides, "fuzz")
+            taken += 1
+        except ValueError as error:
+            one_line(error)
+    assert taken > CASES / 100
+
+
+PIECES = [
+    "detector",
+    ":",
+    " ",
+    "\n",
+    "  ",
+    "- ",
+    "{",
+    "}",
+    "[",
+    "]",
+    "&a ",
+    "*a",
+    "!!python/object:os.system ",
+    "|",
+    "'",
+    '"',
+    "#",
+    "%",
+    "@",
+    "\t",
+    "kind",
+    "hog",
+    "1e999",
+    ".nan",
+    "~",
+    "<<: ",
+    "\x00",
+    "é",
+    "---\n",
+]
+
+
+@pytest.mark.slow
+def test_any_file_is_a_configuration_or_refused_in_words(tmp_path: Path):
+    path, chance = tmp_path / "fuzz.yaml", random.Random(7)
+    for _ in range(CASES):
+        path.write_text("".join(chance.choices(PIECES, k=chance.randrange(25))), encoding="utf-8")
+        try:
+            load_config(Config, path)
+        except ValueError as error:
+            one_line(error)
+
+
+def test_a_configuration_that_unfolds_into_billions_is_refused_in_a_line(tmp_path: Path):
+    path = tmp_path / "laughs.yaml"
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    path.write_text("\n".join([*lines, "bars: *a8", "detector: {min_face: *a8}"]))
+    with pytest.raises(ValueError, match="'detector.min_face'") as refused:
+        load_config(Config, path)
+    one_line(refused.value)
+
+
+# Sources and their names
+
+
+@pytest.mark.slow
+@thoroughly
+@given(
+    st.text(max_size=60)
+    | st.builds("{}://{}".format, st.sampled_from(["rtsp", "http", "udp", "x"]), st.text(max_size=50))
+)
+def test_any_text_is_a_source_or_refused_in_words(text: str):
+    redact(text)
+    try:
+        open_source(text)
+    except SourceError as error:
+        one_line(error)
+
+
+@pytest.mark.slow
+@thoroughly
+@given(st.text("abcdefgh0123@:/?#&=%", min_size=0, max_size=30))
+def test_no_password_is_ever_shown(rest: str):
+    secret = "S3CRETWORD"
+    assert secret not in redact(f"rtsp://user:{secret}@camera/{rest}")
+    assert secret not in redact(f"http://camera/{rest.replace('?', '').replace('#', '')}?password={secret}&{rest}")
+
+
+# Logs and manifests
+
+
+@pytest.fixture(scope="module")
+def whole_log(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("log") / "out.jsonl"
+    with LogSink(path, {"version": "1"}) as sink:
+        for index in range(4):
+            sink.write(result(index, face(), face(2, None)))
+        sink.write_state("cam", "retrying", "gone", "lost")
+    return path.read_bytes()
+
+
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """Return the bytes with some changed, cut out, repeated, or replaced by what means something."""
+    changed = bytearray(data)
+    for _ in range(chance.randint(1, 6)):
+        at = chance.randrange(len(changed) + 1)
+        end = min(len(changed), at + chance.choice((1, 1, 4, 40)))
+        way = chance.randrange(5)
+        if way == 0:
+            changed[at:end] = chance.randbytes(end - at)
+        elif way == 1:
+            del changed[at:end]
+        elif way == 2:
+            changed[at:at] = changed[at:end]
+        elif way == 3:
+            changed[at:end] = chance.choice(
+                (b"null", b"[]", b"{}", b"-1", b"1e999", b"\n", b'"', b"\xff", b"NaN", b"0" * 400)
+            )
+        else:
+            del changed[at:]
+    return bytes(changed)
+
+
+@pytest.mark.slow
+def test_any_damaged_log_is_read_or_refused_in_words(whole_log: bytes, tmp_path: Path):
+    path = tmp_path / "out.jsonl"
+    chance = random.Random(0)
+    for _ in range(CASES):
+        path.write_bytes(damaged(whole_log, chance))
+        for use in (
+            lambda: list(problems(path)),
+            lambda: summarise_log(path),
+            lambda: convert(path, tmp_path / "out.csv"),
+        ):
+            try:
+                use()
+            except (ValueError, OSError) as error:
+                one_line(error)
+
+
+@pytest.mark.slow
+def test_any_json_is_a_manifest_or_refused_in_words(tmp_path: Path):
+    path, chance = tmp_path / "fuzz.manifest.json", random.Random(5)
+    names = ["manifest", "run", "version", "versions", "inputs", "config", "models", "log", "sha256", "live", *NAMES]
+    for _ in range(CASES):
+        value = {"manifest": 1} | {name: anything(chance, names) for name in chance.sample(names, 7)}
+        path.write_text(json.dumps(value if chance.random() < 0.95 else anything(chance, names), default=str))
+        try:
+            read_manifest(path)
+        except ValueError as error:
+            one_line(error)
+
+
+# The control API
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Callable[..., httpx.Response]]:
+    """Return a function that sends a request to a service whose streams are refused, and gives the answer."""
+    pytest.importorskip("fastapi", reason="needs fastapi (extra serve)")
+    from starlette.testclient import TestClient
+
+    from streamer.control import Desk, Health, Refused, create_app
+
+    class Board:
+        def list(self) -> list[Any]:
+            return []
+
+        def add(self, wish: Any) -> Any:
+            open_source(wish.source)
+            raise Refused(503, "full")
+
+        def remove(self, name: str) -> None:
+            raise Refused(404, "no such stream")
+
+        def health(self) -> Health:
+            return Health(streams=0, load=0.0, shed="nothing")
+
+    desk, done = Desk(), threading.Event()
+
+    def work() -> None:
+        while not done.wait(0.0005):
+            desk.work()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    app = create_app(Board(), desk, Metrics(), token="right", requests=1e9)
+    with TestClient(app, raise_server_exceptions=True) as client:
+        yield client.request
+    done.set()
+    thread.join()
+
+
+METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH")
+PATHS = ("/streams", "/streams", "/streams/x", "/health", "/healthz", "/readyz", "/metrics", "/", "/streams/%2e%2e")
+HEADERS = {
+    "authorization": ("Bearer right", "Bearer right", "Bearer wrong", "Bearer é", "Basic x", ""),
+    "content-type": ("application/json", "text/plain", ""),
+    "content-length": ("5", "-1", "99999999", "x"),
+    "transfer-encoding": ("chunked", "gzip"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_any_request_is_answered_in_words(api: Callable[..., httpx.Response]):
+    chance, codes = random.Random(6), set()
+    for _ in range(CASES):
+        chosen = chance.sample(sorted(HEADERS), chance.choice((1, 1, 2, 3)))
+        headers = {name: chance.choice(HEADERS[name]).encode("latin-1") for name in {"authorization", *chosen}}
+        body = chance.choice(
+            (chance.randbytes(30), json.dumps(anything(chance, ["source", "name"], 2), default=str).encode(), b"")
+        )
+        path = chance.choice(PATHS)
+        answer = api(chance.choice(METHODS), path, headers=headers, content=body)
+        codes.add(answer.status_code)
+        if path.startswith("/streams") and headers["authorization"] != b"Bearer right":
+            assert answer.status_code >= 400
+    assert codes <= {200, 400, 401, 404, 405, 413, 422, 503}
+    assert {200, 401, 404, 405, 413, 422} <= codes
+
+
+# Pictures
+
+
+@pytest.mark.slow
+def test_any_damaged_picture_is_decoded_or_left_out(tmp_path: Path):
+    image = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    whole = {}
+    for suffix in (".png", ".jpg", ".webp", ".tif", ".bmp", ".ppm"):
+        path = tmp_path / f"whole{suffix}"
+        cv2.imwrite(str(path), image)
+        whole[suffix] = path.read_bytes()
+    run_apart(
+        """
+import sys, random
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from tests.test_fuzz import damaged
+from streamer.sources.pictures import read_picture
+folder = Path({folder!r})
+wholes = {{path.suffix: path.read_bytes() for path in folder.glob("whole*")}}
+chance, read = random.Random(1), 0
+for case in range({cases}):
+    suffix = chance.choice(sorted(wholes))
+    path = folder / f"case{{suffix}}"
+    path.write_bytes(damaged(wholes[suffix], chance))
+    picture = read_picture(path)
+    assert picture is None or (picture.ndim == 3 and picture.dtype == "uint8"), case
+    read += picture is not None
+assert {cases} / 100 < read < {cases}
+""",
+        tmp_path,
+    )
+
+
+# Models
+
+
+@pytest.mark.slow
+def test_any_damaged_model_is_refused_in_words_or_runs(tmp_path: Path):
+    onnx = pytest.importorskip("onnx", reason="needs onnx (extra train)")
+    from tests.conftest import expression_spec
+
+    shape = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Cast", ["batch"], ["float"], to=onnx.TensorProto.FLOAT),
+            onnx.helper.make_node("ReduceMean", ["float", "axes"], ["mean"], keepdims=0),
+            onnx.helper.make_node("MatMul", ["mean", "weights"], ["logits"]),
+            onnx.helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        ],
+        "tiny",
+        [shape("batch", onnx.TensorProto.UINT8, ["n", 48, 48, 1])],
+        [shape("probabilities", onnx.TensorProto.FLOAT, ["n", 8])],
+        [
+            onnx.numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
+            onnx.numpy_helper.from_array(np.ones((1, 8), np.float32), "weights"),
+        ],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    onnx.helper.set_model_props(model, {"spec": expression_spec().model_dump_json()})
+    onnx.save(model, tmp_path / "whole.onnx")
+    run_apart(
+        """
+import sys, random
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from tests.test_fuzz import damaged
+from engines import load_engine
+folder = Path({folder!r})
+whole = (folder / "whole.onnx").read_bytes()
+load_engine(folder / "whole.onnx", "expression").close()
+chance, ran = random.Random(2), 0
+for case in range({cases}):
+    path = folder / "case.onnx"
+    path.write_bytes(damaged(whole, chance))
+    try:
+        load_engine(path, "expression", precision="f32").close()
+        ran += 1
+    except (ValueError, OSError) as error:
+        assert str(error), case
+assert ran < {cases} / 2
+""",
+        tmp_path,
+    )
+
+
+def run_apart(code: str, folder: Path) -> None:
+    """Run a program that may crash in a process of its own."""
+    script = code.format(root=str(Path(__file__).parents[1]), folder=str(folder), cases=CASES)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, errors="replace", timeout=900, check=False
+    )
+    assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
+
+
+def test_a_picture_of_absurd_size_is_left_out(tmp_path: Path):
+    path = tmp_path / "bomb.ppm"
+    path.write_bytes(b"P6 30000 30000 255\n")
+    script = f"""
+from streamer.__main__ import limit_pictures
+limit_pictures()
+from pathlib import Path
+from streamer.sources.pictures import read_picture
+assert read_picture(Path({str(path)!r})) is None
+import resource
+assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 600_000
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_a_small_part_of_each_surface_holds_in_every_run(whole_log: bytes, tmp_path: Path):
+    chance = random.Random(3)
+    path = tmp_path / "out.jsonl"
+    for _ in range(200):
+        path.write_bytes(damaged(whole_log, chance))
+        with suppress(ValueError, OSError):
+            list(problems(path))
+        picture = tmp_path / "x.png"
+        picture.write_bytes(damaged(cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes(), chance))
+        read_picture(picture)
