@@ -292,7 +292,7 @@ def test_sums_up_a_log(tmp_path: Path):
         sink.write(result(0, face(), face(2, "uncertain"), face(3, None)))
         sink.write(result(50, face()))
         sink.write_state("cam", "ended", "")
-    assert summarise_log(path) == {
+    assert summarise_log(read_log(path)) == {
         "runs": 1,
         "lost": 0,
         "streams": {
@@ -383,9 +383,10 @@ def test_a_manifest_says_what_was_run_on_what(tmp_path: Path, photo: Path):
     assert list(folder.sha256) == [str(photo)]
     assert (camera.live, camera.sha256) == (True, {})
     assert "secret" not in path.read_text()
-    [(model, digest)] = manifest.models.items()
-    listed = json.loads(Path(model).with_name("manifest.json").read_text())
-    assert listed["face.onnx"] == digest
+    found = {Path(path).name: digest for path, digest in manifest.models.items()}
+    listed = json.loads(Path(next(iter(manifest.models))).with_name("manifest.json").read_text())
+    assert "face.onnx" in found
+    assert found.items() <= listed.items()
 
 
 def test_a_run_that_cannot_be_repeated_is_refused(tmp_path: Path, photo: Path):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from streamer.records.reading import problems
+from streamer.records.reading import problems, read_log, trusting
 from streamer.records.summary import print_log_summary, summarise_log
 from streamer.records.tables import Rows, convert
 
@@ -51,7 +51,8 @@ def summary(
     log: Log, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False
 ) -> None:
     """Show what a log holds: frames, faces, tracks, labels and troubles of every stream."""
-    figures = summarise_log(log)
+    with trusting(log):
+        figures = summarise_log(read_log(log))
     if as_json:
         print(json.dumps(figures, indent=2))
     else:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-
-from streamer.records.reading import read_log, trusting
 
 UNCERTAIN = "uncertain"
 
@@ -44,16 +41,8 @@ class StreamFigures:
         return {**counts, "tracks": len(self.tracks), "labels": labels, "states": dict(self.states)}
 
 
-def summarise_log(path: Path) -> dict[str, Any]:
-    """Return runs, lost records, and per stream frames, seconds, faces, tracks, label shares and states.
-
-    Raises what `read_log` raises, and ValueError where a record is not as the schema says.
-    """
-    with trusting(path):
-        return _add_up(read_log(path))
-
-
-def _add_up(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def summarise_log(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return runs, lost records, and per stream frames, seconds, faces, tracks, label shares and states."""
     streams: dict[str, StreamFigures] = {}
     runs, lost, run = 0, 0, ""
     for record in records:
