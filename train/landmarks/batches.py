@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from streamer.faces.regions import face_square
 from train.landmarks.config import Changes, LandmarksConfig
-from train.landmarks.faces import Faces
+from train.landmarks.faces import MIDDLE, Faces
 from train.occluders import NONE, occlude
 
 # The landmark that takes each one's place in a mirror.
@@ -22,7 +22,6 @@ MIRRORED = np.array(
     [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
      41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65]
 )  # fmt: skip
-EYES = (36, 45)  # the outer corners, whose distance is the unit of errors
 FACE = np.arange(17, 68)  # landmarks within the face: what is left of them makes a face usable
 USABLE, UNUSABLE = 0.3, 0.1  # visible shares of them from which a face is usable, and below which it is not
 
@@ -87,7 +86,7 @@ def draw(
             matrix = _pose(_anywhere(picture, random), config, random)[0]
         border = cv2.BORDER_CONSTANT if random.random() < 0.7 else cv2.BORDER_REFLECT
         images[row] = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
-        moved = where @ matrix[:, :2].T + matrix[:, 2]
+        moved = (where - MIDDLE) @ matrix[:, :2].T + matrix[:, 2] + MIDDLE  # OpenCV counts from the middle of pixels
         points[row] = moved[MIRRORED] if mirrored else moved
     if families is None:
         families = _families(len(rows), changes, random)

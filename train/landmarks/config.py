@@ -16,7 +16,8 @@ class Source(Section):
     """Name a data set of `train.data.LOADERS` and how many faces of each batch come from it.
 
     labels: the loader's label rule. train: the split to learn from. cache: folder of landmarks that dlib finds;
-    without it the set brings its own.
+    without it the set brings its own. shift: how far the labels lie to the right of what they mark, in distances of the
+    outer eye corners; it is taken back. Where training mirrors faces, nothing else tells such a shift from noise.
     """
 
     set: str
@@ -25,6 +26,7 @@ class Source(Section):
     train: str = "train"
     share: float = Field(gt=0, le=1)
     cache: Path | None = None
+    shift: float = 0.0
 
 
 class Architecture(Section):

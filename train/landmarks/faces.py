@@ -16,12 +16,17 @@ from train.landmarks.config import Source
 # From the tight box of the 68 points to the canonical face box, in shares of its width and height: the median of
 # YuNet's boxes on 500 frames of YouTube-Faces (median IoU of box and mapped box 0.88, scale within 16 % for 98 %).
 POINTS_TO_BOX = np.array([0.023, -0.322, -0.03, -0.024], np.float32)
+EYES = (36, 45)  # the outer corners, whose distance is the unit of errors
+MIDDLE = np.float32(0.5)  # of a pixel, from its edge
 LARGEST = 96  # pixels of a face's longer side; larger pictures are shrunk when they are read
 
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """Hold N faces: their (H, W) uint8 grey pictures, (N, 68, 2) points and (N, 4) canonical boxes in pixels."""
+    """Hold N faces: their (H, W) uint8 grey pictures, (N, 68, 2) points and (N, 4) canonical boxes in pixels.
+
+    Pixel i covers [i, i + 1), as everywhere in the project; the labels of the sets name the middles of pixels.
+    """
 
     pictures: list[NDArray[np.uint8]]
     points: NDArray[np.float32]
@@ -52,7 +57,8 @@ def read(source: Source, split: str) -> Faces:
     kept = np.isfinite(found.reshape(len(found), -1)).min(axis=1)
     if source.cache is not None:
         kept &= plausible(found)  # a profile is not; those that a set brings are its own affair
-    rows, points = rows[kept], found[kept]
+    rows, points = rows[kept], found[kept] + MIDDLE
+    points[:, :, 0] -= source.shift * np.linalg.norm(points[:, EYES[0]] - points[:, EYES[1]], axis=1)[:, None]
     boxes = face_boxes(points)
     pictures = []
     for row, picture in enumerate(rows.images):

@@ -22,9 +22,9 @@ from streamer.faces.regions import crop, face_square
 from train import checkpoint, processes
 from train.checkpoint import State
 from train.fit import autocast, build_optimizer, update_average
-from train.landmarks.batches import EYES, Batches
+from train.landmarks.batches import Batches
 from train.landmarks.config import LandmarksConfig
-from train.landmarks.faces import Faces, read
+from train.landmarks.faces import EYES, Faces, read
 from train.models.landmarks import LandmarkNet, Points
 from train.schedule import rate
 
