@@ -182,19 +182,50 @@ def explain(
     out: Folder,
     split: Split = None,
     per_class: Annotated[int, typer.Option(help="Example pictures of each emotion.")] = 4,
+    store: Annotated[bool, typer.Option("--store", help="Write the rules into the model file's spec.")] = False,
     data: DataPath = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Draw activation, attention and saliency maps, and write the rules that stand for the last layer."""
+    """Draw maps, compare them with Action Units, and write the rules that stand for the last layer."""
     from engines import BACKENDS
     from train.classifier import open_classifier, open_network
     from train.explain import report
+    from train.rows import some_rows
+
+    given = _with_data(overrides, data, None)
+    classifier = open_classifier(source, given)
+    if store and source.suffix != ".onnx":
+        raise ValueError(f"--store {source}: expected a model (.onnx)")
+    network = None if source.suffix in BACKENDS else open_network(source, given)[2]
+    judged = split or classifier.data.validation
+    fitting = None if judged == classifier.data.train else some_rows(classifier.rows(classifier.data.train), 12_000)
+    rules = report.write(classifier, network, classifier.rows(judged), out, per_class, fitting)
+    if store:
+        from train.export import store_rules
+
+        store_rules(source, [one.rule for one in rules])
+    typer.echo(out)
+
+
+@analyze.command()
+def faithful(
+    source: Source,
+    out: Folder,
+    split: Split = None,
+    faces: Annotated[int, typer.Option(min=2, help="The most faces, of those that are answered rightly.")] = 600,
+    data: DataPath = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Delete and insert what maps mark: whether they show what answers rest on, against chance and the centre."""
+    from engines import BACKENDS
+    from train.classifier import open_classifier, open_network
+    from train.explain import faithful as faithfulness
 
     given = _with_data(overrides, data, None)
     classifier = open_classifier(source, given)
     network = None if source.suffix in BACKENDS else open_network(source, given)[2]
-    report.write(classifier, network, classifier.rows(split or classifier.data.validation), out, per_class)
-    typer.echo(out)
+    faithfulness.write(classifier, network, classifier.rows(split or classifier.data.validation), out, faces)
+    typer.echo((out / "faithful.md").read_text(encoding="utf-8"))
 
 
 @analyze.command()

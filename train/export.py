@@ -21,6 +21,7 @@ from torch import nn
 from engines import EngineSpec, View, load_engine
 from engines.manifest import remove_entry, sha256_of, write_entry
 from engines.precision import int8_name
+from engines.spec import Rule
 from streamer.faces.regions import REGIONS
 from train import card
 from train.classifier import Classifier, open_network
@@ -227,6 +228,30 @@ def write_onnx(model: Any, spec: EngineSpec, path: Path) -> None:
     entry.key, entry.value = "spec", spec.model_dump_json()
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+def store_rules(path: Path, rules: Sequence[Rule]) -> None:
+    """Write rules into the spec of an exported ONNX model and of its int8 form, and the new checksums where they stand.
+
+    Raises ValueError where a file carries no spec.
+    """
+    import onnx
+
+    for file in (path, int8_name(path)):
+        if file != path and not file.is_file():
+            continue
+        model = onnx.load(file)
+        found = [entry.value for entry in model.metadata_props if entry.key == "spec"]
+        if not found:
+            raise ValueError(f"{file}: expected a model that carries its spec, found none")
+        spec = EngineSpec.parse(found[0], str(file)).model_copy(update={"rules": tuple(rules)})
+        before, unfinished = sha256_of(file), file.with_name(file.name + ".tmp")
+        write_onnx(model, spec, unfinished)
+        os.replace(unfinished, file)
+        write_entry(file)
+        text = file.with_suffix(".md")
+        if text.is_file():
+            text.write_text(text.read_text(encoding="utf-8").replace(before, sha256_of(file)), encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -44,6 +44,13 @@ def training_rows(config: TrainConfig) -> tuple[FaceSet, dict[str, int]]:
     return located(rows[kept], config.input, data.cache), counts
 
 
+def some_rows(rows: FaceSet, most: int) -> FaceSet:
+    """Return at most so many rows, drawn with a fixed seed."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.sort(np.random.default_rng(0).permutation(len(rows))[:most])]
+
+
 def cut(rows: FaceSet, config: TrainConfig, epoch: int) -> FaceSet:
     """Cut training rows for one epoch: larger by `augment.crop`, and with the mode 'centre' at random places.
 

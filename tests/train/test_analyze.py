@@ -25,7 +25,7 @@ from train.__main__ import app
 from train.classifier import Classifier
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, labelled
-from train.explain import grid, rules
+from train.explain import faithful, grid, rules, units
 from train.explain.maps import surest
 from train.explain.saliency import saliency
 from train.fit import fit
@@ -40,6 +40,9 @@ def bars(images: NDArray[np.uint8]) -> Outputs:
     powers = np.exp((rows - rows.max(axis=1, keepdims=True)) / 10)
     cam = np.tile(np.eye(CLASSES, dtype=np.float32)[None, :, :, None], (len(images), 1, 1, CLASSES))
     return {"probabilities": powers / powers.sum(axis=1, keepdims=True), "features": rows, "cam": cam}
+
+
+DATA = (Data(path=Path()), Input(size=48))
 
 
 def bar_classifier(path: Path, region: str = "face") -> Classifier:
@@ -127,13 +130,65 @@ def test_rules_name_the_feature_that_decides_and_agree_with_the_network() -> Non
     features = random.normal(0, 1, (400, 6)).astype(np.float32)
     answers = ((features[:, 3] > 0.5) & (features[:, 1] <= 0)).astype(np.int64)
     calm, glad = rules.extract(features, answers, ("calm", "glad"))
-    assert glad.fidelity > 0.97
+    assert glad.rule.fidelity > 0.97
+    assert glad.rule.balanced > 0.9
+    assert glad.rule.baseline == pytest.approx(1 - answers.mean(), abs=0.05)
     assert glad.recall > 0.8
     assert glad.precision > 0.9
-    assert "feature 3 > 0." in glad.text()
-    assert "feature 1 <= " in glad.text()
-    assert calm.fidelity == glad.fidelity
-    assert rules.extract(features, np.zeros(400, np.int64), ("calm", "glad"))[0].text() == "(always)"
+    assert "feature 3 > 0." in glad.rule.text()
+    assert "feature 1 <= " in glad.rule.text()
+    assert set(glad.important) >= {1, 3}
+    assert 3 in glad.pattern
+    assert calm.rule.fidelity == pytest.approx(glad.rule.fidelity, abs=0.02)
+    assert all(glad.rule.holds(row) or not said for row, said in zip(features, answers, strict=True) if row[3] > 0.7)
+    always = rules.extract(features, np.zeros(400, np.int64), ("calm", "glad"))[0].rule
+    assert always.text() == "(always)"
+    assert always.holds(features[0])
+
+
+def test_rules_are_judged_on_rows_that_they_were_not_fitted_to() -> None:
+    random = np.random.default_rng(0)
+    features = random.normal(0, 1, (300, 4)).astype(np.float32)
+    answers = (features[:, 0] > 0).astype(np.int64)
+    answers[200:] = 1 - answers[200:]  # the network changes its mind on the held-out rows
+    fitted = np.arange(300) < 200
+    assert rules.extract(features, answers, ("calm", "glad"), fitted)[1].rule.fidelity < 0.1
+
+
+def test_a_map_that_marks_the_answer_is_faithful_and_one_that_does_not_is_not(tmp_path: Path) -> None:
+    images = np.full((24, 48, 48, 1), 60, np.uint8)
+    labels = np.arange(24) % 6 + 1
+    for image, label in zip(images, labels, strict=True):
+        image[6 * label : 6 * label + 6] = 120
+    rows = labelled(EMOTIONS, [str(i) for i in range(24)], images, labels)
+    values = faithful.write(bar_classifier(tmp_path), None, rows, tmp_path / "out")
+    assert values["faces"] == 24
+    for rival in ("random", "centre"):
+        assert values["better"]["cam"][rival]["deletion"]["low"] > 0
+    blind = Classifier("blind", EMOTIONS, lambda batch: bars(batch) | {"cam": bars(batch)["cam"][:, ::-1]}, *DATA)
+    assert faithful.write(blind, None, rows, tmp_path / "out")["better"]["cam"]["random"]["deletion"]["low"] < 0
+    assert "cam over centre" in (tmp_path / "out/faithful.md").read_text()
+    assert (tmp_path / "out/faithful.png").read_bytes().startswith(b"\x89PNG")
+    mapless = Classifier("mapless", EMOTIONS, lambda batch: {"probabilities": bars(batch)["probabilities"]}, *DATA)
+    with pytest.raises(ValueError, match="expected a network with maps"):
+        faithful.write(mapless, None, rows, tmp_path / "out")
+
+
+def test_a_mean_map_is_shared_out_over_the_regions_of_the_face(tmp_path: Path) -> None:
+    points = np.stack(np.meshgrid(np.linspace(0.1, 0.9, 17), [0.2, 0.4, 0.6, 0.8]), axis=-1).reshape(68, 2)
+    masks = units.region_masks(points.astype(np.float32))
+    assert all(not (masks["cheek"] & masks[name]).any() for name in masks if name != "cheek")
+    outputs = bars(np.zeros((2, 48, 48, 1), np.uint8))
+    outputs["probabilities"] = np.eye(CLASSES, dtype=np.float32)[[1, 3]]
+    outputs["cam"] = np.zeros((2, CLASSES, 8, 8), np.float32)
+    outputs["cam"][0, 1, 6] = 1
+    rows = labelled(EMOTIONS, ["a", "b"], np.zeros((2, 48, 48, 1), np.uint8), [1, 3])
+    found = units.shares(outputs, rows, "cam", masks)
+    assert set(found) == {"happiness", "sadness"}
+    assert found["happiness"]["lip"] > found["happiness"]["brow"]
+    text = units.to_markdown({"area": dict.fromkeys(masks, 0.1), "cam": found})
+    assert "6 + 12" in text
+    assert f"**{100 * found['happiness']['lip']:.1f}" in text
 
 
 def test_explain_writes_maps_rules_and_features_of_a_trained_network(write_config: WriteConfig, tmp_path: Path) -> None:
@@ -144,6 +199,7 @@ def test_explain_writes_maps_rules_and_features_of_a_trained_network(write_confi
     assert list((tmp_path / "out").glob("examples-*.png"))
     assert (tmp_path / "out/mean-cam.png").exists()
     assert "Mean fidelity to the network" in (tmp_path / "out/rules.md").read_text()
+    assert "Action Units" in (tmp_path / "out/units.md").read_text()
     with (tmp_path / "out/features.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 24 * CLASSES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from torch import nn
 from typer.testing import CliRunner
 
 import train.export as exports
-from engines import load_engine
+from engines import ZOO, load_engine
 from engines.manifest import sha256_of, write_entry
+from engines.spec import Condition, Rule
 from streamer.config import load_config
 from streamer.faces.regions import REGIONS
 from tests.train.conftest import write_toy_config
@@ -25,7 +27,7 @@ from train.__main__ import app
 from train.classifier import open_network
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, FaceSet
-from train.export import export, export_int8
+from train.export import export, export_int8, store_rules
 from train.fit import fit
 from train.models import Output
 from train.rows import judged_rows
@@ -237,3 +239,23 @@ def test_an_int8_form_that_loses_accuracy_is_not_written(
 def test_only_a_float_onnx_is_quantised(tmp_path: Path, toy_set: Path, name: str) -> None:
     with pytest.raises(ValueError, match=r"expected an exported NAME\.onnx"):
         export_int8(tmp_path / name, Data(path=toy_set), Input())
+
+
+def test_rules_are_stored_in_an_artefact_that_stays_whole(tmp_path: Path) -> None:
+    path = tmp_path / "face.onnx"
+    shutil.copy(ZOO / "face.onnx", path)
+    write_entry(path)
+    (tmp_path / "face.md").write_text(f"sha256 `{sha256_of(path)}`")
+    rule = Rule(
+        label="happiness",
+        alternatives=((Condition(feature=3, above=True, threshold=0.5),),),
+        fidelity=0.9,
+        baseline=0.7,
+        balanced=0.8,
+    )
+    store_rules(path, [rule])
+    engine = load_engine(path, "expression")
+    assert engine.spec.rules == (rule,)
+    assert np.isfinite(engine.infer(np.zeros((1, 48, 48, 1), np.uint8))["probabilities"]).all()
+    engine.close()
+    assert sha256_of(path) in (tmp_path / "face.md").read_text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,17 +17,26 @@ from engines import Outputs
 from streamer.explain.maps import heated
 from train.classifier import Classifier
 from train.data import FaceSet
-from train.explain import rules
+from train.explain import rules, units
 from train.explain.maps import draw_grid, surest
+from train.explain.rules import DEPTH, Judged
 from train.explain.saliency import saliency
 from train.report import table
 
 log = logging.getLogger(__name__)
 
 
-def write(classifier: Classifier, network: nn.Module | None, rows: FaceSet, folder: Path, per_class: int = 4) -> None:
-    """Write pictures, rules and features for labelled rows, cut as the classifier sees them.
+def write(
+    classifier: Classifier,
+    network: nn.Module | None,
+    rows: FaceSet,
+    folder: Path,
+    per_class: int = 4,
+    fitting: FaceSet | None = None,
+) -> list[Judged]:
+    """Write pictures, rules and features for labelled rows, cut as the classifier sees them; return the rules.
 
+    fitting: other rows, which the rules are fitted to; without them a half is fitted to.
     network: what gradients are taken of; without it (an engine file) saliency is left out. Maps that the network does
     not have are left out too. Raises OSError where the folder cannot be written.
     """
@@ -35,8 +44,11 @@ def write(classifier: Classifier, network: nn.Module | None, rows: FaceSet, fold
     outputs = classifier.infer(rows.images)
     draw_examples(outputs, network, rows, folder, per_class)
     draw_means(outputs, rows, folder)
-    if "features" in outputs:
-        write_rules(outputs, rows, classifier.labels, folder)
+    units.write(outputs, rows, folder)
+    if "features" not in outputs:
+        return []
+    others = None if fitting is None else classifier.infer(fitting.images)
+    return write_rules(outputs, rows, classifier.labels, folder, others)
 
 
 def draw_examples(outputs: Outputs, network: nn.Module | None, rows: FaceSet, folder: Path, per_class: int) -> None:
@@ -69,22 +81,64 @@ def draw_means(outputs: Outputs, rows: FaceSet, folder: Path) -> None:
             draw_grid(lines, folder / f"mean-{name}.png", ("mean face", "both", "mean map"))
 
 
-def write_rules(outputs: Outputs, rows: FaceSet, labels: Sequence[str], folder: Path) -> None:
-    """Write `rules.md`, `rules.json` and `features.csv`."""
-    found = rules.extract(outputs["features"], outputs["probabilities"].argmax(axis=1), labels)
-    lines = [
-        (rule.label, rule.text(), f"{100 * rule.fidelity:.2f}", f"{rule.recall:.3f}", f"{rule.precision:.3f}")
-        for rule in found
-    ]
-    mean = f"{100 * np.mean([rule.fidelity for rule in found]):.2f} %" if found else "none: no answer was given twice"
-    text = f"Mean fidelity to the network: {mean} (Liu, Table 1: 96.64 %), on rows that the trees were not fitted to."
-    head = ("answer", "rule", "fidelity %", "recall", "precision")
-    (folder / "rules.md").write_text(f"# Rules\n\n{text}\n\n{table(head, lines)}\n", encoding="utf-8")
-    values = [asdict(rule) for rule in found]
-    (folder / "rules.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+def write_rules(
+    outputs: Outputs, rows: FaceSet, labels: Sequence[str], folder: Path, fitting: Outputs | None = None
+) -> list[Judged]:
+    """Write `rules.md`, `rules.json` and `features.csv`; return the rules.
+
+    fitting: outputs of other rows to fit to, so that all of `rows` are held out; without them a half is fitted to.
+    """
     names = [str(name) for name in rows.names]
     rules.write_features(folder / "features.csv", names, outputs["features"], outputs["probabilities"], labels)
-    log.info("rules: mean fidelity %s", mean)
+    parts = [outputs] if fitting is None else [outputs, fitting]
+    features = np.concatenate([part["features"] for part in parts])
+    answers = np.concatenate([part["probabilities"].argmax(axis=1) for part in parts])
+    fitted = None if fitting is None else np.arange(len(answers)) >= len(rows)
+    found = rules.extract(features, answers, labels, fitted)
+    count = len(answers) // 2 if fitted is None else int(fitted.sum())
+    text = rules_to_markdown(found, count, len(answers) - count)
+    (folder / "rules.md").write_text(text, encoding="utf-8")
+    values = [asdict(one) | {"rule": one.rule.model_dump(mode="json"), "text": one.rule.text()} for one in found]
+    (folder / "rules.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    return found
+
+
+def rules_to_markdown(found: Sequence[Judged], fitted: int, judged: int) -> str:
+    """Write the rules as a table, with what stands beside their fidelity."""
+    if not found:
+        return "# Rules\n\nNone: no answer was given twice.\n"
+
+    def mean(name: str) -> str:
+        return f"{100 * float(np.mean([getattr(one.rule, name) for one in found])):.2f}"
+
+    head = ("answer", "fidelity %", "never it %", "balanced %", "recall", "precision", "rule")
+    lines = [
+        (
+            one.rule.label,
+            *(f"{100 * share:.2f}" for share in (one.rule.fidelity, one.rule.baseline, one.rule.balanced)),
+            f"{one.recall:.3f}",
+            f"{one.precision:.3f}",
+            one.rule.text(),
+        )
+        for one in found
+    ]
+    lines.append(("mean", mean("fidelity"), mean("baseline"), mean("balanced"), "", "", ""))
+    patterns = [(one.rule.label, _named(one.pattern), _named(one.important)) for one in found]
+    head_line = (
+        f"Mean fidelity to the network: {mean('fidelity')} % (Liu, Table 1: 96.64 %; never giving the answer "
+        f"{mean('baseline')} %; both answers counted alike {mean('balanced')} %). One tree an answer, at most {DEPTH} "
+        f"conditions deep, fitted to {fitted:,} faces and judged on {judged:,} others."
+    )
+    below = (
+        "Pattern: features furthest above their mean on faces answered so, in standard deviations. Important: share of "
+        "what the tree decides."
+    )
+    parts = ["# Rules", head_line, table(head, lines), below, table(("answer", "pattern", "important"), patterns)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _named(values: Mapping[int, float]) -> str:
+    return ", ".join(f"{feature} ({value})" for feature, value in values.items())
 
 
 def _maps(outputs: Outputs, chosen: NDArray[np.int64], label: int) -> Outputs:

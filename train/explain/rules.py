@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,66 +11,95 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-DEPTH = 3
+from engines.spec import Condition, Rule
+
+DEPTH = 4
+NAMED = 5  # features that a pattern names
 
 
 @dataclass(frozen=True)
-class Rule:
-    """Hold when a network answers a label, as alternatives of conditions on features.
+class Judged:
+    """Hold a rule with what was measured on rows that it was not fitted to.
 
-    fidelity: share of rows not fitted on where rule and network agree. recall, precision: of the network's answer
-    'label' on those rows; a rare label is easily agreed on by never giving it.
+    recall, precision: of the network's answer 'label'. important: features that the tree decides by, with their share
+    of what it decides. pattern: features in which the faces that are answered so lie furthest above the mean, with how
+    far, in standard deviations.
     """
 
-    label: str
-    conditions: tuple[str, ...]
-    fidelity: float
+    rule: Rule
     recall: float
     precision: float
-
-    def text(self) -> str:
-        """Return the rule in one line."""
-        return " or ".join(f"({condition})" for condition in self.conditions) or "never"
+    important: Mapping[int, float]
+    pattern: Mapping[int, float]
 
 
-def extract(features: NDArray[np.float32], answers: NDArray[np.int64], labels: Sequence[str]) -> list[Rule]:
-    """Fit a tree for every label that is answered to every other row of (N, K) features, and judge it on the rest."""
-    fitted = np.arange(len(answers)) % 2 == 0
-    rules = []
+def extract(
+    features: NDArray[np.float32],
+    answers: NDArray[np.int64],
+    labels: Sequence[str],
+    fitted: NDArray[np.bool_] | None = None,
+) -> list[Judged]:
+    """Fit a tree for every label that is answered to some rows of (N, K) features, and judge it on the others.
+
+    fitted: (N,) which rows to fit to, a half drawn with a fixed seed unless given.
+    """
+    if fitted is None:
+        fitted = np.random.default_rng(0).random(len(answers)) < 0.5
+    found = []
     for number, label in enumerate(labels):
         wanted = answers == number
         if wanted[fitted].any() and wanted[~fitted].any():
-            rules.append(_extract_one(label, features, wanted, fitted))
-    return rules
+            found.append(_extract_one(label, features, wanted, fitted))
+    return found
 
 
 def _extract_one(
     label: str, features: NDArray[np.float32], wanted: NDArray[np.bool_], fitted: NDArray[np.bool_]
-) -> Rule:
+) -> Judged:
     from sklearn.tree import DecisionTreeClassifier
 
-    tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=5, random_state=0)
+    rare = wanted[fitted].mean()
+    # Between counting rows alike, which favours 'never', and counting both answers alike, which favours 'always'.
+    weights = {False: 1.0, True: float(np.sqrt((1 - rare) / rare)) if rare < 1 else 1.0}
+    tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=5, random_state=0, class_weight=weights)
     tree.fit(features[fitted], wanted[fitted])
     said, network = tree.predict(features[~fitted]), wanted[~fitted]
     both = int((said & network).sum())
-    return Rule(
+    recall = both / int(network.sum())
+    others = float((~said[~network]).mean()) if (~network).any() else 1.0
+    rule = Rule(
         label=label,
-        conditions=tuple(_conditions(tree.tree_, tree.classes_, 0, ())),
+        alternatives=tuple(_alternatives(tree.tree_, tree.classes_, 0, ())),
         fidelity=float((said == network).mean()),
-        recall=both / max(int(network.sum()), 1),
+        baseline=float((~network).mean()),
+        balanced=(recall + others) / 2,
+    )
+    return Judged(
+        rule=rule,
+        recall=recall,
         precision=both / max(int(said.sum()), 1),
+        important=_largest(tree.feature_importances_),
+        pattern=_largest((features[wanted].mean(axis=0) - features.mean(axis=0)) / (features.std(axis=0) + 1e-9)),
     )
 
 
-def _conditions(tree: Any, classes: NDArray[np.bool_], node: int, path: tuple[str, ...]) -> list[str]:
+def _largest(values: NDArray[np.floating[Any]]) -> dict[int, float]:
+    order = np.argsort(-values, kind="stable")[:NAMED]
+    return {int(feature): round(float(values[feature]), 3) for feature in order if values[feature] > 0}
+
+
+def _alternatives(
+    tree: Any, classes: NDArray[np.bool_], node: int, path: tuple[Condition, ...]
+) -> list[tuple[Condition, ...]]:
     """Return the conditions of every leaf below a node that says yes."""
     if tree.children_left[node] < 0:
-        says_yes = classes[tree.value[node][0].argmax()]
-        return [" and ".join(path) or "always"] if says_yes else []
-    name, threshold = f"feature {tree.feature[node]}", f"{tree.threshold[node]:.3f}"
-    left = _conditions(tree, classes, tree.children_left[node], (*path, f"{name} <= {threshold}"))
-    right = _conditions(tree, classes, tree.children_right[node], (*path, f"{name} > {threshold}"))
-    return left + right
+        return [path] if classes[tree.value[node][0].argmax()] else []
+    found = []
+    for child, above in ((tree.children_left[node], False), (tree.children_right[node], True)):
+        threshold = float(tree.threshold[node])
+        asked = Condition(feature=int(tree.feature[node]), above=above, threshold=threshold)
+        found += _alternatives(tree, classes, child, (*path, asked))
+    return found
 
 
 def write_features(
