@@ -10,32 +10,54 @@ import gc
 import os
 import tempfile
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import report
-from scene import Camera, scene
 
+from streamer.bench.measure import resident as in_memory
+from streamer.bench.scene import write_scene
 from streamer.build import build_pipeline
 from streamer.config import Config
 from streamer.metrics import Metrics
 from streamer.overlay import draw
 from streamer.sinks.log import LogSink
+from streamer.sources import Report
+from streamer.types import Frame
 
 
 def resident() -> float:
     """Return the resident set in MB, after a collection."""
     gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return in_memory()
+
+
+class Loop:
+    """Show a clip of 90 pictures over and over; every frame counts: the source waits for the pipeline."""
+
+    live, fps, total = False, 30.0, None
+
+    def __init__(self, clip: Path, count: int) -> None:
+        self.name, self._count = "clip", count
+        reader = cv2.VideoCapture(str(clip))
+        self._pictures = [reader.read()[1] for _ in range(90)]
+        reader.release()
+
+    def frames(self, stop: threading.Event, report: Report) -> Iterator[Frame]:
+        for index in range(self._count):
+            if stop.is_set():
+                return
+            yield Frame(self._pictures[index % 90].copy(), self.name, index, index / 30, time.monotonic())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=10_000)
     count = parser.parse_args().frames
-    pictures = scene(640, 480, 90)
-    source = Camera("cam", pictures, 1000, count / 1000)
-    source.live = False  # every frame counts: the source waits for the pipeline
+    with tempfile.TemporaryDirectory() as folder:
+        source = Loop(write_scene(Path(folder) / "scene.mp4", 640, 480, 4, 30, 90), count)
     threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
     at: dict[int, float] = {}
     with (

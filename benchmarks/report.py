@@ -24,7 +24,8 @@ def machine() -> str:
 
 def write(name: str, title: str, rows: Sequence[Mapping[str, Any]], notes: str = "") -> None:
     """Write results/NAME.json and results/NAME.md, and print the table."""
-    command = "python " + " ".join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])
+    shown = [Path(word).name if os.path.isabs(word) else word for word in sys.argv[1:]]  # no path of this machine
+    command = "python " + " ".join([os.path.relpath(sys.argv[0]), *shown])
     head = {"title": title, "date": datetime.now(UTC).date().isoformat(), "machine": machine(), "command": command}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps({**head, "notes": notes, "rows": list(rows)}, indent=2) + "\n")

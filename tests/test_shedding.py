@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
+from streamer.bench.scene import Played, draw_scene, write_scene
 from streamer.emotion import Expresser, ExpressionSettings
+from streamer.faces.detect import HogDetector
 from streamer.faces.track import Tracker
 from streamer.perception import DetectionSettings, Perceiver
+from streamer.pipeline import Pipeline
 from streamer.shedding import WINDOW, Ladder, SheddingSettings
 from streamer.types import Detections, Face, Frame, Result, Step
 from tests.conftest import fake_classifier, picture
@@ -116,11 +121,11 @@ def test_a_stream_that_went_is_forgotten():
     engine = fake_classifier()
     perceive = Perceiver(Detecting(), Tracker, DetectionSettings())
     express = Expresser(engine, ExpressionSettings())
-    for time in (100.0, 0.0):  # the second stream of that name begins anew
+    for start in (100.0, 0.0):  # the second stream of that name begins anew
         for index in range(3):
-            [result] = express(perceive([Frame(picture(), "cam", index, time + index / 25, 0.0)]))
+            [result] = express(perceive([Frame(picture(), "cam", index, start + index / 25, 0.0)]))
         assert [face.track_id for face in result.faces] == [1]
-        assert result.faces[0].expression.time == time + 2 / 25 or result.faces[0].expression.time == time
+        assert result.faces[0].expression.time in (start, start + 2 / 25)
         perceive.forget("cam")
         express.forget("cam")
 
@@ -130,3 +135,33 @@ def test_results_keep_what_was_shed_through_the_stages():
     express = Expresser(fake_classifier(), ExpressionSettings())
     [result] = express([Result(Frame(picture(), "cam", 0, 0.0, 0.0, True), (face,), Step.DETECTIONS)])
     assert result.shed == Step.DETECTIONS
+
+
+def test_a_stream_that_changes_its_size_is_analysed_on():
+    perceive = Perceiver(HogDetector(80), Tracker, DetectionSettings(interval=0, share=1.0, budget=10))
+    express = Expresser(fake_classifier(), ExpressionSettings())
+    seen = []
+    for index, (width, height) in enumerate([(480, 360)] * 3 + [(640, 480)] * 3 + [(360, 480)] * 3):
+        frame = Frame(draw_scene(width, height, 1, 0.1), "cam", index, index / 10, 0.0, True)
+        [result] = express(perceive([frame]))
+        seen.append(len(result.faces))
+    assert seen[2] == seen[5] == seen[8] == 1
+
+
+def test_a_camera_faster_than_the_analysis_drops_frames_and_its_results_stay_young(tmp_path):
+    clip = write_scene(tmp_path / "fast.mp4", 160, 120, 0, 200, 20)
+
+    def slow(frames):
+        time.sleep(0.02)
+        return [Result(frame, ()) for frame in frames]
+
+    ages = []
+    with Pipeline([Played("cam", clip, 200)], slow, lambda results: results) as results:
+        for result in results:
+            ages.append(time.monotonic() - result.frame.captured_at)
+            if len(ages) == 60:
+                results.stop()
+        capture = results.captures["cam"]
+    assert capture.dropped > 60
+    assert capture.captured == capture.dropped + len(ages)
+    assert sorted(ages)[30] < 0.15

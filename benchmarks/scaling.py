@@ -1,0 +1,81 @@
+"""Measure how cost and latency grow with faces, cameras and resolution.
+
+Usage: python benchmarks/scaling.py [--seconds 6] [--set detector.min_face=40 ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import altair
+import platformdirs
+import report
+
+from streamer.bench.command import Wishes, streams
+from streamer.bench.measure import measure
+from streamer.config import Config, load_config
+
+FACES = (1, 2, 4, 8, 16, 32, 64)
+CAMERAS = (1, 2, 4, 8, 16)
+SIZES = ((320, 240), (640, 480), (1280, 720), (1920, 1080))
+
+
+def runs(seconds: float) -> list[tuple[str, str, Wishes]]:
+    """List what is measured: what grows, to how much, and the wishes."""
+    offline = [("faces", str(n), Wishes(size=(1920, 1080), faces=n, offline=True, duration=seconds / 2)) for n in FACES]
+    cameras = [
+        ("cameras", str(n), Wishes(streams=n, fps=15, faces=2, size=(640, 480), duration=seconds)) for n in CAMERAS
+    ]
+    sizes = [("size", f"{w}x{h}", Wishes(size=(w, h), faces=2, offline=True, duration=seconds)) for w, h in SIZES]
+    return [*offline, *cameras, *sizes]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=6)
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    options = parser.parse_args()
+    cache = f"cache={platformdirs.user_cache_dir('emotion-streamer')}"
+    rows: list[dict[str, Any]] = []
+    for grows, to, wishes in runs(options.seconds):
+        every = ["expression.interval=0"] if wishes.offline else []
+        config = load_config(Config, None, [cache, *every, *options.overrides])
+        with TemporaryDirectory() as folder:
+            limit = 60.0 if wishes.offline else wishes.duration
+            found = measure(config, streams(wishes, Path(folder)), limit)
+        rows.append(
+            {
+                "grows": grows,
+                "to": to,
+                "results/s": found["results_per_s"],
+                "fresh/s": found["fresh_results_per_s"],
+                "faces a frame": found["faces_a_frame"],
+                "dropped": found["dropped"],
+                "p95 ms": found["latency_ms"]["p95"],
+                "CPU ms a frame": found["cpu_ms_a_frame"],
+                "perceive p50 ms": found["stages_ms"]["perceive"]["p50"],
+                "express p50 ms": found["stages_ms"]["express"]["p50"],
+            }
+        )
+        print(rows[-1], flush=True)
+    notes = "Faces: offline 1920x1080. Cameras: live 640x480 at 15 fps, two faces each. Size: offline, two faces."
+    report.write("scaling", "Growth with faces, cameras and resolution", rows, notes)
+    draw(rows)
+
+
+def draw(rows: list[dict[str, Any]]) -> None:
+    """Draw CPU time a frame against what grows."""
+    charts = [
+        altair.Chart(altair.InlineData(values=[row for row in rows if row["grows"] == grows]), title=grows, width=240)
+        .mark_line(point=True)
+        .encode(x=altair.X("to:N", sort=None, title=None), y=altair.Y("CPU ms a frame:Q"))
+        for grows in ("faces", "cameras", "size")
+    ]
+    altair.hconcat(*charts).save(str(report.RESULTS / "scaling.png"))
+
+
+if __name__ == "__main__":
+    main()
