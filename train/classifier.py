@@ -13,7 +13,6 @@ from torch import nn
 
 from engines import BACKENDS, EngineSpec, Outputs, View, load_engine, tempered
 from streamer.config import Section, check_config, load_config
-from streamer.faces.regions import REGIONS
 from train.checkpoint import classes_of, load, restore
 from train.config import Data, Input, TrainConfig
 from train.data import FaceSet
@@ -39,7 +38,7 @@ class Classifier:
     infer: gives 'probabilities' (N, classes) and, where there are, 'features', 'cam' and 'attention'. made: model, rule
     (of the updates) and init, where they are known. timed: whether it runs as it is served, so that its time says
     something. size: bytes of the artefact. epochs: the figures of each epoch of its training, where they are known.
-    calibration: what the answers to single regions still need, for a network of the input mode 'mask'.
+    calibration: what the answers to single regions still need, for a network of several.
     """
 
     name: str
@@ -60,10 +59,9 @@ class Classifier:
         return found if view is None else tempered(found, view.temperature)
 
     def views(self) -> list[Classifier]:
-        """Return this network once for every region that it can be shown: itself alone but in the mode 'mask'."""
-        if self.input.mode != "mask":
-            return [self]
-        return [replace(self, input=self.input.model_copy(update={"region": region})) for region in REGIONS]
+        """Return this network once for every region that it has learned."""
+        regions = self.input.regions or (self.input.region,)
+        return [replace(self, input=self.input.model_copy(update={"region": region})) for region in regions]
 
     def rows(self, split: str) -> FaceSet:
         """Load the rows of a split that have a label, cut as the classifier sees them."""

@@ -22,7 +22,6 @@ from engines import EngineSpec, View, load_engine
 from engines.manifest import remove_entry, sha256_of, write_entry
 from engines.precision import int8_name
 from engines.spec import Rule
-from streamer.faces.regions import REGIONS
 from train import card
 from train.classifier import Classifier, open_network
 from train.config import Data, Input, TrainConfig
@@ -298,11 +297,9 @@ def check_parity(served: Served, path: Path, images: NDArray[np.uint8]) -> None:
 
 
 def calibrate_views(config: TrainConfig, served: Served) -> dict[str, View]:
-    """Fit on the validation split what the answers to every single region need; nothing but in the mode 'mask'."""
-    if config.input.mode != "mask":
-        return {}
+    """Fit on the validation split what the answers to every region need, for a network of several."""
     views = {}
-    for region in REGIONS:
+    for region in config.input.regions:
         rows = judged_rows(config.data, config.input.model_copy(update={"region": region}), config.data.validation)
         rows = rows[rows.labels >= 0]
         views[region] = View(temperature=fit_temperature(answer(served, rows.images)["probabilities"], rows.labels))

@@ -26,7 +26,7 @@ from train.models.classic import FEATURES
 from train.rows import cut, judged_rows, training_rows
 from train.schedule import is_best, is_over, rate
 from train.transforms import augment, mixup, random_affine
-from train.views import move, show_views
+from train.views import move, pad, show_views, zoom
 
 log = logging.getLogger(__name__)
 
@@ -127,11 +127,17 @@ def _changed(
     """Change a batch at random, and hide what the input mode 'mask' does not show."""
     height, width = images.shape[2:]
     matrices = random_affine(len(images), config.augment, width / height, images.device)
-    images, target = mixup(augment(images, size, config.augment, matrices), target, config.augment.mixup)
-    if config.input.mode == "mask" and rows.landmarks is not None:
-        points = move(rows.landmarks[chosen], matrices, (height, width), (images.shape[2], images.shape[3]))
-        images = show_views(images, points, config.augment.hide, config.input)
-    return images, target
+    if not config.input.regions:
+        return mixup(augment(images, size, config.augment, matrices), target, config.augment.mixup)
+    assert rows.landmarks is not None
+    shape = (height, width) if config.input.mode == "pad" else (size, round(size * width / height))
+    points = move(rows.landmarks[chosen], matrices, (height, width), shape)
+    if config.input.mode == "mask":
+        return show_views(
+            augment(images, size, config.augment, matrices), points, config.augment.hide, config.input
+        ), target
+    seen = zoom(points, matrices, shape, config.input)
+    return pad(augment(images, size, config.augment, seen.matrices), seen.extent, config.input.padding), target
 
 
 def predict(

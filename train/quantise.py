@@ -12,7 +12,6 @@ import onnx
 from numpy.typing import NDArray
 
 import engines.openvino  # noqa: F401  keeps OpenVINO's telemetry, which NNCF would use too, out of reach
-from streamer.faces.regions import REGIONS
 from train.config import Data, Input
 from train.data import load
 from train.data.regions import as_seen, located
@@ -27,11 +26,11 @@ MOST_LOST = 0.003  # accuracy on the validation split
 def calibration_faces(data: Data, seen: Input, seed: int) -> NDArray[np.uint8]:
     """Choose pictures of the training split as the network sees them: (N, H, W, C), 512 of each of its regions.
 
-    That is one region but in the mode 'mask'. The pictures need no label.
+    The pictures need no label.
     """
     rows = load(data.set, data.path, data.train, data.labels)
     rows = rows[np.random.default_rng(seed).permutation(len(rows))[:FACES]]
-    regions = REGIONS if seen.mode == "mask" else [seen.region]
+    regions = seen.regions or (seen.region,)
     views = [seen.model_copy(update={"region": region}) for region in regions]
     return np.concatenate([as_seen(located(rows, view, data.cache), view).images for view in views])
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from train.config import Data, Input, TrainConfig
 from train.data import FaceSet, load
 from train.data.leaks import leaks
-from train.data.regions import as_seen, located
+from train.data.regions import as_seen, located, whole_faces
 from train.losses import has_target
 
 
@@ -54,10 +54,12 @@ def some_rows(rows: FaceSet, most: int) -> FaceSet:
 def cut(rows: FaceSet, config: TrainConfig, epoch: int) -> FaceSet:
     """Cut training rows for one epoch: larger by `augment.crop`, and with the mode 'centre' at random places.
 
-    With the mode 'mask' nothing is hidden yet: `train.views` does so after the random changes.
+    Where several regions are learned the faces are whole yet: `train.views` draws a region after the random changes.
     """
+    if config.input.regions:
+        return whole_faces(rows, config.input)
     random = np.random.default_rng([config.seed, epoch]) if config.input.mode == "centre" else None
-    return as_seen(rows, config.input, config.augment.crop, random, hidden=False)
+    return as_seen(rows, config.input, config.augment.crop, random)
 
 
 @cache

@@ -1,17 +1,27 @@
-"""Training pictures of the mode 'mask': one region of the face is shown, all else hidden, by the code that serves."""
+"""Training pictures for one network of several regions: one region is drawn for each picture, and shown alone."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from streamer.faces.regions import HIDDEN, REGIONS, inside, region_box
+from streamer.faces.regions import HIDDEN, inside, region_box
 from train.config import Input
 
-VIEWS = tuple(region for region in REGIONS if region != "face")
-JITTER = 0.03  # deviation of each edge of a box, as a share of the picture's side: landmarks are never exact
+JITTER = 0.06  # deviation of each edge of a box, as a share of its longer side: landmarks are never exact
+
+
+class Zoom(NamedTuple):
+    """Say what is seen of N pictures: matrices (N, 2, 3) from output to input, and the (N, 2) shares of the output,
+    across and down, that the region fills; the rest is padding.
+    """
+
+    matrices: Tensor
+    extent: Tensor
 
 
 def move(points: NDArray[np.float32], matrices: Tensor, shape: tuple[int, int], size: tuple[int, int]) -> Tensor:
@@ -27,18 +37,55 @@ def move(points: NDArray[np.float32], matrices: Tensor, shape: tuple[int, int], 
     return moved
 
 
+def draw_boxes(points: Tensor, seen: Input, margin: float) -> NDArray[np.float32]:
+    """Draw a region for each of (N, 68, 2) landmarks; return its slightly wrong (N, 4) box, NaN without landmarks.
+
+    The region 'face' has NaN too: all of the picture.
+    """
+    drawn = torch.randint(len(seen.regions), (len(points),)).numpy()
+    boxes = np.full((len(points), 4), np.nan, np.float32)
+    for number, region in enumerate(seen.regions):
+        rows = drawn == number
+        if region != "face":
+            boxes[rows] = region_box(points[torch.from_numpy(rows)].numpy(), region, margin, seen.eyes)
+    side = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True)
+    return np.asarray(boxes + JITTER * side * torch.randn(len(points), 4).numpy(), np.float32)
+
+
+def zoom(points: Tensor, matrices: Tensor, shape: tuple[int, int], seen: Input) -> Zoom:
+    """Fill the picture with the region that is drawn for it, padded to a square, on top of its random changes.
+
+    points: (N, 68, 2) landmarks in the pixels of the changed pictures of `shape` (height, width); where they are NaN
+    the whole picture is seen. matrices: (N, 2, 3) from the changed picture to the given one, in -1..1.
+    """
+    frame = torch.tensor([shape[1], shape[0]], dtype=torch.float32)
+    boxes = torch.from_numpy(draw_boxes(points, seen, seen.margin))
+    boxes = torch.where(boxes.isfinite(), boxes, torch.cat([torch.zeros(2), frame])).to(matrices.device)
+    frame = frame.to(matrices.device)
+    low, high = boxes[:, :2], torch.maximum(boxes[:, 2:], boxes[:, :2] + 1)
+    side = (high - low).amax(dim=1, keepdim=True)
+    centre, half = (low + high) / frame - 1, side / frame
+    turn = matrices[:, :, :2]
+    shift = (turn @ centre[:, :, None]) + matrices[:, :, 2:]
+    return Zoom(torch.cat([turn * half[:, None, :], shift], dim=2), (high - low) / side)
+
+
+def pad(images: Tensor, extent: Tensor, padding: int) -> Tensor:
+    """Replace by the constant `padding` what lies outside the middle (N, 2) shares of (N, C, H, W) pictures."""
+    height, width = images.shape[2:]
+    across = (torch.arange(width, device=images.device) + 0.5).mul(2 / width).sub(1).abs()
+    down = (torch.arange(height, device=images.device) + 0.5).mul(2 / height).sub(1).abs()
+    shown = (across[None, None, :] < extent[:, 0, None, None]) & (down[None, :, None] < extent[:, 1, None, None])
+    return torch.where(shown[:, None], images, float(padding))
+
+
 def show_views(images: Tensor, points: Tensor, share: float, seen: Input) -> Tensor:
-    """Show only one region, drawn at random, of a share of the (N, C, H, W) pictures; all are lifted to 1 at least.
+    """Hide all but a drawn region of a share of the (N, C, H, W) pictures; all are lifted to 1 at least.
 
     points: (N, 68, 2) landmarks in their pixels; a picture whose landmarks are NaN is shown whole.
     """
     n, _, height, width = images.shape
-    drawn = torch.randint(len(VIEWS), (n,)).numpy()
-    hidden = (torch.rand(n) < share).numpy()
-    boxes = np.full((n, 4), np.nan, np.float32)
-    for number, view in enumerate(VIEWS):
-        rows = hidden & (drawn == number)
-        boxes[rows] = region_box(points[torch.from_numpy(rows)].numpy(), view, seen.view_margin, seen.eyes)
-    boxes += JITTER * height * torch.randn(n, 4).numpy()
+    boxes = draw_boxes(points, seen, seen.view_margin)
+    boxes[(torch.rand(n) >= share).numpy()] = np.nan
     shown = torch.from_numpy(inside(boxes.reshape(-1, 2, 2), height, width)).to(images.device)
     return torch.where(shown[:, None], images.clamp(HIDDEN + 1, 255), float(HIDDEN))

@@ -19,6 +19,7 @@ from train.data.pictures import at_most
 
 # An aligned face: the eyes' distance in shares of the width of a 7:9 frame, their height in shares of the frame's.
 EYES_APART, EYES_DOWN, FRAME = 0.4, 0.36, 7 / 9
+FINEST = 2  # a whole face in which regions are drawn has at most so many times the pixels of the input
 FINER = 2  # an aligned picture has this many times the pixels of the input, so that a region is not cut out of a blur
 
 Needs = Literal["nothing", "box", "landmarks"]
@@ -26,7 +27,7 @@ Needs = Literal["nothing", "box", "landmarks"]
 
 def needs(seen: Input) -> Needs:
     """Say what has to be found in a picture before it can be cut."""
-    if seen.region != "face" or seen.align or seen.face_box == "landmarks" or seen.mode == "mask":
+    if seen.region != "face" or seen.align or seen.face_box == "landmarks" or seen.mode == "mask" or seen.regions:
         return "landmarks"
     return "box" if seen.face_box == "detector" else "nothing"
 
@@ -61,16 +62,13 @@ def as_seen(
     seen: Input,
     larger: float = 0.0,
     rng: np.random.Generator | None = None,
-    *,
-    hidden: bool = True,
 ) -> FaceSet:
     """Cut the region out of every row's picture: images become (N, height, width, channels) uint8.
 
     larger: cut so much more, as a share of the side, for random windows in training (`augment.crop`). rng: with the
-    mode 'centre' the piece lies at a random place of the region, for training. hidden: with the mode 'mask', hide all
-    but the region; else nothing is hidden yet and the rows keep their landmarks, in pixels of what was cut. Rows must
-    be `located`; where nothing was found the whole picture is cut. Raises ValueError where landmarks are needed and
-    were never looked for.
+    mode 'centre' the piece lies at a random place of the region, for training. Rows must be
+    `located`; where nothing was found the whole picture is cut. Raises ValueError where landmarks are needed and were
+    never looked for.
     """
     if needs(seen) == "landmarks" and rows.landmarks is None:
         raise ValueError(
@@ -90,8 +88,6 @@ def as_seen(
     if seen.mode != "mask":
         return replace(rows, images=cut, boxes=None, landmarks=None)
     points = in_crop(_points(rows), frames, *shape)
-    if not hidden:
-        return replace(rows, images=cut, boxes=None, landmarks=points)
     hide(cut, view_boxes(points, [seen.region] * len(rows), recipe(seen)).reshape(-1, 2, 2))
     return replace(rows, images=cut, boxes=None, landmarks=None)
 
@@ -99,6 +95,23 @@ def as_seen(
 def larger_shape(shape: tuple[int, int], larger: float) -> tuple[int, int]:
     """Return height and width grown by a share."""
     return round(shape[0] * (1 + larger)), round(shape[1] * (1 + larger))
+
+
+def whole_faces(rows: FaceSet, seen: Input) -> FaceSet:
+    """Cut the whole face out of every row's picture, in which a region is drawn later: rows keep their landmarks.
+
+    images become (N, side, side, channels) uint8, as fine as the largest picture but at most FINEST times the input;
+    landmarks (N, 68, 2) are in their pixels.
+    """
+    side = min(max(max(picture.shape[:2]) for picture in rows.images), FINEST * seen.size)
+    side = max(side, seen.size)
+    cut = np.empty((len(rows), side, side, seen.channels), np.uint8)
+    frames = np.empty((len(rows), 4), np.float32)
+    for row, picture in enumerate(rows.images):
+        box = _found(rows.boxes, row) if seen.face_box == "detector" else None
+        frames[row] = whole(picture) if box is None else face_square(box, seen.margin, seen.shift_y)
+        cut[row] = crop(picture, frames[row], side, side, seen.channels, seen.padding)
+    return replace(rows, images=cut, boxes=None, landmarks=in_crop(_points(rows), frames, side, side))
 
 
 def grown(box: NDArray[np.float32], larger: float) -> NDArray[np.float32]:
