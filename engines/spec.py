@@ -38,7 +38,7 @@ class Crop(Strict):
 
 
 class View(Strict):
-    """Say how a network of the crop mode 'mask' answers when it is shown one region only.
+    """Say how a network of several regions answers when it is shown one of them.
 
     temperature: the logits behind its probabilities are still to be divided by it (`engines.tempered`). reliability:
     measured precision of each label as it is then answered, 0-1.

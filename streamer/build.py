@@ -80,11 +80,12 @@ def build_stages(config: Config) -> Stages:
     landmarker = load_landmarker(config.landmarks, config.cache)
     detector, engine = load_detector(config.detector, config.cache), load_classifier(config.classifier, config.cache)
     check_use(engine.spec, config.landmarks.kind)
+    regions = load_regions(config, engine.spec)
     ladder, tracker = Ladder(config.shedding), partial(Tracker, config.tracker)
     perceive = Perceiver(detector, tracker, config.detection, landmarker, ladder, config.landmarks.steady)
     explainer = load_explainer(config.overlay, engine.spec, config.cache)
-    express = Expresser(engine, config.expression, explainer, config.visibility)
-    used = (detector, engine, landmarker, explainer and explainer.engine)
+    express = Expresser(engine, config.expression, explainer, config.visibility, regions)
+    used = (detector, engine, regions, landmarker, explainer and explainer.engine)
     owned: list[Closable] = [one for one in used if one]
     return Stages(perceive, express, Hiding(express, config.privacy.blur), owned)
 
@@ -136,9 +137,28 @@ def load_classifier(config: ClassifierConfig, cache: Path | None = None) -> Engi
     )
 
 
+def load_regions(config: Config, classifier: EngineSpec) -> Engine | None:
+    """Open the network for partly hidden faces, where something tells what is hidden. Raises ValueError for no such."""
+    if config.regions is None or not _routes(config):
+        return None
+    engine = load_classifier(config.regions, config.cache)
+    if engine.spec.labels != classifier.labels or not engine.spec.views:
+        engine.close()
+        raise ValueError(
+            f"regions '{engine.spec.name}': expected several regions and the labels of '{classifier.name}'"
+        )
+    return engine
+
+
+def _routes(config: Config) -> bool:
+    return config.expression.routing and config.landmarks.kind == "zoo"
+
+
 def models(config: Config) -> list[Path]:
     """Return the model files that a run of this configuration reads."""
     found = [in_zoo(config.classifier.model)]
+    if config.regions and _routes(config):
+        found.append(in_zoo(config.regions.model))
     if config.detector.kind != "hog":
         found.append(in_zoo(config.detector.model or SHIPPED_DETECTOR))
     if config.overlay.cam and config.overlay.model:

@@ -179,6 +179,7 @@ class Config(Section):
     tracker: TrackerSettings = TrackerSettings()
     landmarks: LandmarksConfig = LandmarksConfig()
     classifier: ClassifierConfig = ClassifierConfig()
+    regions: ClassifierConfig | None = None
     expression: ExpressionSettings = ExpressionSettings()
     visibility: VisibilitySettings = VisibilitySettings()
     log: JournalSettings = JournalSettings()

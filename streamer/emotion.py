@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import Engine, Outputs, View, tempered
+from engines import Engine, EngineSpec, Outputs, View, tempered
 from streamer.explain.maps import Explainer
 from streamer.faces.regions import crops_of
 from streamer.faces.visibility import VisibilitySettings, VisibleRegion
@@ -33,7 +33,7 @@ class ExpressionSettings:
     those with the oldest answers first. smoothing: time constant of the moving average of probabilities. hold: how long
     another label must lead before it is shown. settle: how long a label must have been shown to be called stable.
     threshold: confidence below which a face is 'uncertain'. routing: judge a partly hidden face by the largest region
-    that can be seen, where the network can be shown single regions; else always by the same one.
+    that can be seen, where a network knows that region; else always by the same one.
     """
 
     interval: float = 0.05
@@ -127,7 +127,11 @@ class _Track:
 
 
 class Expresser:
-    """Complete results with what the faces express, and with `explainer` where the network looked."""
+    """Complete results with what the faces express, and with `explainer` where the network looked.
+
+    engine: judges whole faces, or the one region of its spec. regions: a network of several regions with the same
+    labels, for partly hidden faces; without it, `engine` judges those regions that its own spec names.
+    """
 
     def __init__(
         self,
@@ -135,26 +139,40 @@ class Expresser:
         settings: ExpressionSettings,
         explainer: Explainer | None = None,
         visibility: VisibilitySettings = DEFAULT,
+        regions: Engine | None = None,
     ) -> None:
         self.engine = engine
+        self._judges = {region: engine for region in (engine.spec.crop.region, *engine.spec.views)}
+        self._judges |= {region: regions for region in regions.spec.views} if regions else {}
         self.settings = settings
         self.explainer = explainer
         self.visibility = visibility
         self._tracks: dict[str, dict[int, _Track]] = {}
         self._tuned: dict[str, ExpressionSettings] = {}
-        self._routed = settings.routing and engine.spec.crop.mode == "mask"
+        self._routed = settings.routing and len(self._judges) > 1
 
     def __call__(self, results: list[Result]) -> list[Result]:
-        """Classify the faces that are due in one batch, then attach every face's smoothed expression."""
+        """Classify the faces that are due, one batch a network, then attach every face's smoothed expression."""
         due = self._due(results)
-        if due:
-            cut = [self._crops(frame, faces) for frame, faces in due]
-            outputs, start = self.engine.infer(np.concatenate(cut)), 0
-            for frame, faces in due:
-                self._note(frame, faces, {name: rows[start : start + len(faces)] for name, rows in outputs.items()})
-                start += len(faces)
+        for engine in dict.fromkeys(self._judges.values()):
+            self._classify(engine, due)
         attached = [self._attach(result) for result in results]
         return self.explainer(attached) if self.explainer else attached
+
+    def _classify(self, engine: Engine, due: Sequence[tuple[Frame, list[Face]]]) -> None:
+        """Ask a network about all faces that are due and that it judges."""
+        own = [
+            (frame, [face for face in faces if self._judges[self._view(frame, face)] is engine]) for frame, faces in due
+        ]
+        asked = [(frame, faces, [self._view(frame, face) for face in faces]) for frame, faces in own if faces]
+        if not asked:
+            return
+        cut = [crops_of(frame.image, faces, engine.spec, views) for frame, faces, views in asked]
+        outputs, start = engine.infer(np.concatenate(cut)), 0
+        for frame, faces, views in asked:
+            part = {name: rows[start : start + len(faces)] for name, rows in outputs.items()}
+            self._note(engine.spec, frame, faces, views, part)
+            start += len(faces)
 
     def tune(self, stream: str, settings: ExpressionSettings) -> None:
         """Smooth one stream in its own way from its next frame on; may be called by any thread."""
@@ -166,22 +184,18 @@ class Expresser:
         if self.explainer:
             self.explainer.forget(stream)
 
-    def _crops(self, frame: Frame, faces: Sequence[Face]) -> NDArray[np.uint8]:
-        views = [self._tracks[frame.stream][face.track_id].view for face in faces]
-        return crops_of(frame.image, faces, self.engine.spec, views)
-
-    def _note(self, frame: Frame, faces: Sequence[Face], outputs: Outputs) -> None:
-        tracks = [self._tracks[frame.stream][face.track_id] for face in faces]
-        temperatures = np.array([[self._view(track.view).temperature] for track in tracks])
-        for track, probabilities in zip(tracks, tempered(outputs["probabilities"], temperatures), strict=True):
-            track.smoother.update(probabilities, frame.time, track.view)
+    def _note(
+        self, spec: EngineSpec, frame: Frame, faces: Sequence[Face], views: Sequence[str], outputs: Outputs
+    ) -> None:
+        temperatures = np.array([[view_of(spec, view).temperature] for view in views])
+        answers = tempered(outputs["probabilities"], temperatures)
+        for face, view, probabilities in zip(faces, views, answers, strict=True):
+            self._tracks[frame.stream][face.track_id].smoother.update(probabilities, frame.time, view)
         if self.explainer:
-            self.explainer.note(frame, faces, self.engine.spec, outputs)
+            self.explainer.note(frame, faces, spec, outputs, views)
 
-    def _view(self, region: str) -> View:
-        """Return how the engine answers when it is shown a region."""
-        spec = self.engine.spec
-        return spec.views.get(region, View(reliability=spec.reliability))
+    def _view(self, frame: Frame, face: Face) -> str:
+        return self._tracks[frame.stream][face.track_id].view
 
     def _look(self, frame: Frame, face: Face) -> bool:
         """Find what a face can be judged by now; say whether there is anything."""
@@ -192,7 +206,7 @@ class Expresser:
         if not self._routed:
             return self.can_see(face)
         region = track.visible.update(face.visibility, face.usable)
-        if region is None:
+        if region is None or region not in self._judges:
             track.smoother.lose_sight(frame.time)
             return False
         track.view = region
@@ -250,4 +264,9 @@ class Expresser:
         )
 
     def _reliability(self, region: str, label: str) -> float | None:
-        return self._view(region).reliability.get(label)
+        return view_of(self._judges[region].spec, region).reliability.get(label)
+
+
+def view_of(spec: EngineSpec, region: str) -> View:
+    """Return how a network answers when it is shown a region."""
+    return spec.views.get(region, View(reliability=spec.reliability))

@@ -222,3 +222,16 @@ def test_faces_with_and_without_landmarks_go_into_one_batch():
     regions = [face.expression.region for face in Expresser(engine, ExpressionSettings())([both])[0].faces]
     assert regions == ["face", "nose_eyes"]
     assert engine.batch_sizes == [2]
+
+
+def test_a_network_of_regions_judges_the_partly_hidden_faces_and_the_other_one_the_whole():
+    whole, parts = fake_classifier(label=0), many_views([])
+    parts.spec = expression_spec(crop={"region": "nose_eyes", "margin": 0.1}, views={"nose_eyes": VIEWS["nose_eyes"]})
+    express = Expresser(whole, ExpressionSettings(), regions=parts)
+    plain, known = result(0, 1, 3), seen_as(0, "mouth")
+    both = Result(plain.frame, (*plain.faces, replace(known.faces[0], track_id=2)))
+    found = [(face.expression.label, face.expression.region) for face in express([both])[0].faces]
+    assert found == [("neutral", "face")] * 2 + [("happiness", "nose_eyes")]
+    assert (whole.batch_sizes, parts.batch_sizes) == ([2], [1])
+    # a part that neither network knows is no ground for a guess
+    assert express([seen_as(0.1, "nose", "eyes")])[0].faces[0].expression.label == UNCERTAIN

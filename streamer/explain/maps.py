@@ -65,10 +65,20 @@ class Explainer:
         self._looks: dict[str, dict[int, _Look]] = {}
         self._pace = 0.0  # seconds a face of the own network, smoothed
 
-    def note(self, frame: Frame, faces: Sequence[Face], spec: EngineSpec, outputs: Outputs) -> None:
-        """Remember the maps of N faces of a frame that were just classified by a network; outputs have N first."""
+    def note(
+        self,
+        frame: Frame,
+        faces: Sequence[Face],
+        spec: EngineSpec,
+        outputs: Outputs,
+        views: Sequence[str] | None = None,
+    ) -> None:
+        """Remember the maps of N faces of a frame that were just classified by a network; outputs have N first.
+
+        views: the region that was shown of each face, the network's own unless said.
+        """
         if self.engine is None:
-            self._remember(frame, faces, spec, outputs)
+            self._remember(frame, faces, spec, outputs, views)
 
     def __call__(self, results: Sequence[Result]) -> list[Result]:
         """Attach each face's map; on live streams only those that the budget bears, the oldest maps first."""
@@ -127,9 +137,16 @@ class Explainer:
             if (faces := [face for _, frame, face in chosen if frame is result.frame])
         ]
 
-    def _remember(self, frame: Frame, faces: Sequence[Face], spec: EngineSpec, outputs: Outputs) -> None:
+    def _remember(
+        self,
+        frame: Frame,
+        faces: Sequence[Face],
+        spec: EngineSpec,
+        outputs: Outputs,
+        views: Sequence[str] | None = None,
+    ) -> None:
         looks = self._looks.setdefault(frame.stream, {})
-        for face, maps, seen in zip(faces, outputs[self.settings.name], seen_boxes(faces, spec), strict=True):
+        for face, maps, seen in zip(faces, outputs[self.settings.name], seen_boxes(faces, spec, views), strict=True):
             corner, side = face.box[:2], face.box[2:] - face.box[:2]
             where = (seen - np.tile(corner, 2)) / np.tile(np.maximum(side, 1e-3), 2)
             looks[face.track_id] = _Look(maps, spec.labels, where, frame.time)

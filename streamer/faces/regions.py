@@ -76,23 +76,30 @@ def face_square(box: NDArray[np.float32], margin: float, shift_y: float) -> NDAr
     return np.concatenate([centre - side / 2, centre + side / 2], axis=-1).astype(np.float32)
 
 
-def input_boxes(boxes: NDArray[np.float32], landmarks: NDArray[np.float32] | None, recipe: Crop) -> NDArray[np.float32]:
+def input_boxes(
+    boxes: NDArray[np.float32],
+    landmarks: NDArray[np.float32] | None,
+    recipe: Crop,
+    views: Sequence[str] | None = None,
+) -> NDArray[np.float32]:
     """Return the (N, 4) boxes that a recipe cuts out for N faces with (N, 4) boxes and (N, 68, 2) landmarks.
 
-    The region 'face', and everything in the mode 'mask', comes from the box alone, every other region from the
-    landmarks. Raises ValueError where these are missing.
+    views: the region of each face, the recipe's own unless said. 'face', and everything in the mode 'mask', comes from
+    the box alone, every other region from the landmarks. Raises ValueError where these are missing.
     """
-    if recipe.region == "face" or recipe.mode == "mask":
-        return face_square(boxes, recipe.margin, recipe.shift_y)
-    if landmarks is None:
-        raise ValueError(f"the region '{recipe.region}' is cut out by landmarks: expected (N, 68, 2), found none")
-    return region_box(landmarks, recipe.region, recipe.margin, recipe.eyes)
+    found = face_square(boxes, recipe.margin, recipe.shift_y)
+    for region in {*(views or [recipe.region])} - {"face"} if recipe.mode != "mask" else ():
+        if landmarks is None:
+            raise ValueError(f"the region '{region}' is cut out by landmarks: expected (N, 68, 2), found none")
+        rows = np.array([view == region for view in views]) if views else slice(None)
+        found[rows] = region_box(landmarks[rows], region, recipe.margin, recipe.eyes)
+    return found
 
 
-def seen_boxes(faces: Sequence[Face], spec: EngineSpec) -> NDArray[np.float32]:
+def seen_boxes(faces: Sequence[Face], spec: EngineSpec, views: Sequence[str] | None = None) -> NDArray[np.float32]:
     """Return the (N, 4) boxes, xyxy in pixels, that a network's picture of each face covers, padding included."""
     recipe, shape = spec.crop, (spec.width or 1) / (spec.height or 1)
-    boxes = input_boxes(*_stacked(faces), recipe)
+    boxes = input_boxes(*_stacked(faces), recipe, views)
     middle, side = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     choose = np.minimum if recipe.mode == "centre" else np.maximum
     height = choose(side[:, 1], side[:, 0] / shape)
@@ -126,15 +133,15 @@ def crops(
     """Cut N faces out of a (H, W, 3) picture as a network wants them: (N, height, width, channels) uint8.
 
     boxes: (N, 4) face boxes as the detector or the tracker gives them; the recipe in the spec turns them, or the
-    (N, 68, 2) landmarks, into what is cut. views: for a network of the mode 'mask', the region that is shown of each
-    face, the spec's own unless said; it needs landmarks but for 'face'. Raises ValueError where the spec leaves the
-    input size open, or where landmarks are missing.
+    (N, 68, 2) landmarks, into what is cut. views: for a network of several regions, the one that is shown of each
+    face, the spec's own unless said. Raises ValueError where the spec leaves the input size open, or where landmarks
+    are missing.
     """
     if spec.height is None or spec.width is None:
         raise ValueError(f"{spec.name}: expected a network with a fixed input size, found none in its spec")
     cut = np.empty((len(boxes), spec.height, spec.width, spec.channels), np.uint8)
     recipe = spec.crop
-    wanted = input_boxes(boxes, landmarks, recipe)
+    wanted = input_boxes(boxes, landmarks, recipe, views)
     for row, box in enumerate(wanted):
         cut[row] = crop(image, box, spec.height, spec.width, spec.channels, recipe.padding, recipe.mode)
     if recipe.mode == "mask":

@@ -20,7 +20,6 @@ from engines import ZOO, load_engine
 from engines.manifest import sha256_of, write_entry
 from engines.spec import Condition, Rule
 from streamer.config import load_config
-from streamer.faces.regions import REGIONS
 from tests.train.conftest import write_toy_config
 from train import models
 from train.__main__ import app
@@ -60,11 +59,12 @@ def zoo(trained: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def of_all_regions(tmp_path_factory: pytest.TempPathFactory, toy_set: Path) -> Path:
-    """Return a network of the input mode 'mask', exported."""
+@pytest.fixture(scope="module", params=["mask", "pad"])
+def of_all_regions(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, toy_set: Path) -> Path:
+    """Return a network of several regions, exported."""
     folder = tmp_path_factory.mktemp("views")
-    changes = {"input": {"size": 24, "mode": "mask"}, "phases": [{"epochs": 1, "size": 24}]}
+    seen = {"region": "mouth_eyes", "regions": ["mouth", "nose_eyes", "mouth_eyes"], "size": 24, "mode": request.param}
+    changes = {"input": seen, "phases": [{"epochs": 1, "size": 24}]}
     path = write_toy_config(folder, toy_set, **changes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("train.rows.located", found_on_a_grid)
@@ -76,8 +76,7 @@ def test_a_network_of_all_regions_says_how_far_each_can_be_trusted(of_all_region
     engine = load_engine(of_all_regions, "expression")
     spec = engine.spec
     engine.close()
-    assert spec.crop.mode == "mask"
-    assert set(spec.views) == set(REGIONS)
+    assert set(spec.views) == {"mouth", "nose_eyes", "mouth_eyes"}
     for region, view in spec.views.items():
         assert 0.05 <= view.temperature <= 20
         assert all(0 <= share <= 1 for share in view.reliability.values()), region

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
+import pytest
 import torch
 
+from streamer.faces.regions import crop, region_box
 from train.config import Augment, Input
 from train.models.inputs import Visible
 from train.transforms import augment, random_affine
-from train.views import VIEWS, move, show_views
+from train.views import move, pad, show_views, zoom
 
+ALL = Input(mode="mask", regions=("mouth", "nose", "eyes", "nose_mouth", "nose_eyes", "mouth_eyes"))
 QUIET = {"erase": 0.0, "blur": 0.0, "noise": 0.0}
 
 
@@ -38,14 +42,13 @@ def test_one_region_of_the_wanted_share_is_shown_and_faces_without_landmarks_who
     images = torch.full((200, 1, 48, 48), 200.0)
     points = torch.rand(200, 68, 2) * 20 + 14
     points[:20] = torch.nan
-    shown = show_views(images, points, 0.5, Input(mode="mask"))
+    shown = show_views(images, points, 0.5, ALL)
     whole = (shown > 0).all(dim=(1, 2, 3))
     assert whole[:20].all()
     assert 60 < whole[20:].sum() < 120
     assert (shown > 0).any(dim=(1, 2, 3)).all()
     assert set(shown.unique().tolist()) == {0.0, 200.0}
-    assert (show_views(images * 0, points, 0.0, Input(mode="mask")) == 1).all()  # black is not hidden
-    assert len(VIEWS) == 6
+    assert (show_views(images * 0, points, 0.0, ALL) == 1).all()  # black is not hidden
 
 
 def test_a_network_sees_only_what_is_shown() -> None:
@@ -56,3 +59,33 @@ def test_a_network_sees_only_what_is_shown() -> None:
     assert seen[:, :, :, 8:].mean().abs() < 1e-5
     assert abs(seen[:, :, :, 8:].std(dim=(2, 3), unbiased=False).mean() - 1) < 0.05
     assert Visible()(torch.zeros(1, 1, 4, 4)).abs().sum() == 0
+
+
+def test_a_region_fills_the_picture_as_serving_cuts_it() -> None:
+    """Without random changes and jitter, training sees what the crop of that region shows."""
+    torch.manual_seed(0)
+    random = np.random.default_rng(0)
+    picture = cv2.GaussianBlur(random.integers(1, 256, (64, 64), np.uint8), (0, 0), 3)
+    points = random.uniform(20, 44, (1, 68, 2)).astype(np.float32)
+    seen = Input(region="mouth", regions=("mouth",), size=40, margin=0.1)
+    still = Augment.model_validate({"degrees": 0, "scale": 0, "stretch": 0, "shift": 0, "flip": False, **QUIET})
+    image = torch.from_numpy(picture)[None, None].float()
+    matrices = random_affine(1, still)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.views.JITTER", 0.0)
+        found = zoom(move(points, matrices, (64, 64), (64, 64)), matrices, (64, 64), seen)
+    trained = pad(augment(image, 40, still, found.matrices), found.extent, 0)[0, 0].numpy()
+    served = crop(picture, region_box(points[0], "mouth"), 40, 40, 1)[..., 0].astype(float)
+    inner = (trained > 0) & (served > 0)
+    assert inner.mean() > 0.3
+    assert ((trained > 0) ^ (served > 0)).mean() < 0.12  # serving rounds to whole pixels
+    assert np.abs(trained - served)[inner].mean() < 6
+    assert np.corrcoef(trained[inner], served[inner])[0, 1] > 0.95
+
+
+def test_a_face_without_landmarks_fills_the_picture() -> None:
+    points = torch.full((4, 68, 2), torch.nan)
+    seen = Input(regions=("mouth", "eyes"), size=20)
+    found = zoom(points, random_affine(4, Augment.model_validate(QUIET)), (30, 30), seen)
+    assert (pad(torch.ones(4, 1, 20, 20), found.extent, 0) == 1).all()
+    assert found.matrices.isfinite().all()
