@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from engines import Crop, EngineSpec, Outputs
 from engines.fake import FakeEngine
+from streamer.build import load_landmarker, models
+from streamer.config import Config, LandmarksConfig
 from streamer.faces.boxes import iou
 from streamer.faces.detect import HogDetector
 from streamer.faces.landmarks import HOG_TO_FACE, DlibLandmarker, ZooLandmarker, face_to_hog, installed_predictor
@@ -232,3 +234,17 @@ def test_a_network_of_another_shape_is_refused_and_closing_closes_it(fake: FakeE
     fake.spec = fake.spec.model_copy(update={"width": None})
     with pytest.raises(ValueError, match="landmarks 'fake': expected a fixed square input in its spec, found 40xNone"):
         ZooLandmarker(fake)
+
+
+def test_our_network_is_the_default_and_needs_no_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    landmarker = load_landmarker(Config().landmarks)
+    assert isinstance(landmarker, ZooLandmarker)
+    landmarker.close()
+    assert "landmarks.onnx" in [path.name for path in models(Config())]
+    assert load_landmarker(LandmarksConfig(kind="none")) is None
+
+
+def test_a_network_for_something_else_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a network for landmarks, found one for expression"):
+        load_landmarker(LandmarksConfig(model=Path("zoo/face.onnx")))

@@ -94,12 +94,13 @@ def test_the_report_has_a_line_for_every_family_and_cover_and_a_plot(tmp_path: P
     results = occlusion.measure(networks, rows(), landmarker(), families)
     values = {
         "split": "public", "labels": "ferplus_seed", "rows": 24, "without_landmarks": 2, "held_out": ["hand"],
-        "clean": {"plain": {"face": 1.0}, "views": {"face": 1.0, "nose_eyes": 0.99}}, "results": results,
+        "clean": {"plain": {"face": 1.0}, "views": {"face": 1.0, "nose_eyes": 0.99}},
+        "clean_served": {"plain": {"face": 1.0}, "views": {"face": 1.0, "nose_eyes": 0.98}}, "results": results,
     }  # fmt: skip
     text = occlusion.to_markdown(values)
     assert text.count("| hand |") == text.count("| bar |") == len(occlusion.COVERS)
     assert "| none | 0.00 | 0.00 | 100.00 | 100.00 | 100.00 | 100.00 | 100.00 |" in text
-    assert "| nose_eyes |  | 99.00 |" in text
+    assert "| nose_eyes |  |  | 99.00 | 98.00 |" in text
     occlusion.draw(values, tmp_path / "occlusion.png")
     assert (tmp_path / "occlusion.png").read_bytes().startswith(b"\x89PNG")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +72,21 @@ def write(
     rows, left_out = _rows(first, split or first.data.validation, most)
     engine = load_engine(landmarks, "landmarks")
     try:
-        results = measure(classifiers, rows, ZooLandmarker(engine), families)
+        landmarker = ZooLandmarker(engine)
+        results = measure(classifiers, rows, landmarker, families)
+        clean = _hide(rows, NONE, 0.0, landmarker)
     finally:
         engine.close()
+    assert rows.landmarks is not None
+    labelled = Landmarks(rows.landmarks)
     values = {
         "split": split or first.data.validation,
         "labels": first.data.labels,
         "rows": len(rows),
         "without_landmarks": left_out,
         "held_out": [family for family in families if family in EVALUATION_ONLY],
-        "clean": {one.name: _clean_views(one, rows) for one in classifiers},
+        "clean": {one.name: _views(one, replace(clean, found=labelled), rows.labels) for one in classifiers},
+        "clean_served": {one.name: _views(one, clean, rows.labels) for one in classifiers},
         "results": results,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -201,17 +206,11 @@ def answer(classifier: Classifier, faces: Occluded, views: Sequence[str]) -> NDA
     return tempered(found, np.array(calibrated)[:, None])
 
 
-def _clean_views(classifier: Classifier, rows: FaceSet) -> dict[str, float]:
-    """Return the accuracy of each region on clean faces, cut by the landmarks that occluders are drawn by."""
-    assert rows.landmarks is not None
-    grey = [
-        picture if picture.shape[2] == 1 else np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))[..., None]
-        for picture in rows.images
-    ]
-    faces = Occluded(grey, _boxes(rows), 0.0, Landmarks(rows.landmarks), [])
+def _views(classifier: Classifier, faces: Occluded, labels: NDArray[np.int64]) -> dict[str, float]:
+    """Return the accuracy on faces that are shown by one region each, for every region the network can be shown."""
     views = VIEWS if classifier.input.mode == "mask" else ("face",)
-    found = {view: answer(classifier, faces, [view] * len(rows)) for view in views}
-    return {view: float((one.argmax(axis=1) == rows.labels).mean()) for view, one in found.items()}
+    found = {view: answer(classifier, faces, [view] * len(labels)) for view in views}
+    return {view: float((one.argmax(axis=1) == labels).mean()) for view, one in found.items()}
 
 
 def to_markdown(values: Mapping[str, Any]) -> str:
@@ -230,7 +229,8 @@ def to_markdown(values: Mapping[str, Any]) -> str:
         if "routed" in one:
             keys = ("routed", "answered", "routed_answered", "calibration_error")
             lines[place] += [_percent(one[key]) for key in keys]
-    views = [(view, *(_percent(values["clean"][model].get(view)) for model in models)) for view in VIEWS]
+    sides = ("clean", "clean_served")
+    views = [(view, *(_percent(values[side][model].get(view)) for model in models for side in sides)) for view in VIEWS]
     return "\n\n".join(
         [
             "# Occlusion",
@@ -241,7 +241,8 @@ def to_markdown(values: Mapping[str, Any]) -> str:
             f"on: {', '.join(values['held_out']) or 'none of these'}.",
             table(heads, lines.values()),
             "## Clean faces by region",
-            table(("region", *models), views),
+            "Cut by the landmarks that occluders are drawn by, and by those of the network that serves.",
+            table(("region", *(f"{model}{served}" for model in models for served in ("", ", served"))), views),
             "![accuracy by hidden share](occlusion.png)",
             "",
         ]
