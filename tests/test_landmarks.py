@@ -236,8 +236,7 @@ def test_a_network_of_another_shape_is_refused_and_closing_closes_it(fake: FakeE
         ZooLandmarker(fake)
 
 
-def test_our_network_is_the_default_and_needs_no_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+def test_our_network_is_the_default() -> None:
     landmarker = load_landmarker(Config().landmarks)
     assert isinstance(landmarker, ZooLandmarker)
     landmarker.close()
