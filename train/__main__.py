@@ -43,10 +43,10 @@ def fit(
 ) -> None:
     """Train one network from its YAML; goes on where a stopped run ended."""
     from train.fit import fit as run
-    from train.tasks import command_of
+    from train.tasks import task_of
 
-    if command := command_of(config):
-        typer.echo(command.fit(config, overrides, until))
+    if task := task_of(config):
+        typer.echo(task.fit(config, overrides, until))
         return
     typer.echo(run(load_config(TrainConfig, config, overrides), until))
 
@@ -80,10 +80,10 @@ def evaluate(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Judge a network on a split: accuracy with its interval, classes, confusion, calibration."""
-    from train.tasks import command_of
+    from train.tasks import task_of
 
-    if command := command_of(source):
-        typer.echo(command.evaluate(source, overrides, out))
+    if task := task_of(source):
+        typer.echo(task.evaluate(source, overrides, out))
         return
     from train import report
     from train.classifier import open_classifier
@@ -118,10 +118,10 @@ def export(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Write a network as one file with its spec inside, check it against its source, and write its card."""
-    from train.tasks import command_of
+    from train.tasks import task_of
 
-    if command := command_of(sources[0]):
-        typer.echo(command.export(sources[0], overrides, out))
+    if task := task_of(sources[0]):
+        typer.echo(task.export(sources[0], overrides, out))
         return
     from train.export import export as run
     from train.export import export_int8

@@ -23,7 +23,7 @@ from train.detector.scores import at_threshold, average_precision, match, recall
 from train.detector.sets import Judged
 from train.detector.teacher import merge, overlaps
 from train.models.detector import FaceDetector, Maps
-from train.tasks import command_of
+from train.tasks import TASKS, task_of
 
 CONFIG = Path(__file__).parents[2] / "configs" / "train" / "detector.yaml"
 BOX = np.array([[170, 65, 275, 205]], np.float32)  # the face of the portrait
@@ -74,10 +74,8 @@ def maps_of(boxes: torch.Tensor, logits: torch.Tensor, centres: torch.Tensor, st
 
 def test_the_shipped_configuration_is_a_small_detector():
     config = load_config(DetectorConfig, CONFIG)
-    command = command_of(CONFIG)
-    assert command is not None
-    assert command.__name__ == "train.detector.command"
-    assert command_of(CONFIG.with_name("face.yaml")) is None
+    assert task_of(CONFIG) == TASKS["detection"]
+    assert task_of(CONFIG.with_name("face.yaml")) is None
     assert sum(parameter.numel() for parameter in fit.build(config).parameters()) <= 150_000
 
 

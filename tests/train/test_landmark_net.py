@@ -16,14 +16,13 @@ from streamer.config import load_config
 from streamer.faces.landmarks import ZooLandmarker
 from tests.faces import points_of_face
 from train.data import load
-from train.landmarks import command
 from train.landmarks.batches import MIRRORED, draw
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.evaluate import evaluate
 from train.landmarks.faces import Faces, face_boxes, read
 from train.landmarks.fit import fit, normalised_error
 from train.occluders import NONE
-from train.tasks import command_of
+from train.tasks import TASKS, task_of
 
 CONFIG = Path("configs/train/landmarks.yaml")
 PEOPLE = 40
@@ -97,7 +96,7 @@ def test_the_shipped_configuration_names_held_out_occluders() -> None:
     config = load_config(LandmarksConfig, CONFIG)
     assert {"hand", "hair", "textured_mask"} <= set(config.changes.held_out)
     assert not set(config.changes.families) & set(config.changes.held_out)
-    assert command_of(CONFIG) is command
+    assert task_of(CONFIG) == TASKS["landmarks"]
 
 
 def test_training_on_a_held_out_occluder_is_refused(frames: Path, tmp_path: Path) -> None:
@@ -162,7 +161,7 @@ def test_the_artefact_serves_says_its_terms_and_is_judged(trained: LandmarksConf
     path = tmp_path / "zoo" / "toy.onnx"
     source = tmp_path / "toy.yaml"
     source.write_text(yaml.safe_dump(trained.model_dump(mode="json")), encoding="utf-8")
-    assert command.export(source, out=path) == path
+    assert TASKS["landmarks"].export(source, out=path) == path
     engine = load_engine(path, "landmarks")
     try:
         faces = read(trained.sources[0], "test")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import time
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -21,6 +19,7 @@ from streamer.faces.detect import keep_best
 from streamer.types import Detections
 from train import checkpoint, processes
 from train.checkpoint import State
+from train.descent import descend
 from train.detector.config import DetectorConfig
 from train.detector.loss import Truth, losses
 from train.detector.pictures import Picture
@@ -28,9 +27,8 @@ from train.detector.place import Scene
 from train.detector.scenes import Painter
 from train.detector.scores import average_precision, match
 from train.detector.sources import prepared
-from train.fit import autocast, build_optimizer, update_average
+from train.fit import autocast, build_optimizer
 from train.models.detector import FaceDetector
-from train.schedule import rate
 
 log = logging.getLogger(__name__)
 
@@ -131,26 +129,14 @@ def train_epoch(
     Raises RuntimeError where the loss is not finite.
     """
     model.train()
-    epoch, sums = len(state.epochs), dict[str, float]()
-    for step, (images, truth) in enumerate(islice(batches, config.steps)):
-        done = epoch * config.steps + step
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate(config.optimizer, done / (config.epochs * config.steps), state.history)
+
+    def answered(batch: tuple[Tensor, Truth]) -> dict[str, Tensor]:
+        images, truth = batch
         with autocast(device, config.precision):
             maps = model(images.to(device, memory_format=torch.channels_last))
-        parts = losses(maps, Truth(*(part.to(device) for part in truth)), config.losses)
-        values = {name: processes.mean(part) for name, part in parts.items()}
-        if not math.isfinite(values["total"]):
-            raise RuntimeError(
-                f"epoch {epoch + 1}, step {step}: the loss is {values}; the last good checkpoint is kept"
-            )
-        state.optimizer.zero_grad(set_to_none=True)
-        parts["total"].backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(state.model.parameters(), 10.0)
-        state.optimizer.step()
-        update_average(state.average, state.model, min(config.optimizer.average, (1 + done) / (10 + done)))
-        sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
-    return {name: round(value / config.steps, 4) for name, value in sums.items()}
+        return losses(maps, Truth(*(part.to(device) for part in truth)), config.losses)
+
+    return descend(config, config.steps, state, batches, answered, clip=10.0)
 
 
 def held_scenes(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import time
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -21,12 +19,12 @@ from torch.utils.data import DataLoader
 from streamer.faces.regions import crop, face_square
 from train import checkpoint, processes
 from train.checkpoint import State
-from train.fit import autocast, build_optimizer, update_average
+from train.descent import descend
+from train.fit import autocast, build_optimizer
 from train.landmarks.batches import Batches
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.faces import EYES, Faces, read
 from train.models.landmarks import LandmarkNet, Points
-from train.schedule import rate
 
 log = logging.getLogger(__name__)
 
@@ -101,28 +99,15 @@ def train_epoch(
     Raises RuntimeError where the loss is not finite.
     """
     state.model.train()
-    epoch, sums = len(state.epochs), dict[str, float]()
-    for step, fields in enumerate(islice(batches, config.steps)):
-        done = epoch * config.steps + step
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate(config.optimizer, done / (config.epochs * config.steps), state.history)
-        images, *wanted = (field.to(device) for field in fields)
+
+    def answered(batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        images, *wanted = (field.to(device) for field in batch)
         planes = images.permute(0, 3, 1, 2).float().to(memory_format=torch.channels_last)
         with autocast(device, config.precision):
             found = state.model(planes)
-        parts = losses(found, config, *wanted)
-        values = {name: processes.mean(part) for name, part in parts.items()}
-        if not math.isfinite(values["total"]):
-            raise RuntimeError(
-                f"epoch {epoch + 1}, step {step}: the loss is {values}; the last good checkpoint is kept"
-            )
-        state.optimizer.zero_grad(set_to_none=True)
-        parts["total"].backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(state.model.parameters(), 5.0)
-        state.optimizer.step()
-        update_average(state.average, state.model, min(config.optimizer.average, (1 + done) / (10 + done)))
-        sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
-    return {name: round(value / config.steps, 5) for name, value in sums.items()}
+        return losses(found, config, *wanted)
+
+    return descend(config, config.steps, state, batches, answered, clip=5.0)
 
 
 def losses(
