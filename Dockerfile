@@ -1,21 +1,40 @@
-# CPU image: the core and nothing else. Build: docker build -t emotion-streamer .
-# Use: docker run --rm --user "$(id -u)" -v "$PWD:/data" emotion-streamer run /data/clip.mp4 --video /data/out.mp4
-# Metrics of a camera: docker run --rm -p 9100:9100 emotion-streamer run rtsp://camera/stream \
-#     --set metrics.port=9100 --set metrics.address=0.0.0.0
-FROM python:3.12-slim AS build
+# Two images: `cpu` (the default) and `gpu` (PyTorch with CUDA; docker run --gpus all). Both run as a user without rights,
+# on a read-only root, and write only to /data, /cache and /tmp.
+#   docker build -t emotion-streamer .            docker build -t emotion-streamer:gpu --target gpu .
+#   docker run --rm --user "$(id -u)" -v "$PWD:/data" emotion-streamer run clip.mp4 --video out.mp4
+#   docker run --rm --read-only --tmpfs /tmp --tmpfs /cache:mode=1777 -p 8765:8765 -e STREAMER_TOKEN=... emotion-streamer
+# A service of several cameras with Prometheus and Kafka: configs/deploy/compose.yaml, configs/deploy/kubernetes.yaml.
+FROM python:3.12-slim AS source
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY streamer streamer
 COPY engines engines
 COPY train train
 COPY configs configs
-RUN pip install --no-cache-dir --prefix=/install .
 
-FROM python:3.12-slim
-COPY --from=build /install /usr/local
-RUN useradd --create-home streamer
-USER streamer
+FROM source AS cpu-packages
+# What is installed is this package, whose versions pyproject.toml bounds.
+# hadolint ignore=DL3013
+RUN pip install --no-cache-dir --prefix=/install ".[serve,cluster,parquet]"
+
+FROM source AS gpu-packages
+# hadolint ignore=DL3013
+RUN pip install --no-cache-dir --prefix=/install ".[serve,cluster,parquet,gpu]"
+
+FROM python:3.12-slim AS base
+# Few malloc arenas: readers come and go with their threads, and each arena keeps the largest frame it ever held.
+ENV XDG_CACHE_HOME=/cache PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=2
+RUN useradd --uid 10001 --no-create-home streamer && mkdir /data /cache && chown streamer /data /cache
+USER 10001
 WORKDIR /data
-EXPOSE 9100
+EXPOSE 8765 9100
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8765/healthz', timeout=4)"]
 ENTRYPOINT ["streamer"]
-CMD ["--help"]
+CMD ["--json-logs", "serve", "--set", "serve.address=0.0.0.0"]
+
+FROM base AS gpu
+COPY --from=gpu-packages /install /usr/local
+
+FROM base AS cpu
+COPY --from=cpu-packages /install /usr/local

@@ -36,6 +36,14 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change one key: `--set detector.min_face=60`."),
 ]
 
+Events = Annotated[
+    str | None,
+    typer.Option(
+        help="Send every record to a broker: kafka://host:9092/topic or mqtt://host/topic (extra `cluster`).",
+        show_default=False,
+    ),
+]
+
 
 def _settings(config: str | None, overrides: list[str] | None) -> Config:
     """Read the configuration, and give it the user's cache folder where it names none."""
@@ -84,13 +92,7 @@ def run(
         Path | None, typer.Option(help="Write one JSON line a frame: out.jsonl.", show_default=False)
     ] = None,
     summary: Annotated[Path | None, typer.Option(help="Write the totals: summary.json.", show_default=False)] = None,
-    events: Annotated[
-        str | None,
-        typer.Option(
-            help="Send every record to a broker: kafka://host:9092/topic or mqtt://host/topic (extra `cluster`).",
-            show_default=False,
-        ),
-    ] = None,
+    events: Events = None,
     window: Annotated[bool, typer.Option("--window", help="Show the result; needs the extra `window`.")] = False,
 ) -> None:
     """Analyse one or several sources until they end, or until Ctrl-C.
@@ -197,6 +199,7 @@ def serve(
     log: Annotated[
         Path | None, typer.Option(help="Write one JSON line a frame: out.jsonl.", show_default=False)
     ] = None,
+    events: Events = None,
     token: Annotated[
         str | None,
         typer.Option(
@@ -217,11 +220,13 @@ def serve(
     Exit codes: 2 wrong input or configuration, 130 and 143 ended by a signal.
     """
     try:
+        from streamer.run import Outputs
         from streamer.serve import serve as run_server
     except ModuleNotFoundError as error:
         raise ImportError(f'{error}; pip install "emotion-streamer[serve]" has what serving needs') from error
+    outputs = Outputs(log=log, events=events)
     raise typer.Exit(
-        run_server(_settings(config, overrides), source or [], log, token, lambda: _settings(config, overrides))
+        run_server(_settings(config, overrides), source or [], outputs, token, lambda: _settings(config, overrides))
     )
 
 

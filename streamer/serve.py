@@ -13,16 +13,18 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from threading import Thread
 
 import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 
+import streamer
 from streamer.build import build_pipeline
 from streamer.config import Config, ServeConfig
 from streamer.control import Desk, Health, Refused, Stream, Wish, create_app
+from streamer.logs import structured
+from streamer.manifest import model_hashes
 from streamer.metrics import Metrics, Quantiles
 from streamer.pipeline import Pipeline, unique_names
 from streamer.reload import reload
@@ -100,11 +102,13 @@ class Streams:
 def serve(
     config: Config,
     names: Sequence[str],
-    log_path: Path | None,
+    outputs: Outputs,
     token: str | None,
     read_config: Callable[[], Config] | None = None,
 ) -> int:
     """Analyse streams that come and go until a signal; return the exit code. read_config: see `streamer.run.run`.
+
+    outputs: log and events.
 
     Raises ValueError, OSError or ImportError for what is wrong with configuration, models, port or sources.
     """
@@ -117,7 +121,10 @@ def serve(
     sinks: list[Enduring] = []
 
     def say(line: str) -> None:
-        console.print(line, soft_wrap=True)
+        if structured():
+            log.info("%s", line)
+        else:
+            console.print(line, soft_wrap=True)
 
     def on_state(stream: str, state: State, reason: str, cause: Cause | None) -> None:
         say(f"{stream}: {state}{f': {reason}' if reason else ''}")
@@ -136,7 +143,8 @@ def serve(
     with noted_signals() as received, ExitStack() as stack:
         listening = stack.enter_context(listen(config.serve))
         pipeline = build_pipeline(config, sources, metrics, on_state, on_poll, keep_open=True)
-        opened = open_sinks(stack, config, Outputs(log=log_path), names, sources, metrics)
+        metrics.describe(streamer.__version__, model_hashes(config))
+        opened = open_sinks(stack, config, outputs, names, sources, metrics)
         sinks += [Enduring(name, sink, metrics, say) for name, sink in opened.items()]
         board, known = Streams(config, pipeline, metrics), token or made or ""
         app = create_app(board, desk, metrics, token=known, requests=config.serve.requests)
@@ -147,6 +155,9 @@ def serve(
             for result in results:
                 for sink in sinks:
                     sink.write(result, None)
+    for sink in sinks:
+        if sink.failure:
+            say(f"streamer: {sink.failure}; {sink.lost} records were lost")
     return 128 + received[0] if received else 0
 
 
