@@ -36,6 +36,7 @@ __all__ = [
     "Unbuildable",
     "View",
     "load_engine",
+    "precisions_of",
     "tempered",
 ]
 
@@ -120,6 +121,12 @@ def load_engine(
     engine = FallbackEngine(backends) if len(backends) > 1 else next(iter(backends.values()))()
     log.info("loaded %s: %s in %.2f s", path.name, engine.spec.name, time.monotonic() - started)
     return engine
+
+
+def precisions_of(path: Path) -> tuple[str, ...]:
+    """List the precisions of a file's own weights that 'auto' chooses from on this machine, the finest first."""
+    found: tuple[str, ...] = _backends(path)[0].precisions()
+    return found
 
 
 def _backends(path: Path) -> list[Any]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engines import EngineSpec, OutOfMemory, Outputs
+from engines import EngineSpec, OutOfMemory, Outputs, check_batch
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +21,30 @@ GRAPHED = (1, 2, 4, 8, 16, 32, 64)  # batch sizes whose kernels are recorded onc
 WARM_UP = 3  # runs before a recording, as CUDA asks for
 
 Module = Callable[[Tensor], Sequence[Tensor]]
+
+
+class GpuEngine:
+    """Answer batches by a `Runner`; what the engines on NVIDIA have in common."""
+
+    spec: EngineSpec
+    _runner: Runner | None
+
+    def infer(self, batch: NDArray[np.uint8]) -> Outputs:
+        """Run the batch. Raises OutOfMemory where not even one picture fits."""
+        check_batch(batch, self.spec)
+        if self._runner is None:
+            raise RuntimeError(f"{self.spec.name}: the engine is closed")
+        return self._runner(batch) if len(batch) else none_of(self, batch)
+
+    def close(self) -> None:
+        """Release the network."""
+        self._runner = None
+
+
+def none_of(engine: Any, batch: NDArray[np.uint8]) -> Outputs:
+    """Return outputs for no picture: of the shapes that one has."""
+    one: Outputs = engine.infer(np.zeros((1, *batch.shape[1:]), np.uint8))
+    return {name: value[:0] for name, value in one.items()}
 
 
 class Runner:

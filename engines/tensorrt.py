@@ -17,15 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 from torch.utils import _pytree
 
-from engines import EngineSpec, Outputs, Unbuildable, check_batch
-from engines.cuda import MOST, Runner
+from engines import EngineSpec, Unbuildable
+from engines.cuda import MOST, GpuEngine, Runner
 from engines.manifest import sha256_of, verify
-from engines.torch import dtype_of, none_of, read_program
+from engines.torch import dtype_of, read_program
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ NARROW = {aten.conv2d.default, aten.linear.default, aten.batch_norm.default, ate
 WIDE = {aten.softmax.int, aten.log_softmax.int}
 
 
-class TensorRtEngine:
+class TensorRtEngine(GpuEngine):
     """Run a `.pt2` file as a TensorRT plan: one stream, pinned buffers, CUDA graphs for common batch sizes.
 
     Raises Unbuildable where no plan can be had, or one that disagrees with the network.
@@ -52,7 +51,7 @@ class TensorRtEngine:
         if not (self.spec.height and self.spec.width):
             raise Unbuildable(f"{path.name}: pictures of any size have no plan")
         plan = stored_plan(path, precision, cache) or build_plan(program, self.spec, path, precision, cache)
-        self._runner: Runner | None = self._opened(plan)
+        self._runner = self._opened(plan)
         if not self._agrees(program):
             raise Unbuildable(f"{path.name}: the plan in {precision} disagrees with the network")
 
@@ -72,17 +71,6 @@ class TensorRtEngine:
     def device() -> str:
         """Name what a measurement depends on."""
         return " ".join(platform().values())
-
-    def infer(self, batch: NDArray[np.uint8]) -> Outputs:
-        """Run the batch. Raises OutOfMemory where not even one picture fits."""
-        check_batch(batch, self.spec)
-        if self._runner is None:
-            raise RuntimeError(f"{self.spec.name}: the engine is closed")
-        return none_of(self, batch) if not len(batch) else self._runner(batch)
-
-    def close(self) -> None:
-        """Release the plan."""
-        self._runner = None
 
     def _opened(self, plan: bytes) -> Runner:
         from torch_tensorrt.dynamo.runtime import TorchTensorRTModule

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from engines import EngineSpec, Outputs, check_batch
-from engines.cuda import Runner
+from engines.cuda import GpuEngine, Runner, none_of
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 
-class CudaEngine:
+class CudaEngine(GpuEngine):
     """Run a `.pt2` file that holds its spec on an NVIDIA GPU: channels last, autocast, CUDA graphs."""
 
     def __init__(
@@ -31,7 +31,7 @@ class CudaEngine:
             with torch.autocast("cuda", dtype=dtype, enabled=dtype != torch.float32):
                 return module(pictures)
 
-        self._runner: Runner | None = Runner(run, self.spec, device)
+        self._runner = Runner(run, self.spec, device)
 
     @staticmethod
     def why_not() -> str | None:
@@ -47,17 +47,6 @@ class CudaEngine:
     def device() -> str:
         """Name what a measurement depends on."""
         return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-
-    def infer(self, batch: NDArray[np.uint8]) -> Outputs:
-        """Run the batch. Raises OutOfMemory where not even one picture fits."""
-        check_batch(batch, self.spec)
-        if self._runner is None:
-            raise RuntimeError(f"{self.spec.name}: the engine is closed")
-        return none_of(self, batch) if not len(batch) else self._runner(batch)
-
-    def close(self) -> None:
-        """Release the network."""
-        self._runner = None
 
 
 class TorchEngine:
@@ -99,12 +88,6 @@ class TorchEngine:
     def close(self) -> None:
         """Release the network."""
         self._module = None
-
-
-def none_of(engine: Any, batch: NDArray[np.uint8]) -> Outputs:
-    """Return outputs for no picture: of the shapes that one has."""
-    one: Outputs = engine.infer(np.zeros((1, *batch.shape[1:]), np.uint8))
-    return {name: value[:0] for name, value in one.items()}
 
 
 def dtype_of(precision: str) -> torch.dtype:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from engines import EngineSpec, View, load_engine
+from engines import EngineSpec, View, load_engine, precisions_of
 from engines.manifest import remove_entry, sha256_of, write_entry
 from engines.precision import int8_name
 from engines.spec import Rule
@@ -268,12 +268,12 @@ def quiet() -> Iterator[None]:
 
 
 def check_parity(served: Served, path: Path, images: NDArray[np.uint8]) -> None:
-    """Compare the artefact with its source on real faces: in f32, and in the precision that serves here.
+    """Compare the artefact with its source on real faces: in f32, and in all that may serve here.
 
     Raises RuntimeError with what was found where they disagree.
     """
     expected = answer(served, images)["probabilities"]
-    for precision in ("f32", "auto"):
+    for precision in dict.fromkeys(("f32", *precisions_of(path))):
         engine = load_engine(path, "expression", precision=precision)
         try:
             found = engine.infer(images)["probabilities"]
