@@ -10,7 +10,7 @@ const kept = new Map();        // frames that were sent, by number
 const drawn = [];              // times at which answers were drawn
 const history = [];            // {at, probabilities} of the largest face
 let socket = null, stream = null, next = 0, encoding = false, session = 0;
-window.liveDemo = { answers: 0, last: null, canvas };  // what a test can look at
+window.liveDemo = { answers: 0, last: null, canvas, video };  // what tests and benchmarks look at
 
 const say = (text) => { find("message").textContent = text; };
 const switches = () => JSON.stringify({ smooth: find("smooth").checked, cam: find("cam").checked, regions: find("regions").checked });
