@@ -229,6 +229,48 @@ def faithful(
 
 
 @analyze.command()
+def saliency(
+    sources: Sources,
+    out: Folder,
+    split: Split = None,
+    faces: Annotated[int, typer.Option(min=1, help="The most faces.")] = 800,
+    data: DataPath = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Compare the gradient saliency of several networks, or of one run after several epochs (Rao & Li)."""
+    from train.classifier import open_classifier, open_network
+    from train.explain.saliency import compare as compare_saliency
+    from train.rows import some_rows
+
+    given = _with_data(overrides, data, None)
+    first = open_classifier(sources[0], given)
+    rows = some_rows(first.rows(split or first.data.validation), faces)
+    opened = [open_network(source, given) for source in sources]
+    names = [f"{config.name} {number}" for number, (config, _, _) in enumerate(opened, start=1)]
+    networks = [network for _, _, network in opened]
+    compare_saliency(list(zip(names, networks, strict=True)), rows, out)
+    typer.echo((out / "saliency.md").read_text(encoding="utf-8"))
+
+
+@analyze.command()
+def transfer(
+    model: Annotated[Path, typer.Argument(help="A model (.onnx, .xml, .pt2).")],
+    photos: Annotated[Path, typer.Option(help="LFW: folder of people, or of parquet files.")],
+    out: Folder,
+    most: Annotated[int, typer.Option(min=1, help="The most photos.")] = 1000,
+) -> None:
+    """Answer photos that nobody aligned, with and without finding the face first."""
+    from engines import load_engine
+    from train.data import load
+    from train.explain import transfer as transferring
+    from train.rows import some_rows
+
+    engine = load_engine(model, "expression")
+    transferring.write(engine, some_rows(load("lfw", photos, "all", "none"), most), out)
+    typer.echo((out / "transfer.md").read_text(encoding="utf-8"))
+
+
+@analyze.command()
 def regions(
     sources: Sources,
     out: Folder,

@@ -16,18 +16,21 @@ from torch import nn
 from typer.testing import CliRunner
 
 from engines import Outputs
+from engines.fake import FakeEngine
 from streamer.config import load_config
 from streamer.explain.maps import heated
 from streamer.explain.occlusion import hidden, kept
+from tests.conftest import expression_spec
 from tests.train.conftest import CLASSES, write_toy_set
 from train import analyze
 from train.__main__ import app
 from train.classifier import Classifier
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, labelled
-from train.explain import faithful, grid, rules, units
+from train.data.regions import whole
+from train.explain import faithful, grid, rules, transfer, units
 from train.explain.maps import surest
-from train.explain.saliency import saliency
+from train.explain.saliency import compare, saliency
 from train.fit import fit
 from train.models import Output
 
@@ -117,12 +120,61 @@ class LeftHalf(nn.Module):
         return Output(torch.stack([-left, left], dim=1), left[:, None])
 
 
+class Spread(nn.Module):
+    """Blur a picture along its rows."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return nn.functional.avg_pool2d(images, (1, 5), 1, (0, 2)) ** 2
+
+
 def test_saliency_lies_where_the_score_comes_from() -> None:
     images = np.random.default_rng(0).integers(0, 255, (3, 8, 8, 1), np.uint8)
     found = saliency(LeftHalf(), images, np.array([1, 0, 1]))
     assert found.shape == (3, 8, 8)
     assert np.allclose(found[:, :, :4], 1 / 32)
     assert (found[:, :, 4:] == 0).all()
+
+
+def test_saliency_of_several_networks_is_compared(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 1), np.uint8)
+    rows = labelled(("calm", "glad"), list("abcd"), images, [0, 1, 0, 1])
+    values = compare([("early", nn.Sequential(Spread(), LeftHalf())), ("late", LeftHalf())], rows, tmp_path)
+    assert values["late"]["half"] == pytest.approx(0.25, abs=0.02)  # half of the left half
+    assert values["late"]["like_last"] == pytest.approx(1)
+    assert values["early"]["like_last"] < 0.9
+    assert "| late | 2" in (tmp_path / "saliency.md").read_text()
+    assert (tmp_path / "saliency.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_answers_that_depend_on_the_place_do_not_stay_when_a_photo_is_shifted() -> None:
+    spec = expression_spec()
+    square = np.zeros((100, 100, 1), np.uint8)
+    square[35:65, 35:65] = 200
+    photos = labelled(EMOTIONS, ["a"], square[None], [-1])
+
+    def corner(batch: NDArray[np.uint8]) -> Outputs:
+        """Answer by where the top of what is bright lies."""
+        tops = (batch[..., 0].max(axis=2) > 100).argmax(axis=1)
+        return {"probabilities": np.eye(8, dtype=np.float32)[np.clip(tops // 3, 0, 7)]}
+
+    def bright(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        rows, columns = np.nonzero(image[..., 0] > 100)
+        return np.array([columns.min(), rows.min(), columns.max(), rows.max()], np.float32)
+
+    engine = FakeEngine(spec, corner)
+    assert transfer.figures(transfer.judge(engine, photos, whole))["stays"] == 0
+    found = transfer.figures(transfer.judge(engine, photos, bright))
+    assert found == {"found": 1.0, "stays": 1.0, "confidence": 1.0}
+    assert transfer.figures(transfer.judge(engine, photos, lambda image: None))["found"] == 0
+
+
+def test_the_transfer_report_says_how_many_photos_are_answered_alike(tmp_path: Path) -> None:
+    engine = FakeEngine(expression_spec(), lambda batch: {"probabilities": np.tile(np.eye(8)[1], (len(batch), 1))})
+    photos = labelled(EMOTIONS, ["a", "b"], np.full((2, 90, 90, 1), 90, np.uint8), [-1, -1])
+    values = transfer.write(engine, photos, tmp_path)
+    assert values["with detection"]["found"] == 0
+    assert values["without detection"] == {"found": 1.0, "stays": 1.0, "confidence": 1.0}
+    assert "2 photos that nobody aligned" in (tmp_path / "transfer.md").read_text()
 
 
 def test_rules_name_the_feature_that_decides_and_agree_with_the_network() -> None:
