@@ -175,3 +175,8 @@ def test_the_overlay_shows_maps_when_asked_and_says_how_many_it_had_no_time_for(
     spots = (draw(late, details=False) != draw(late, details=False, maps=True)).any(axis=2)
     assert spots[440:, :300].any()
     assert not spots[:440].any()
+
+
+def test_an_answer_of_a_network_without_maps_leaves_its_face_without_one() -> None:
+    [result] = expresser(MapSettings(), outputs=("probabilities",))([perceived()])
+    assert all(face.heat is None and face.expression for face in result.faces)

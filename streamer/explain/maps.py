@@ -77,7 +77,7 @@ class Explainer:
 
         views: the region that was shown of each face, the network's own unless said.
         """
-        if self.engine is None:
+        if self.engine is None and self.settings.name in outputs:
             self._remember(frame, faces, spec, outputs, views)
 
     def __call__(self, results: Sequence[Result]) -> list[Result]:
