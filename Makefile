@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Installed before anything asks for plain torch: where pip finds a CPU build of this version, that one is taken.
 TORCH ?= torch==2.13.0
 
-.PHONY: run test lint types check soak sample wheel clean
+.PHONY: run test lint types check soak audit sample wheel clean
 
 run: $(VENV)/.core  ## analyse the sample, or SOURCE=0, SOURCE=rtsp://..., SOURCE=clip.mp4
 	@mkdir -p $(OUT)
@@ -29,6 +29,10 @@ soak: $(VENV)/.dev  ## the slow tests: long runs, end to end, installed wheel
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 	$(BIN)/python -m benchmarks.soak --minutes 3
 
+audit: $(VENV)/.dev  ## known weaknesses of what is installed; asks the package index
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --local --skip-editable
+
 sample: $(VENV)/.dev  ## make the sample clip again
 	$(BIN)/python docs/sample/make_sample.py
 
@@ -47,7 +51,7 @@ $(VENV)/.core: $(VENV)/.venv pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.core pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,report,demo,dlib-landmarks,serve,cluster,train,window]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,report,demo,dlib-landmarks,serve,cluster,ray,train,window]"
 	touch $@
 
 clean:

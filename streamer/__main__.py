@@ -263,6 +263,25 @@ def bench(
 
 
 @app.command()
+def batch(
+    source: Annotated[list[str], typer.Argument(help="Videos, folders of pictures, or quoted patterns.")],
+    out: Annotated[Path, typer.Option(help="Folder for one partition of Parquet files an input.")],
+    ray: Annotated[str, typer.Option(help="Address of a Ray cluster (host:port, ray://...), or `local`.")] = "local",
+    config: ConfigName = None,
+    overrides: Overrides = None,
+) -> None:
+    """Analyse many files over a Ray cluster (extra `ray`); what is done is not done again.
+
+    `streamer batch videos/*.mp4 --out records --ray head:6379`
+
+    Exit codes: 0 done, 1 some inputs failed, 2 wrong request, or a cluster that cannot be reached.
+    """
+    from streamer.batch import batch as run_batch
+
+    raise typer.Exit(run_batch(_settings(config, overrides), source, out, ray))
+
+
+@app.command()
 def replay(
     manifest: Annotated[Path, typer.Argument(help="Manifest of a run: out.manifest.json beside its log.")],
     log: Annotated[
