@@ -177,6 +177,12 @@ def test_the_overlay_shows_maps_when_asked_and_says_how_many_it_had_no_time_for(
     assert not spots[:440].any()
 
 
-def test_an_answer_of_a_network_without_maps_leaves_its_face_without_one() -> None:
-    [result] = expresser(MapSettings(), outputs=("probabilities",))([perceived()])
-    assert all(face.heat is None and face.expression for face in result.faces)
+def test_an_answer_of_a_network_without_maps_takes_the_old_map_away() -> None:
+    stage = expresser(MapSettings())
+    [result] = stage([perceived()])
+    assert all(face.heat for face in result.faces)
+    later, explainer = perceived(at=0.1), stage.explainer
+    assert explainer is not None
+    explainer.note(later.frame, later.faces[:1], stage.engine.spec, {"probabilities": np.ones((1, 8), np.float32) / 8})
+    [result] = explainer([Result(later.frame, result.faces)])
+    assert [face.heat is None for face in result.faces] == [True, False]

@@ -77,8 +77,13 @@ class Explainer:
 
         views: the region that was shown of each face, the network's own unless said.
         """
-        if self.engine is None and self.settings.name in outputs:
+        if self.engine is not None:
+            return
+        if self.settings.name in outputs:
             self._remember(frame, faces, spec, outputs, views)
+        else:  # what another network saw before is not why this answer was given
+            for face in faces:
+                self._looks.get(frame.stream, {}).pop(face.track_id, None)
 
     def __call__(self, results: Sequence[Result]) -> list[Result]:
         """Attach each face's map; on live streams only those that the budget bears, the oldest maps first."""
