@@ -15,7 +15,7 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.demo.studio import Studio
+from streamer.demo.studio import KEPT, Studio
 from streamer.explain.maps import JET
 from streamer.overlay import PALETTE, draw
 from streamer.photo.explain import words
@@ -23,7 +23,7 @@ from streamer.report.page import hex_colour
 
 HERE = files("streamer.demo")
 EXAMPLES = Path(str(HERE / "examples"))
-KEPT = 3600  # seconds that uploads and results are kept
+AWAY = 600  # seconds without a picture after which the slower view forgets its visitor
 NOTE = (
     "Labels say what people would call the expression that a face shows: an expression is not a feeling. "
     "Pictures are analysed by this server only."
@@ -58,7 +58,9 @@ def _live(studio: Studio, token: str) -> None:
     )
     with gr.Accordion("Without a websocket (slower)", open=False):
         gr.Markdown("Some proxies let no websocket through. This view sends pictures both ways instead.")
-        session = gr.State(dict)
+        session = gr.State(
+            dict, time_to_live=AWAY, delete_callback=lambda state: studio.forget((state or {}).get("stream", ""))
+        )
         camera = gr.Image(sources=["webcam"], streaming=True, format="jpeg", label="Camera", type="numpy")
         shown = gr.Image(format="jpeg", label="Analysed", interactive=False, elem_id="fallback")
 

@@ -27,6 +27,7 @@ from streamer.types import Face, Result
 
 IDLE = 20.0  # seconds without a message after which a guest has gone
 LONGEST = 1800.0  # seconds of one visit
+PARTS = set(REGIONS) - {"face"}  # regions that are drawn where they were looked at
 MOST_PIXELS = 1920 * 1080
 MOST_BYTES = 2 << 20  # of a message
 BUSY = "All places are taken at the moment. Please try again in a minute."
@@ -113,7 +114,7 @@ def _face(face: Face, wanted: Mapping[str, bool]) -> dict[str, Any]:
         said |= {"label": one.label, "confidence": round(one.confidence, 3), "stable": one.stable}
         said |= {"region": one.region, "reliability": one.reliability}
         said["probabilities"] = {name: round(value, 3) for name, value in one.probabilities.items()}
-        if wanted["regions"] and face.landmarks is not None and one.region in REGIONS:
+        if wanted["regions"] and face.landmarks is not None and one.region in PARTS:
             said["used"] = _whole(region_box(face.landmarks, one.region))
     if wanted["cam"] and face.heat:
         values = levels(face.heat.values)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +29,7 @@ from streamer.sinks.video import VideoSink
 from streamer.sources import SourceError, open_source
 from streamer.types import Frame, Result
 
+KEPT = 3600  # seconds that uploads and results are kept
 LONGEST_VIDEO = 120.0  # seconds; the rest of a video is left out, and the page says so
 
 
@@ -48,17 +51,30 @@ class Studio:
         self._video = build_stages(config)
         self._photos = Analyst(photos)
         self._config = config
+        self._results = tempfile.TemporaryDirectory(prefix="demo-")
+        self._folders: list[tuple[float, Path]] = []
 
     def close(self) -> None:
-        """Close the engines."""
+        """Close the engines and delete what is left of results."""
+        self._results.cleanup()
         owned: list[Closable] = [*self._video.owned, *self._photos.stages.owned]
         for one in owned:
             one.close()
 
-    def frame(self, image: NDArray[np.uint8], stream: str, index: int, time: float) -> Result:
+    def _new_folder(self) -> Path:
+        """Make a folder for one upload's results; those of an hour ago are deleted."""
+        now = time.monotonic()
+        with self._lock:
+            while self._folders and now - self._folders[0][0] > KEPT:
+                shutil.rmtree(self._folders.pop(0)[1], ignore_errors=True)
+            folder = Path(tempfile.mkdtemp(dir=self._results.name))
+            self._folders.append((now, folder))
+        return folder
+
+    def frame(self, image: NDArray[np.uint8], stream: str, index: int, at: float) -> Result:
         """Analyse one picture of a stream."""
         with self._lock:
-            frame = Frame(image, stream, index, time, 0.0)
+            frame = Frame(image, stream, index, at, 0.0)
             [result] = self._video.finish(self._video.perceive([frame]))
             return result
 
@@ -69,7 +85,7 @@ class Studio:
 
     def video(self, path: Path, progress: Callable[[float], None]) -> VideoResult:
         """Analyse an uploaded video. Raises ValueError or OSError in one line where it gives no frame."""
-        folder = Path(tempfile.mkdtemp(prefix="demo-"))
+        folder = self._new_folder()
         found = VideoResult(folder / "annotated.webm", folder / "log.jsonl", folder / "timeline.html", "")
         source = open_source(str(path))
         with self._lock:
@@ -104,7 +120,7 @@ class Studio:
         with self._lock:
             result = self._photos.look(photo.image, path.name)
         picture, values = draw(result), record(path.name, photo, result)
-        folder = Path(tempfile.mkdtemp(prefix="demo-"))
+        folder = self._new_folder()
         (folder / "photo.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
         (folder / "report.html").write_text(report([values]), encoding="utf-8")
         return picture, values, [folder / "report.html", folder / "photo.json"]
