@@ -22,8 +22,7 @@ FROM source AS gpu-packages
 RUN pip install --no-cache-dir --prefix=/install ".[serve,cluster,parquet,gpu]"
 
 FROM python:3.12-slim AS base
-# Few malloc arenas: readers come and go with their threads, and each arena keeps the largest frame it ever held.
-ENV XDG_CACHE_HOME=/cache PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=2
+ENV XDG_CACHE_HOME=/cache PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1
 RUN useradd --uid 10001 --no-create-home streamer && mkdir /data /cache && chown streamer /data /cache
 USER 10001
 WORKDIR /data

@@ -28,6 +28,7 @@ import numpy as np
 from scipy.stats import linregress, t
 
 from benchmarks import report
+from streamer.__main__ import limit_memory
 from streamer.bench.scene import Played, write_scene
 from streamer.build import build_pipeline
 from streamer.config import Config
@@ -254,6 +255,7 @@ def main() -> None:
     parser.add_argument("--cameras", type=int, default=3)
     parser.add_argument("--name", help="write results under this name")
     given = parser.parse_args()
+    limit_memory()
     prepare_opencv()
     cameras: list[Camera] = []
     try:

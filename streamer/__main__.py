@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from streamer.config import Config
 
 LARGEST_PICTURE = 200_000_000  # pixels: 600 MB decoded
+M_ARENA_MAX, ARENAS = -8, 2  # of malloc.h
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -302,14 +305,21 @@ def replay(
 app.add_typer(log_app, name="log")
 
 
-def limit_pictures() -> None:
-    """Let no picture claim more pixels than can be held; read by OpenCV when it is first imported."""
+def limit_memory() -> None:
+    """Let no picture claim more pixels than can be held, and malloc keep few arenas; for a program's start only.
+
+    OpenCV reads its limit when it is first imported. By default every thread may get an arena of its own, and each
+    keeps what its largest frames took: see docs/decisions.md.
+    """
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_PICTURE))
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        with suppress(OSError, AttributeError):  # not glibc
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
 def main() -> None:
     """Run the command line; turn errors into one line and exit code 2."""
-    limit_pictures()
+    limit_memory()
     try:
         app()
     except (ValueError, OSError, ImportError) as error:

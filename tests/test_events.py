@@ -300,6 +300,7 @@ def test_a_run_delivers_its_events(mosquitto: Mosquitto, tmp_path: Path):
     assert frames[-1]["faces"][0]["label"]
 
 
+@pytest.mark.slow
 def test_a_run_whose_broker_is_away_goes_on_and_says_where_the_events_wait(tmp_path: Path):
     spool = tmp_path / "s"
     done = streamer("run", SAMPLE, "--events", "mqtt://127.0.0.1:9/t", "--set", f"events.spool={spool}")

@@ -413,8 +413,8 @@ def test_a_picture_of_absurd_size_is_left_out(tmp_path: Path):
     path = tmp_path / "bomb.ppm"
     path.write_bytes(b"P6 30000 30000 255\n")
     script = f"""
-from streamer.__main__ import limit_pictures
-limit_pictures()
+from streamer.__main__ import limit_memory
+limit_memory()
 from pathlib import Path
 from streamer.sources.pictures import read_picture
 assert read_picture(Path({str(path)!r})) is None

@@ -197,7 +197,9 @@ def test_another_resolution_codec_or_password_after_a_restart_is_taken_up(serve:
     assert set(causes) <= {Cause.LOST, Cause.UNAUTHORISED, Cause.REFUSED}
 
 
-@pytest.mark.parametrize("mode", ["corrupt", "drop", "cut", "hold", "slow"])
+@pytest.mark.parametrize(
+    "mode", ["cut", "hold", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("corrupt", "drop", "slow"))]
+)
 def test_a_link_that_damages_the_stream_is_survived(serve: Callable[..., Server], mode: str):
     server = serve()
     with Link(server.port) as link:
