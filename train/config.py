@@ -13,7 +13,8 @@ from streamer.config import Section
 class Data(Section):
     """Say which faces are trained on, chosen on and reported on.
 
-    set: a name of `train.data.LOADERS`. labels: the loader's label rule. cache: where found landmarks are kept.
+    set: a name of `train.data.LOADERS`. labels: the loader's label rule. landmarks: what finds them in pictures that
+    come without, dlib's predictor or a landmark network, a file or zoo/NAME. cache: where those of dlib are kept.
     """
 
     set: str = "fer"
@@ -22,6 +23,7 @@ class Data(Section):
     train: str = "train"
     validation: str = "public"
     test: str = "private"
+    landmarks: Path = Path("dlib")
     cache: Path = Path("data/cache")
 
 

@@ -32,7 +32,7 @@ def calibration_faces(data: Data, seen: Input, seed: int) -> NDArray[np.uint8]:
     rows = rows[np.random.default_rng(seed).permutation(len(rows))[:FACES]]
     regions = seen.regions or (seen.region,)
     views = [seen.model_copy(update={"region": region}) for region in regions]
-    return np.concatenate([as_seen(located(rows, view, data.cache), view).images for view in views])
+    return np.concatenate([as_seen(located(rows, view, data), view).images for view in views])
 
 
 def quantised(path: Path, images: NDArray[np.uint8]) -> Any:

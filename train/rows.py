@@ -18,7 +18,7 @@ from train.losses import has_target
 def judged_rows(data: Data, seen: Input, split: str, labels: str | None = None) -> FaceSet:
     """Load a split by a label rule, the configured one unless given, with pictures as the network sees them."""
     rows = load(data.set, data.path, split, labels or data.labels)
-    return as_seen(located(rows, seen, data.cache), seen)
+    return as_seen(located(rows, seen, data), seen)
 
 
 def training_rows(config: TrainConfig) -> tuple[FaceSet, dict[str, int]]:
@@ -41,7 +41,7 @@ def training_rows(config: TrainConfig) -> tuple[FaceSet, dict[str, int]]:
     }
     if not kept.any():
         raise ValueError(f"{data.path}: no row of '{data.train}' is left to train on: {counts}")
-    return located(rows[kept], config.input, data.cache), counts
+    return located(rows[kept], config.input, data), counts
 
 
 def some_rows(rows: FaceSet, most: int) -> FaceSet:

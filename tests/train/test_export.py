@@ -35,7 +35,7 @@ from train.served import Served
 WriteConfig = Callable[..., Path]
 
 
-def found_on_a_grid(rows: FaceSet, seen: Input, cache: Path) -> FaceSet:
+def found_on_a_grid(rows: FaceSet, seen: Input, data: Data) -> FaceSet:
     index = np.arange(68)
     points = np.stack([6 + 4 * (index % 9), 6 + 5 * (index // 9)], axis=1).astype(np.float32)
     return replace(rows, landmarks=np.tile(points, (len(rows), 1, 1)))

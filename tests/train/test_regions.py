@@ -13,8 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from engines import Crop, EngineSpec
+from streamer.faces.landmarks import DlibLandmarker
 from streamer.faces.regions import crops
-from train.config import Input
+from train.config import Data, Input
 from train.data import BASIC, FaceSet, labelled
 from train.data.landmarks import FaceFinder, locate, plausible, read_cache
 from train.data.leaks import leaks
@@ -175,7 +176,7 @@ def test_training_sees_exactly_what_serving_cuts(portrait: NDArray[np.uint8], re
 
 def test_a_picture_that_is_the_face_is_seen_whole(portrait: NDArray[np.uint8]) -> None:
     rows = labelled(BASIC, ["a"], portrait[None, ::2, ::2, :1].copy(), [0])
-    assert located(rows, Input(size=128), Path("unused")) is rows  # nothing has to be found
+    assert located(rows, Input(size=128), Data(cache=Path("unused"))) is rows  # nothing has to be found
     np.testing.assert_array_equal(as_seen(rows, Input(size=128)).images[0], rows.images[0])
 
 
@@ -276,3 +277,13 @@ def test_the_twins_of_the_private_rows_are_among_the_leaks(shared: Path) -> None
     private = private[private.leaked]
     found = leaks(private, train)
     assert len(set(found.first[found.distance == 0])) > 250
+
+
+def test_landmarks_may_come_from_the_network_that_serves(portrait: NDArray[np.uint8]) -> None:
+    rows = portrait_rows(portrait, boxes=FACE[None])
+    found = located(rows, Input(region="mouth"), Data(landmarks=Path("zoo/landmarks.onnx"))).landmarks
+    assert found is not None
+    assert plausible(found).all()
+    expected = DlibLandmarker().locate(portrait, FACE[None])[0]
+    eyes = np.linalg.norm(expected[36:42].mean(axis=0) - expected[42:48].mean(axis=0))
+    assert np.linalg.norm(found[0] - expected, axis=1).mean() < 0.1 * eyes

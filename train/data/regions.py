@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import Crop
+from engines import Crop, load_engine
+from streamer.build import in_zoo
+from streamer.faces.landmarks import DlibLandmarker, ZooLandmarker
 from streamer.faces.regions import crop, face_square, hide, in_crop, region_box, view_boxes
-from train.config import Input
+from train.config import Data, Input
 from train.data import FaceSet
 from train.data.landmarks import locate
 from train.data.pictures import at_most
@@ -32,18 +34,24 @@ def needs(seen: Input) -> Needs:
     return "box" if seen.face_box == "detector" else "nothing"
 
 
-def located(rows: FaceSet, seen: Input, cache: Path) -> FaceSet:
-    """Find in the rows what `as_seen` needs; a folder `cache` keeps it.
+def located(rows: FaceSet, seen: Input, data: Data) -> FaceSet:
+    """Find in the rows what `as_seen` needs; `data` says by what, and where it is kept.
 
-    Raises ImportError or OSError where landmarks are needed and the landmarker is not installed.
+    Raises ImportError or OSError where landmarks are needed and the landmarker is not there.
     """
     if needs(seen) == "nothing" or (needs(seen) == "landmarks" and rows.landmarks is not None):
         return rows
     if needs(seen) == "box":
-        return locate(rows, cache, None)
-    from streamer.faces.landmarks import DlibLandmarker
-
-    return locate(rows, cache, DlibLandmarker())
+        return locate(rows, data.cache, None)
+    if data.landmarks == Path("dlib"):
+        return locate(rows, data.cache, DlibLandmarker())
+    landmarker = ZooLandmarker(load_engine(in_zoo(data.landmarks), "landmarks"))
+    try:
+        boxes = [whole(picture) for picture in rows.images] if rows.boxes is None else rows.boxes
+        found = landmarker.look(list(rows.images), [np.asarray(box)[None] for box in boxes])
+    finally:
+        landmarker.close()
+    return replace(rows, landmarks=np.concatenate([one.points for one in found]))
 
 
 def recipe(seen: Input) -> Crop:
