@@ -77,6 +77,32 @@ def test_routing_saves_what_an_occluder_costs() -> None:
     assert 0.3 < full["views"]["hidden"] < 0.9
 
 
+def parts() -> Classifier:
+    """Return a network of the eyes alone, as they are cut out, that tells bright from dark ones."""
+
+    def infer(batch: NDArray[np.uint8]) -> Outputs:
+        shown = np.where(batch > 0, batch, np.nan).reshape(len(batch), -1)
+        found = np.full((len(batch), len(EMOTIONS)), 0.01, np.float32)
+        found[np.arange(len(batch)), (np.nanmean(shown, axis=1) > 120).astype(int)] = 0.93
+        return {"probabilities": found}
+
+    seen = Input(size=SIZE, region="eyes", regions=("nose_eyes", "eyes"), margin=0.1)
+    return Classifier("parts", EMOTIONS, infer, Data(set="fer", path=Path("nowhere")), seen)
+
+
+def test_a_network_of_parts_answers_for_one_of_whole_faces() -> None:
+    found = occlusion.measure([classifier("plain", "pad")], rows(), landmarker(), ["textured_mask"], parts())
+    full = next(one for one in found if one["cover"] == 1.0)
+    assert full["whole"] < 0.2
+    assert full["routed"] > 0.9
+    assert "parts" not in {one["model"] for one in found}
+
+
+def test_parts_alone_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at most one of its parts only, found parts"):
+        occlusion.write([parts()], tmp_path / "none.onnx", None, tmp_path)
+
+
 def test_faces_of_which_nothing_is_seen_are_not_answered_and_count_as_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     def black(pictures: NDArray[np.uint8], *_: object) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         return np.zeros_like(pictures), np.zeros((len(pictures), 68), np.float32)

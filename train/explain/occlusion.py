@@ -60,11 +60,16 @@ def write(
 ) -> dict[str, Any]:
     """Write `occlusion.md`, `.json` and `.png` for networks of one data set; return what the JSON holds.
 
+    A network that has not learned the whole face is asked about partly hidden faces on behalf of all that have.
     landmarks: model file of the landmark network. split: the first network's validation split unless said. families:
     occluders to draw. most: the most rows that are judged, evenly chosen; 0 takes all. Raises ValueError where the
-    networks do not share data and labels.
+    networks do not share data and labels, or where there is not one at most that knows parts only.
     """
     first = classifiers[0]
+    parts = [one for one in classifiers if "face" not in learned(one)]
+    if len(parts) > 1 or len(parts) == len(classifiers):
+        names = ", ".join(one.name for one in parts)
+        raise ValueError(f"expected networks of the whole face and at most one of its parts only, found {names}")
     if any((one.data, one.labels) != (first.data, first.labels) for one in classifiers):
         raise ValueError("expected networks of one data set with the same labels")
     if unknown := set(families) - set(FAMILIES):
@@ -73,7 +78,8 @@ def write(
     engine = load_engine(landmarks, "landmarks")
     try:
         landmarker = ZooLandmarker(engine)
-        results = measure(classifiers, rows, landmarker, families)
+        judged = [one for one in classifiers if one not in parts]
+        results = measure(judged, rows, landmarker, families, *parts)
         clean = _hide(rows, NONE, 0.0, landmarker)
     finally:
         engine.close()
@@ -96,14 +102,27 @@ def write(
     return values
 
 
+def learned(classifier: Classifier) -> tuple[str, ...]:
+    """Return the regions that a network knows."""
+    own = classifier.input.regions or (classifier.input.region,)
+    return VIEWS if classifier.input.mode == "mask" and not classifier.input.regions else own
+
+
 def measure(
-    classifiers: Sequence[Classifier], rows: FaceSet, landmarker: ZooLandmarker, families: Sequence[str]
+    classifiers: Sequence[Classifier],
+    rows: FaceSet,
+    landmarker: ZooLandmarker,
+    families: Sequence[str],
+    parts: Classifier | None = None,
 ) -> list[dict[str, Any]]:
-    """Judge each network on clean faces, then under every family at every cover; rows need labels and landmarks."""
+    """Judge each network on clean faces, then under every family at every cover; rows need labels and landmarks.
+
+    parts: answers for partly hidden faces in place of networks that know whole faces only.
+    """
     cells, results = [(NONE, 0.0), *((family, cover) for family in families for cover in COVERS)], []
     for family, cover in track(cells, "hiding parts", transient=True, disable=not Console().is_terminal):
         faces = _hide(rows, family, cover, landmarker)
-        results += [_judge(one, faces, rows.labels, family, cover) for one in classifiers]
+        results += [_judge(one, parts, faces, rows.labels, family, cover) for one in classifiers]
     return results
 
 
@@ -158,9 +177,14 @@ def _boxes(rows: FaceSet) -> NDArray[np.float32]:
 
 
 def _judge(
-    classifier: Classifier, faces: Occluded, labels: NDArray[np.int64], family: str, cover: float
+    classifier: Classifier,
+    parts: Classifier | None,
+    faces: Occluded,
+    labels: NDArray[np.int64],
+    family: str,
+    cover: float,
 ) -> dict[str, Any]:
-    """Answer faces by the whole of them and, where the network can be shown regions, by what can be seen."""
+    """Answer faces by the whole of them and, where a network knows the regions, by what can be seen."""
     plain = answer(classifier, faces, ["face"] * len(labels))
     result: dict[str, Any] = {
         "model": classifier.name,
@@ -169,10 +193,14 @@ def _judge(
         "hidden": faces.hidden,
         "whole": float((plain.argmax(axis=1) == labels).mean()),
     }
-    if classifier.input.mode != "mask":
+    router = classifier if len(learned(classifier)) > 1 else parts
+    if router is None:
         return result
     seen = np.array([region is not None for region in faces.regions])
-    routed = answer(classifier, faces, [region or "face" for region in faces.regions])
+    partly = np.array([region not in (None, "face") for region in faces.regions])
+    routed = plain.copy()
+    if partly.any():
+        routed[partly] = answer(router, faces, [region or "face" for region in faces.regions], partly)
     right = routed.argmax(axis=1) == labels
     names, counts = np.unique([region or "none" for region in faces.regions], return_counts=True)
     return result | {
@@ -184,9 +212,12 @@ def _judge(
     }
 
 
-def answer(classifier: Classifier, faces: Occluded, views: Sequence[str]) -> NDArray[np.float32]:
-    """Return the (N, classes) probabilities of faces that are shown by one region each."""
+def answer(
+    classifier: Classifier, faces: Occluded, views: Sequence[str], chosen: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """Return the (N, classes) probabilities of the chosen faces, or all, which are shown by one region each."""
     seen = classifier.input
+    rows = list(range(len(views))) if chosen is None else np.flatnonzero(chosen).tolist()
     spec = EngineSpec(
         name=classifier.name,
         task="expression",
@@ -197,18 +228,18 @@ def answer(classifier: Classifier, faces: Occluded, views: Sequence[str]) -> NDA
         outputs=("probabilities",),
     )
     cut = []
-    for row, (picture, view) in enumerate(zip(faces.pictures, views, strict=True)):
-        shown = picture if seen.channels == 1 else np.repeat(picture, 3, axis=2)
-        wanted = [view] if seen.mode == "mask" else None
-        cut.append(crops(shown, faces.boxes[row : row + 1], spec, faces.found.points[row : row + 1], wanted))
+    for row in rows:
+        shown = faces.pictures[row] if seen.channels == 1 else np.repeat(faces.pictures[row], 3, axis=2)
+        cut.append(crops(shown, faces.boxes[row : row + 1], spec, faces.found.points[row : row + 1], [views[row]]))
     found = classifier.infer(np.concatenate(cut))["probabilities"]
-    calibrated = [classifier.calibration[view].temperature if view in classifier.calibration else 1.0 for view in views]
+    known = classifier.calibration
+    calibrated = [known[views[row]].temperature if views[row] in known else 1.0 for row in rows]
     return tempered(found, np.array(calibrated)[:, None])
 
 
 def _views(classifier: Classifier, faces: Occluded, labels: NDArray[np.int64]) -> dict[str, float]:
     """Return the accuracy on faces that are shown by one region each, for every region the network can be shown."""
-    views = VIEWS if classifier.input.mode == "mask" else ("face",)
+    views = learned(classifier)
     found = {view: answer(classifier, faces, [view] * len(labels)) for view in views}
     return {view: float((one.argmax(axis=1) == labels).mean()) for view, one in found.items()}
 
@@ -216,7 +247,8 @@ def _views(classifier: Classifier, faces: Occluded, labels: NDArray[np.int64]) -
 def to_markdown(values: Mapping[str, Any]) -> str:
     """Write the tables as Markdown."""
     results = values["results"]
-    models = list(values["clean"])
+    models = list(dict.fromkeys(one["model"] for one in results))
+    networks = list(values["clean"])
     heads = ["occluder", "cover", "hidden"]
     for model in models:
         heads += [f"{model} whole"]
@@ -230,7 +262,7 @@ def to_markdown(values: Mapping[str, Any]) -> str:
             keys = ("routed", "answered", "routed_answered", "calibration_error")
             lines[place] += [_percent(one[key]) for key in keys]
     sides = ("clean", "clean_served")
-    views = [(view, *(_percent(values[side][model].get(view)) for model in models for side in sides)) for view in VIEWS]
+    views = [(view, *(_percent(values[side][one].get(view)) for one in networks for side in sides)) for view in VIEWS]
     return "\n\n".join(
         [
             "# Occlusion",
@@ -242,7 +274,7 @@ def to_markdown(values: Mapping[str, Any]) -> str:
             table(heads, lines.values()),
             "## Clean faces by region",
             "Cut by the landmarks that occluders are drawn by, and by those of the network that serves.",
-            table(("region", *(f"{model}{served}" for model in models for served in ("", ", served"))), views),
+            table(("region", *(f"{model}{served}" for model in networks for served in ("", ", served"))), views),
             "![accuracy by hidden share](occlusion.png)",
             "",
         ]
@@ -264,7 +296,7 @@ def draw(values: Mapping[str, Any], path: Path) -> None:
     for number, family in enumerate(families, start=1):
         title = f"{family} (held out)" if family in values["held_out"] else family
         axes = canvas.add_subplot(-(-len(families) // columns), columns, number, title=title, ylim=(0, 100))
-        for colour, model in enumerate(values["clean"]):
+        for colour, model in enumerate(dict.fromkeys(one["model"] for one in results)):
             own = [one for one in results if one["model"] == model and one["occluder"] in ("none", family)]
             hidden = [100 * one["hidden"] for one in own]
             axes.plot(hidden, [100 * one["whole"] for one in own], "o--", color=f"C{colour}", label=f"{model} whole")
