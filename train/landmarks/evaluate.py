@@ -156,7 +156,7 @@ def _visibility(config: LandmarksConfig, ours: ZooLandmarker) -> list[Row]:
     config = config.model_copy(update={"changes": config.changes.model_copy(update=PLAIN)})
     rows = [(faces, number) for faces in sources for number in range(0, len(faces), 2)]
     found, pooled = [], []
-    for family in (*config.changes.held_out, *config.changes.families):
+    for family in dict.fromkeys((*config.changes.held_out, *config.changes.families)):
         batch = draw(rows, config, np.random.default_rng(1), families=[family] * len(rows))
         answers = ours.engine.infer(batch.images)["visibility"]
         held = family in config.changes.held_out
