@@ -185,7 +185,8 @@ def open_sinks(
         about = manifest.model_dump(mode="json", include={"version", "config", "models"})
         about["sources"] = {source.name: {"live": source.live} for source in sources}
         sinks["log"] = stack.enter_context(LogSink(outputs.log, about, config.log, run=manifest.run))
-        write_manifest(manifest, manifest_path(outputs.log))
+        if outputs.log.is_file():  # not beside a pipe or /dev/stdout
+            write_manifest(manifest, manifest_path(outputs.log))
     return sinks
 
 

@@ -217,6 +217,14 @@ def test_a_log_is_converted_validated_summed_up_and_replayed(clip, tmp_path):
     assert streamer("replay", manifest).returncode == 1
 
 
+def test_a_log_can_go_into_a_pipe(clip):
+    done = streamer("run", clip, "--log", "/dev/stdout")
+    assert done.returncode == 0, done.stderr
+    types = [json.loads(line)["type"] for line in done.stdout.splitlines()]
+    assert (types[0], types.count("frame")) == ("run", 40)
+    assert not Path("/dev/stdout.manifest.json").exists()
+
+
 def test_a_run_killed_with_sigkill_leaves_whole_records_and_can_be_gone_on_with(clip, tmp_path):
     log = tmp_path / "out.jsonl"
     run = start("run", SAMPLE, "--log", log)

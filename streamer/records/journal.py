@@ -47,7 +47,7 @@ class JournalSettings:
 
 
 class Journal:
-    """Append lines to `path`. Use it as a context manager, whose start begins flushing.
+    """Append lines to `path`; from `start` on they are flushed to the disk, until `close`.
 
     head: gives the first line of part 1, 2, ... of this run, with its end. now: seconds since 1970, against which the
     age of parts is measured.
