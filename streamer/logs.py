@@ -18,7 +18,7 @@ class JsonFormatter(logging.Formatter):
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = {"time": moment, **{key: getattr(record, name) for key, name in FIELDS.items()}}
         line["message"] = record.getMessage()
-        line |= {name: value for name, value in vars(record).items() if name not in KNOWN}
+        line |= {name: value for name, value in vars(record).items() if name not in KNOWN and name[0] != "_"}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ from streamer.batch import batch, place_of
 from streamer.config import Config
 from tests.test_cli import SAMPLE, streamer
 
-ray = pytest.importorskip("ray", reason="needs Ray (extra ray)")
+pytestmark = pytest.mark.skipif(not find_spec("ray"), reason="needs Ray (extra ray)")
 
 CLUSTER = """
 import json, sys, threading, time
