@@ -2,7 +2,8 @@
 
 Usage: python benchmarks/runtimes.py [MODEL.onnx] [--rounds 60]
 
-Each round runs every engine at every batch size, in turns, on one thread: ratios hold although the machine is busy.
+Each round runs every engine at every batch size, in turns, on one thread. CPU time is taken: it equals wall time on an
+idle core, and other processes change it little.
 Torch runs the architecture that the model's spec names, with fresh weights: they do not change the time.
 """
 
@@ -61,11 +62,6 @@ def runners(path: Path) -> dict[str, Callable[[Any], Any]]:
     return found
 
 
-def typical(seconds: list[float]) -> float:
-    """Return the lower quartile: on a busy machine the upper half shows the other processes."""
-    return statistics.quantiles(seconds, n=4)[0]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, nargs="?", default=ZOO / "face.onnx")
@@ -79,18 +75,20 @@ def main() -> None:
     times: dict[tuple[str, int], list[float]] = {(name, n): [] for name in found for n in BATCHES}
     for turn in range(options.rounds + WARM_UP):
         for (name, n), taken in times.items():
-            started = time.perf_counter()
+            started = time.process_time()
             found[name](batches[n])
             if turn >= WARM_UP:
-                taken.append(1000 * (time.perf_counter() - started) / n)
-    base = typical(times["ONNX Runtime f32", 8])
+                taken.append(1000 * (time.process_time() - started) / n)
+    base = statistics.median(times["ONNX Runtime f32", 8])
     rows = []
     for name in found:
         row: dict[str, Any] = {"engine": name}
-        row |= {f"ms a face, batch {n}": f"{typical(times[name, n]):.2f}" for n in BATCHES}
-        rows.append(row | {"times as fast as ONNX Runtime f32, batch 8": f"{base / typical(times[name, 8]):.2f}"})
+        row |= {f"CPU ms a face, batch {n}": f"{statistics.median(times[name, n]):.2f}" for n in BATCHES}
+        rows.append(
+            row | {"times as fast as ONNX Runtime f32, batch 8": f"{base / statistics.median(times[name, 8]):.2f}"}
+        )
     versions = f"OpenVINO {version('openvino')}, ONNX Runtime {onnxruntime.__version__}, torch {torch.__version__}"
-    notes = f"{options.model.name}, one thread, lower quartiles of {options.rounds} rounds. {versions}."
+    notes = f"{options.model.name}, one thread, CPU time, medians of {options.rounds} rounds. {versions}."
     report.write("runtimes", "One network in every engine", rows, notes)
 
 

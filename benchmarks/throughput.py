@@ -9,6 +9,9 @@ in it was detected at most 0.2 s and classified at most 0.1 s before. Offline, e
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +22,7 @@ import report
 
 from streamer.bench.command import Wishes, streams
 from streamer.bench.measure import measure
+from streamer.bench.scene import write_scene
 from streamer.config import Config, load_config
 
 OFFLINE = Wishes(size=(1280, 720), faces=4, offline=True)
@@ -49,6 +53,39 @@ def row(label: str, config: Config, wishes: Wishes) -> dict[str, Any]:
     return {"run": label, **shown, **latency, "left out": left_out}
 
 
+FIRST_RESULT = """
+import sys
+from streamer.build import build_pipeline
+from streamer.config import Config, load_config
+from streamer.sources import open_source, prepare_opencv
+prepare_opencv()
+with build_pipeline(load_config(Config, None, sys.argv[2:]), [open_source(sys.argv[1])]) as results:
+    next(iter(results))
+    print(flush=True)
+    results.stop()
+"""
+
+
+def seconds_to_first_result(clip: Path, overrides: list[str]) -> float:
+    """Start a process of its own on a clip; return the seconds until its first result."""
+    started = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-c", FIRST_RESULT, str(clip), *overrides], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        return time.perf_counter() - started
+
+
+def starts(overrides: list[str]) -> str:
+    """Say how long a start takes with an empty cache and with a full one: the best of three each."""
+    with TemporaryDirectory() as name:
+        clip = write_scene(Path(name) / "clip.mp4", 640, 480, 2, 30, 30)
+        cold = min(seconds_to_first_result(clip, [f"cache={name}/cold-{n}", *overrides]) for n in range(3))
+        warm = min(seconds_to_first_result(clip, [f"cache={name}/cold-0", *overrides]) for _ in range(3))
+    return f"Process start to first result: {cold:.2f} s with an empty cache, {warm:.2f} s after that (best of three)."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=12)
@@ -76,7 +113,7 @@ def main() -> None:
     notes = (
         f"Cost of an extra face: {1000 * extra:.2f} ms of wall time, "
         f"{(rows[1]['CPU ms a frame'] - rows[0]['CPU ms a frame']) / 8:.2f} ms of CPU. `start s`: from building the "
-        "pipeline to its first result. Memory growth holds the models' own warming up."
+        f"pipeline to its first result. Memory growth holds the models' own warming up. {starts(options.overrides)}"
     )
     report.write("throughput", "Throughput and latency of the pipeline", rows, notes)
 
