@@ -3,7 +3,7 @@
 Usage: python benchmarks/peers [--fer PYTHON] [--face-api FOLDER]
 
 PYTHON: an interpreter whose environment has `fer`; FOLDER: where npm installed `@vladmandic/face-api` (`run_*` say what
-they need). A pass is 60 pictures of 1280x720 with four faces; each tool has three passes, in turns; the best counts.
+they need). A pass is 30 pictures of 1280x720 with four faces; each tool has two passes, in turns; the best counts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from streamer.build import build_stages
 from streamer.config import Config, load_config
 from streamer.types import Frame
 
-COUNT, PASSES = 60, 3
+COUNT, PASSES = 30, 2
 HERE = Path(__file__).parent
 
 
@@ -99,7 +99,7 @@ def main() -> None:
         for tool, one in best.items()
     ]
     notes = (
-        "60 pictures of 1280x720, four faces; every face is classified in every picture. One thread each, best of 3 "
+        "30 pictures of 1280x720, four faces; every face is classified in every picture. One thread each, best of two "
         "passes; CPU time does not depend on what else the machine does. Ours tracks between detections, which are ten "
         "a second of stream time; tracking and smoothing are included, which the others do not have."
     )
