@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from streamer.photo.group import sum_up
 from streamer.photo.reading import Photo, photo_paths, read_photo
 from streamer.pipeline import unique_names
 from streamer.records.schema import FACE_READERS
-from streamer.report.page import label_colours, render, require_charts, write_page
+from streamer.report.page import label_colours, preparing_charts, render, require_charts, write_page
 from streamer.types import Face, Result
 
 SHOWN = 50  # photos whose pictures are in the page
@@ -37,12 +38,10 @@ def run(config: Config, names: Sequence[str], out: Path, *, page: bool = True) -
     """
     console = Console(stderr=True, highlight=False, markup=False)
     paths = photo_paths(names)
-    if page:
-        require_charts()
     _make_folder(out)
     found: list[dict[str, Any]] = []
     unreadable: list[str] = []
-    with Analyst(config) as analyst:
+    with preparing_charts() if page else nullcontext(), Analyst(config) as analyst:
         shown = track(paths, "photos", console=console, transient=True, disable=not console.is_terminal)
         for path, stem in zip(shown, unique_names(path.stem for path in paths), strict=True):
             try:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from streamer.faces.regions import crop
 from streamer.records.reading import read_log
 from streamer.records.summary import UNCERTAIN, summarise_log
-from streamer.report.page import label_colours, render, require_charts, write_page
+from streamer.report.page import label_colours, preparing_charts, render, require_charts, write_page
 
 STEP = 0.25  # seconds that are averaged while reading, so that memory grows with time, not with frames
 MOST_CHARTS = 24  # tracks with a chart, those seen longest
@@ -74,11 +74,11 @@ def write(logs: Sequence[Path], out: Path, video: Path | None = None) -> Path:
     video: what was analysed, to show faces from; then there must be one log of one stream. Raises ValueError, OSError
     or ImportError with one line.
     """
-    require_charts()
     records = chain.from_iterable(_named(path, len(logs) > 1) for path in logs)
     tracks: dict[tuple[str, str, int], Track] = {}
     labels: list[str] = []
-    summary = summarise_log(_watch(records, tracks, labels))
+    with preparing_charts():
+        summary = summarise_log(_watch(records, tracks, labels))
     ordered = sorted(tracks.values(), key=lambda track: -track.frames)
     faces = {}
     if video:
