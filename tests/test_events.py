@@ -261,6 +261,27 @@ def test_what_waits_survives_a_restart_and_comes_first(tmp_path: Path, monkeypat
     spool.close()
 
 
+def test_a_bug_in_the_delivery_reaches_the_caller(tmp_path: Path):
+    class Broken(Held):
+        def publish(self, events):
+            raise KeyError("bug")
+
+    with EventSink("broker", Broken(), Spool(tmp_path / "s", 1 << 20), Metrics(), "a") as events:
+        events.write(result(0))
+        assert until(lambda: events._error is not None)
+        with pytest.raises(KeyError, match="bug"):
+            events.write(result(1))
+
+
+def test_an_event_too_large_for_kafka_is_told_and_waits(kafka, tmp_path: Path, caplog, monkeypatch):
+    monkeypatch.setattr(sink_module, "LAST_CHANCE", 0.1)
+    with sink(f"kafka://{kafka.address}/faces?message.max.bytes=1000", tmp_path / "s") as events:
+        events.write(result(0))
+        events.write_state("cam", "failed", "x" * 5000)
+        assert until(lambda: "Message size too large" in caplog.text)
+    assert "1 events wait in" in caplog.text
+
+
 def test_a_full_spool_refuses_more_and_takes_it_again_when_there_is_room(tmp_path: Path):
     spool = Spool(tmp_path / "s", 100)
     spool.put("a", b"x" * 60)

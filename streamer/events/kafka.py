@@ -33,6 +33,7 @@ class KafkaPublisher:
             "log_level": 0,
             **dict(parse_qsl(parts.query)),
         }
+        self._failure = KafkaException
         try:
             self._producer = Producer(options)
         except KafkaException as error:
@@ -50,12 +51,12 @@ class KafkaPublisher:
                 reasons.append(str(error.str()))
 
         for event in events:
-            self._producer.produce(
-                self._topic,
-                event.value,
-                event.key.encode("utf-8", "backslashreplace"),
-                on_delivery=partial(note, event.place),
-            )
+            key = event.key.encode("utf-8", "backslashreplace")
+            try:
+                self._producer.produce(self._topic, event.value, key, on_delivery=partial(note, event.place))
+            except (self._failure, BufferError) as error:  # such as one that is larger than message.max.bytes
+                reasons.append(str(error))
+                break
         self._producer.flush(TIMEOUT + 1)
         if not done:
             raise OSError(reasons[0] if reasons else f"no answer within {TIMEOUT:g} s")

@@ -38,7 +38,8 @@ class EventSink:
         self._metrics, self._run, self._clock = metrics, run, WallClock()
         self._closing = threading.Event()
         self._ends = float("inf")
-        self._thread = threading.Thread(target=self._deliver, name=f"events {name}", daemon=True)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run_thread, name=f"events {name}", daemon=True)
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None = None) -> None:
         """Put the event of a frame into the spool. Raises OSError where that is full."""
@@ -49,12 +50,20 @@ class EventSink:
         self._put(source_record(stream, state, reason, cause, self._clock))
 
     def _put(self, record: Mapping[str, Any]) -> None:
+        if self._error:
+            raise self._error
         key = identity(self._run, record)
         self._spool.put(key, encode({"key": key, "run": self._run, **record}).rstrip(b"\n"))
 
+    def _run_thread(self) -> None:
+        try:
+            self._deliver()
+        except BaseException as error:  # handed to the caller's loop by the next record
+            self._error = error
+
     def _deliver(self) -> None:
         """Publish what waits, in order, until the sink is closed; a broker that is away is tried again."""
-        failures = 0
+        failures, told = 0, ""
         while True:
             try:
                 last = self._closing.is_set()  # asked first: what is put before that is seen by the next line
@@ -70,7 +79,8 @@ class EventSink:
                 if len(done) < len(events):
                     raise OSError(f"{len(events) - len(done)} events were not acknowledged")
             except (OSError, sqlite3.Error) as error:
-                if not failures:
+                if str(error) != told:
+                    told = str(error)
                     log.warning("%s: cannot deliver events: %s; they wait on disk", self._name, error)
                 failures += 1
                 delay = min(FIRST_DELAY * 2 ** min(failures - 1, 10), LONGEST_DELAY) * random.uniform(0.8, 1.2)
@@ -79,7 +89,7 @@ class EventSink:
             else:
                 if failures:
                     log.warning("%s: delivers events again", self._name)
-                failures = 0
+                failures, told = 0, ""
 
     def _wait(self, seconds: float) -> bool:
         """Wait before another try; tell whether there is none, as the run has ended."""
