@@ -303,7 +303,7 @@ def test_logs_the_run_then_every_frame(tmp_path: Path) -> None:
     assert run.pop("started") <= frame.pop("wall_time") <= source.pop("wall_time")
     assert re.fullmatch("[0-9a-f]{32}", run.pop("run"))
     assert run == {"type": "run", "schema": SCHEMA, "part": 1, "version": "1.2", "sources": {"Küche": {}}}
-    assert source == {"type": "source", "stream": "cam", "state": "ended", "reason": "the end"}
+    assert source == {"type": "source", "stream": "cam", "state": "ended", "reason": "the end", "cause": None}
     known, unknown = frame.pop("faces")
     assert frame == {"type": "frame", "stream": "cam", "index": 8, "time": 0.333333}
     assert known == {
