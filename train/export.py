@@ -244,6 +244,9 @@ def store_rules(path: Path, rules: Sequence[Rule]) -> None:
         if not found:
             raise ValueError(f"{file}: expected a model that carries its spec, found none")
         spec = EngineSpec.parse(found[0], str(file)).model_copy(update={"rules": tuple(rules)})
+        if "int8" in spec.training:  # says of which file it is the int8 form
+            form = {**spec.training["int8"], "of": sha256_of(path)}
+            spec = spec.model_copy(update={"training": {**spec.training, "int8": form}})
         before, unfinished = sha256_of(file), file.with_name(file.name + ".tmp")
         write_onnx(model, spec, unfinished)
         os.replace(unfinished, file)

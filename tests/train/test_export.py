@@ -242,8 +242,9 @@ def test_only_a_float_onnx_is_quantised(tmp_path: Path, toy_set: Path, name: str
 
 def test_rules_are_stored_in_an_artefact_that_stays_whole(tmp_path: Path) -> None:
     path = tmp_path / "face.onnx"
-    shutil.copy(ZOO / "face.onnx", path)
-    write_entry(path)
+    for name in ("face.onnx", "face.int8.onnx"):
+        shutil.copy(ZOO / name, tmp_path / name)
+        write_entry(tmp_path / name)
     (tmp_path / "face.md").write_text(f"sha256 `{sha256_of(path)}`")
     rule = Rule(
         label="happiness",
@@ -258,3 +259,7 @@ def test_rules_are_stored_in_an_artefact_that_stays_whole(tmp_path: Path) -> Non
     assert np.isfinite(engine.infer(np.zeros((1, 48, 48, 1), np.uint8))["probabilities"]).all()
     engine.close()
     assert sha256_of(path) in (tmp_path / "face.md").read_text()
+    quick = load_engine(tmp_path / "face.int8.onnx", "expression")
+    assert quick.spec.rules == (rule,)
+    assert quick.spec.training["int8"]["of"] == sha256_of(path)
+    quick.close()
