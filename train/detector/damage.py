@@ -27,7 +27,20 @@ def occlude(
         middle = (right + left) / 2
         corners = middle + (shape + random.normal(0, SPREAD, shape.shape)) @ np.array([left - right, mouth - middle])
     tone = random.integers(0, 60) if kind == "glasses" else random.integers(0, 256)
-    cv2.fillPoly(image, [corners.round().astype(np.int32)], (int(tone),), lineType=cv2.LINE_AA)
+    _cover(image, corners.round().astype(np.int32), float(tone), random)
+
+
+def _cover(image: NDArray[np.uint8], corners: NDArray[np.int32], tone: float, random: np.random.Generator) -> None:
+    """Fill a polygon with a tone that is shaded from side to side and has folds, as cloth has."""
+    size = np.array(image.shape[::-1])
+    low, high = np.clip(corners.min(axis=0), 0, size - 1), np.clip(corners.max(axis=0) + 1, 1, size)
+    width, height = (int(side) for side in np.maximum(high - low, 1))
+    folds = random.normal(0, random.uniform(0, 30), (int(random.integers(1, 9)), int(random.integers(1, 5))))
+    cloth = cv2.resize((tone + folds).clip(0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
+    inside = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(inside, [corners - low.astype(np.int32)], (255,), lineType=cv2.LINE_AA)
+    part = image[low[1] : low[1] + height, low[0] : low[0] + width]
+    part[:] = (part + (cloth.astype(np.float32) - part) * (inside / np.float32(255))).astype(np.uint8)
 
 
 def _side(box: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:

@@ -20,9 +20,10 @@ from train import checkpoint
 from train.detector import card
 from train.detector.config import DetectorConfig
 from train.detector.evaluate import choose_threshold
-from train.detector.fit import LOWEST, build, predict
+from train.detector.predict import LOWEST, predict
 from train.detector.scores import at_threshold, average_precision, match
 from train.detector.sets import Judged, scenes
+from train.detector.start import build
 from train.export import commit, quiet, to_onnx, write_onnx
 
 log = logging.getLogger(__name__)

@@ -11,45 +11,57 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from streamer.faces.detect import keep_best
-from streamer.types import Detections
 from train import checkpoint, processes
 from train.checkpoint import State
 from train.descent import descend
 from train.detector.config import DetectorConfig
 from train.detector.loss import Truth, losses
+from train.detector.mine import mine
 from train.detector.pictures import Picture
 from train.detector.place import Scene
+from train.detector.predict import predict
 from train.detector.scenes import Painter
 from train.detector.scores import average_precision, match
 from train.detector.sources import prepared
+from train.detector.start import build, go_on_from
+from train.detector.teacher import MIRRORED
 from train.fit import autocast, build_optimizer
-from train.models.detector import FaceDetector
 
 log = logging.getLogger(__name__)
 
-LOWEST = 0.05  # score down to which answers are judged
 HELD_SCENES = 48  # of 256 pixels, judged after every epoch
 
 
 class Batches(Dataset[tuple[Tensor, Truth]]):
-    """Hold the batches of a whole run; each is drawn from its own number, whoever asks and in which order."""
+    """Hold the batches of a whole run; each is drawn from its own number, whoever asks and in which order.
+
+    Painting costs half as much as learning, so a few batches are kept and shown again, mirrored (data echoing, Choi et
+    al. 2019).
+    """
+
+    KEPT = 8
 
     def __init__(self, config: DetectorConfig, painter: Painter) -> None:
         self.config, self.painter, self.rank = config, painter, processes.rank()
+        self._kept: dict[int, tuple[Tensor, Truth]] = {}
 
     def __len__(self) -> int:
         return self.config.epochs * self.config.steps
 
     def __getitem__(self, step: int) -> tuple[Tensor, Truth]:
         """Return (N, 1, S, S) float32 pictures in 0-255 and their faces."""
-        random = np.random.default_rng((self.config.seed, step, self.rank))
-        size = self.config.size_at(step // self.config.steps)
-        return collate([self.painter.paint(random, size) for _ in range(self.config.optimizer.batch)])
+        turn, place = divmod(step, self.KEPT)
+        block, show = divmod(turn, self.config.echo)
+        first = block * self.config.echo * self.KEPT + place
+        if first not in self._kept:
+            self._kept = {number: kept for number, kept in self._kept.items() if first - number < self.KEPT}
+            random = np.random.default_rng((self.config.seed, first, self.rank))
+            size = self.config.size_at(first // self.config.steps)
+            self._kept[first] = collate([self.painter.paint(random, size) for _ in range(self.config.optimizer.batch)])
+        return mirror(*self._kept[first]) if show % 2 else self._kept[first]
 
 
 def collate(scenes: Sequence[Scene]) -> tuple[Tensor, Truth]:
@@ -65,6 +77,15 @@ def collate(scenes: Sequence[Scene]) -> tuple[Tensor, Truth]:
     return images, Truth(*(torch.from_numpy(part) for part in (boxes, points, kind)))
 
 
+def mirror(images: Tensor, truth: Truth) -> tuple[Tensor, Truth]:
+    """Exchange left and right; a person's right eye stays the right one."""
+    width = images.shape[3]
+    boxes = torch.stack([width - truth.boxes[..., 2], truth.boxes[..., 1], width - truth.boxes[..., 0],
+                         truth.boxes[..., 3]], dim=2)  # fmt: skip
+    points = (truth.points * truth.points.new_tensor([-1, 1]) + truth.points.new_tensor([width, 0]))[:, :, MIRRORED]
+    return images.flip(3), Truth(boxes, points, truth.kind)
+
+
 def fit(config: DetectorConfig, until: int | None = None) -> Path:
     """Train from the last checkpoint, if there is one, to the end or through epoch `until`; return the checkpoint.
 
@@ -78,11 +99,15 @@ def fit(config: DetectorConfig, until: int | None = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         checkpoint.resume(path, config, state)
         model = processes.parallel(state.model)
-        painter = Painter([picture for picture in pictures if not picture.held], config.scenes)
-        batches = _load(config, painter, first=len(state.epochs) * config.steps)
+        shown = [picture for picture in pictures if not picture.held]
+        painter = Painter(shown, config.scenes)
         while len(state.epochs) < min(until or config.epochs, config.epochs):
             started = time.monotonic()
-            parts = train_epoch(config, state, model, batches, device)
+            epoch = len(state.epochs)
+            if config.mine:
+                random = np.random.default_rng((config.seed, epoch, processes.rank()))
+                painter.alarms = mine(state.average, shown, random)
+            parts = train_epoch(config, state, model, _load(config, painter, epoch), device)
             precision = processes.shared(judge(state.average, held, device))
             _note(config, state, parts, precision, time.monotonic() - started)
             checkpoint.save(path, config, ("face",), state)
@@ -93,24 +118,19 @@ def fit(config: DetectorConfig, until: int | None = None) -> Path:
 def start(config: DetectorConfig, device: torch.device) -> State:
     """Build network, average and update rule as the seed says."""
     torch.manual_seed(config.seed)
-    model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build(config)
+    if config.init is not None:
+        go_on_from(network, config.init)
+    model = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return State(model, copy.deepcopy(model).eval(), build_optimizer(model, config.optimizer))
 
 
-def build(config: DetectorConfig) -> FaceDetector:
-    """Build the network of a configuration with weights as drawn."""
-    sizes = config.model
-    return FaceDetector(1, sizes.stem, sizes.widths, sizes.blocks, sizes.pyramid)
-
-
-def _load(config: DetectorConfig, painter: Painter, first: int) -> Iterator[tuple[Tensor, Truth]]:
-    batches = Batches(config, painter)
-    steps = range(first, len(batches))
+def _load(config: DetectorConfig, painter: Painter, epoch: int) -> Iterator[tuple[Tensor, Truth]]:
     return iter(
         DataLoader(
-            batches,
+            Batches(config, painter),
             batch_size=None,
-            sampler=steps,
+            sampler=range(epoch * config.steps, (epoch + 1) * config.steps),
             num_workers=config.workers,
             worker_init_fn=lambda _: cv2.setNumThreads(1),
         )
@@ -124,7 +144,7 @@ def train_epoch(
     batches: Iterator[tuple[Tensor, Truth]],
     device: torch.device,
 ) -> dict[str, float]:
-    """Learn from the next batches; return the mean of each part of the loss.
+    """Learn from the batches of an epoch; return the mean of each part of the loss.
 
     Raises RuntimeError where the loss is not finite.
     """
@@ -156,20 +176,6 @@ def judge(network: nn.Module, scenes: Sequence[Scene], device: torch.device) -> 
         boxes, kind = np.array(scene.boxes, np.float32).reshape(-1, 4), np.array(scene.kind)
         rows.append(match(faces, boxes[kind == 1], boxes[kind == -1]))
     return average_precision(rows)
-
-
-def predict(
-    network: nn.Module, images: NDArray[np.uint8], device: torch.device, threshold: float = LOWEST, batch: int = 8
-) -> list[Detections]:
-    """Return the faces of (N, H, W) grey pictures, sides a multiple of 32."""
-    found = []
-    with torch.inference_mode():
-        for first in range(0, len(images), batch):
-            pictures = torch.from_numpy(images[first : first + batch])[:, None].float()
-            maps = network(pictures.to(device, memory_format=torch.channels_last))
-            parts = [part.float().cpu().numpy() for part in (maps.boxes, maps.logits.sigmoid(), maps.points)]
-            found += [keep_best(Detections(*rows), threshold) for rows in zip(*parts, strict=True)]
-    return found
 
 
 def _note(config: DetectorConfig, state: State, parts: dict[str, float], precision: float, seconds: float) -> None:

@@ -12,19 +12,26 @@ from numpy.typing import NDArray
 from train.detector import place
 from train.detector.config import Scenes
 from train.detector.damage import damage, occlude
+from train.detector.mine import Alarm
 from train.detector.pictures import Picture
 from train.detector.place import Pose, Region, Scene
 
 MOST = 32  # faces of a scene; further ones are rare and become disputed ground by being painted over
 LAYOUTS = {"photo": 0.25, "mosaic": 0.3, "cut_outs": 0.25, "parts": 0.2}
-SHARES = {"lfw": 0.4, "ytf": 0.22, "masks": 0.2, "groups": 0.12, "fer": 0.06}  # how often a photo comes from a source
+ALARMS = 0.4  # share of parts that show a false alarm of the network
+# How often a photo comes from a source:
+SHARES = {"lfw": 0.32, "ytf": 0.18, "masks": 0.24, "groups": 0.16, "videos": 0.05, "fer": 0.05}
 
 
 class Painter:
-    """Draw scenes from labelled pictures; the same random numbers give the same scenes."""
+    """Draw scenes from labelled pictures; the same random numbers give the same scenes.
+
+    alarms: places without a face that parts of scenes are to show.
+    """
 
     def __init__(self, pictures: Sequence[Picture], settings: Scenes) -> None:
         self.settings = settings
+        self.alarms: Sequence[Alarm] = ()
         self._by_source = {name: [picture for picture in pictures if picture.source == name] for name in SHARES}
         self._names = [name for name, found in self._by_source.items() if found]
         shares = np.array([SHARES[name] for name in self._names])
@@ -86,14 +93,24 @@ class Painter:
 
     def _part(self, scene: Scene, random: np.random.Generator, region: Region) -> None:
         """Fill a region with any part of a photo at any scale: mostly clothes, walls, hands; its faces are known."""
-        picture, _ = self._draw(random)
+        x0, y0, x1, y1 = region
+        outside = -1 if random.random() < 0.5 else int(random.integers(256))
+        if self.alarms and random.random() < ALARMS:
+            picture, box = self.alarms[random.integers(len(self.alarms))]
+            x, y = x0 + (x1 - x0) * random.uniform(0.3, 0.7), y0 + (y1 - y0) * random.uniform(0.3, 0.7)
+            pose = self._pose(random, x, y, max(8.0, (x1 - x0) * float(np.exp(random.uniform(np.log(0.1), 0)))))
+            place.place(scene, picture, box, pose, region, outside)
+            return
+        if self._textures and random.random() < 0.3:
+            picture = self._textures[random.integers(len(self._textures))]
+        else:
+            picture, _ = self._draw(random)
         height, width = picture.image.shape
         side = float(min(height, width)) * np.exp(random.uniform(np.log(0.08), 0))
         x, y = random.uniform(0, width), random.uniform(0, height)
         anchor = np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2], np.float32)
-        x0, y0, x1, y1 = region
         pose = self._pose(random, (x0 + x1) / 2, (y0 + y1) / 2, float(max(x1 - x0, y1 - y0)))
-        place.place(scene, picture, anchor, pose, region, -1 if random.random() < 0.5 else int(random.integers(256)))
+        place.place(scene, picture, anchor, pose, region, outside)
 
     def _cut_outs(self, scene: Scene, random: np.random.Generator, size: int) -> None:
         """Place faces where they do not touch, on a texture or on parts of photos; one scene in six gets none."""

@@ -28,6 +28,8 @@ TEXTURES = (
     *("brick", "chelsea", "coffee", "coins", "grass", "gravel", "hubble_deep_field", "ihc", "motorcycle_left"),
     *("page", "retina", "rocket", "text"),
 )
+UNSEEN_CLIPS = ("fer-test", "short_hamilton_clip")
+ICON = 30_000  # bytes
 LONGEST = 1024  # pixels; larger pictures are shrunk, but for group photos
 FER_BORDER = 40  # pixels of flat grey around an enlarged FER face, so that the teacher sees all of it
 
@@ -35,7 +37,10 @@ FER_BORDER = 40  # pixels of flat grey around an enlarged FER face, so that the 
 def prepared(data: DetectorData) -> list[Picture]:
     """Return the labelled pictures; the first call makes them, which takes some minutes."""
     if not data.cache.is_file():
-        made = [picture for name, read in READERS.items() for picture in _labelled(name, read, data)]
+        readers = dict(READERS)
+        if data.backgrounds is not None:
+            readers["backgrounds"] = partial(_read_backgrounds, data.backgrounds)
+        made = [picture for name, read in readers.items() for picture in _labelled(name, read, data)]
         pictures.save(data.cache, made)
     return pictures.load(data.cache)
 
@@ -63,6 +68,9 @@ def label(name: str, key: str, content: bytes, teacher: Teacher) -> Picture | No
         none = np.zeros((0, 5, 2), np.float32)
         return Picture(image, none[:, 0, :].repeat(2, axis=1), none, np.zeros(0, bool), name)
     faces, sure = teacher.label(image)
+    if name == "backgrounds":  # what the teacher takes for a face there is disputed
+        points = np.zeros((len(faces), 5, 2), np.float32)
+        return Picture(image, faces.boxes, points, np.zeros(len(faces), bool), name)
     if not sure.any() or faces.landmarks is None:
         return None
     boxes, points = faces.boxes, faces.landmarks
@@ -114,6 +122,28 @@ def _read_groups(root: Path) -> list[tuple[str, bytes]]:
     return [(file.name, file.read_bytes()) for file in files if file.stem not in HELD_BACK]
 
 
+def _read_videos(root: Path) -> list[tuple[str, bytes]]:
+    """Take twelve pictures of each clip; two clips are kept for looking at."""
+    rows = []
+    for file in sorted((root / "media" / "videos").iterdir()):
+        if file.stem in UNSEEN_CLIPS:
+            continue
+        capture = cv2.VideoCapture(str(file))
+        frames = []
+        while (read := capture.read())[0]:
+            frames.append(np.asarray(read[1], np.uint8))
+        capture.release()
+        for number in np.linspace(0, len(frames) - 1, min(12, len(frames))).astype(int).tolist():
+            rows.append((f"{file.stem}-{number}", cv2.imencode(".png", frames[number])[1].tobytes()))
+    return rows
+
+
+def _read_backgrounds(folder: Path, root: Path) -> list[tuple[str, bytes]]:
+    """Take the pictures of a folder and those below it, but for the smallest: icons."""
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+    return [(file.name, file.read_bytes()) for file in files if file.stat().st_size > ICON]
+
+
 def _read_textures(root: Path) -> list[tuple[str, bytes]]:
     """Take the pictures without people that scikit-image's wheel holds."""
     import skimage.data
@@ -127,6 +157,7 @@ READERS: dict[str, Callable[[Path], list[tuple[str, bytes]]]] = {
     "textures": _read_textures,
     "groups": _read_groups,
     "masks": _read_masks,
+    "videos": _read_videos,
     "ytf": partial(_read_tables, "data/landmarks", "jpg", 2),
     "fer": partial(_read_tables, "data/fer", "png", 6),
     "lfw": partial(_read_tables, "data/faces", "jpg", 1),
@@ -134,6 +165,7 @@ READERS: dict[str, Callable[[Path], list[tuple[str, bytes]]]] = {
 SCALES: dict[str, tuple[float, ...]] = {
     "groups": (1.0, 1.5, 2.0, 3.0),
     "masks": (0.6, 1.0, 1.6),
+    "videos": (0.75, 1.5),
     "ytf": (0.75, 1.5),
     "fer": (1.0,),
 }

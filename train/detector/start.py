@@ -1,0 +1,57 @@
+"""Build a detector's network, from nothing or with the weights of an artefact."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from train.detector.config import DetectorConfig
+from train.models.detector import FaceDetector, fold
+
+log = logging.getLogger(__name__)
+
+SMALL = 0.1  # of its drawn weights is what a block starts with that the artefact lacks: it changes little at first
+SETTLED = 1e-5  # torch's epsilon of a batch norm
+
+
+def build(config: DetectorConfig) -> nn.Module:
+    """Build the network of a configuration with weights as drawn."""
+    sizes = config.model
+    network = FaceDetector(1, sizes.stem, sizes.widths, sizes.blocks, sizes.pyramid)
+    return network if sizes.normalised else fold(network).train()
+
+
+def go_on_from(network: nn.Module, path: Path) -> None:
+    """Give a network without batch norms the weights of an artefact.
+
+    Raises ValueError where the artefact has weights that the network has no place for.
+    """
+    given, wanted = weights_of(path), network.state_dict()
+    unfit = [name for name, value in given.items() if name not in wanted or wanted[name].shape != value.shape]
+    if unfit:
+        raise ValueError(f"{path}: expected weights of the same widths without batch norms, found {', '.join(unfit)}")
+    missing = [name for name in wanted if name not in given]
+    network.load_state_dict(wanted | {name: SMALL * wanted[name] for name in missing} | given)
+    log.info("goes on from %s; %d weights are new", path, len(missing))
+
+
+def weights_of(path: Path) -> dict[str, Tensor]:
+    """Read the weights in an artefact; the exporter folds most batch norms, the others are folded here."""
+    tables = {table.name: numpy_helper.to_array(table) for table in onnx.load(path).graph.initializer}
+    found = {
+        name.removeprefix("network.").replace("weight_bias", "bias"): np.asarray(value)
+        for name, value in tables.items()
+        if name.startswith("network.")
+    }
+    for norm in [name.removesuffix(".running_mean") for name in found if name.endswith(".running_mean")]:
+        before = f"{norm.rsplit('.', 1)[0]}.{int(norm.rsplit('.', 1)[1]) - 1}"
+        gain = found.pop(f"{norm}.weight") / np.sqrt(found.pop(f"{norm}.running_var") + SETTLED)
+        found[f"{before}.bias"] = found.pop(f"{norm}.bias") - found.pop(f"{norm}.running_mean") * gain
+        found[f"{before}.weight"] = found[f"{before}.weight"] * gain[:, None, None, None]
+    return {name: torch.from_numpy(value.copy()) for name, value in found.items()}
