@@ -18,7 +18,7 @@ def occlude(
     image: NDArray[np.uint8], box: NDArray[np.float32], points: NDArray[np.float32], random: np.random.Generator
 ) -> None:
     """Cover mouth and nose as a mask does, the eyes as dark glasses do, or one side as a hand or a neighbour does."""
-    kind = random.choice(["mask", "glasses", "side"], p=[0.6, 0.2, 0.2])
+    kind = random.choice(["mask", "glasses", "side"], p=[0.7, 0.15, 0.15])
     if kind == "side":
         corners = _side(box, random)
     else:

@@ -46,19 +46,23 @@ def assign(maps: Maps, truth: Truth) -> Assignment:
     The cost is the score's cross-entropy plus 3 times -log IoU; a face gets as many cells as its ten best IoUs add up
     to.
     """
-    overlap = iou(truth.boxes[:, :, None], maps.boxes[:, None])  # (N, M, cells)
-    score = F.softplus(-maps.logits)[:, None]
-    distance = (maps.centres - centre_of(truth.boxes)[:, :, None]).abs().amax(dim=3) / maps.strides
-    cost = score - 3 * torch.log(overlap + 1e-6) + OUTSIDE * (distance > RADIUS)
-    cost = torch.where((truth.kind == 1)[:, :, None], cost, FAR)
-    wanted = overlap.topk(CANDIDATES, dim=2).values.sum(dim=2).long().clamp(min=1)
-    best = cost.topk(CANDIDATES, dim=2, largest=False)
+    scene, row = (truth.kind == 1).nonzero(as_tuple=True)  # K faces
+    boxes = truth.boxes[scene, row]
+    overlap = iou(boxes[:, None], maps.boxes[scene])  # (K, cells)
+    distance = (maps.centres - centre_of(boxes)[:, None]).abs().amax(dim=2) / maps.strides
+    cost = F.softplus(-maps.logits)[scene] - 3 * torch.log(overlap + 1e-6) + OUTSIDE * (distance > RADIUS)
+    wanted = overlap.topk(CANDIDATES, dim=1).values.sum(dim=1).long().clamp(min=1)
+    best = cost.topk(CANDIDATES, dim=1, largest=False)
     rank = torch.arange(CANDIDATES, device=cost.device)
-    taken = torch.zeros_like(cost, dtype=torch.bool).scatter_(2, best.indices, rank < wanted[:, :, None])
-    taken &= cost < OUTSIDE
-    cost = torch.where(taken, cost, FAR)  # a cell that several faces want goes to the cheapest
-    face = cost.argmin(dim=1)
-    return Assignment(face, taken.any(dim=1), overlap.gather(1, face[:, None])[:, 0])
+    face, rank = ((rank < wanted[:, None]) & (best.values < OUTSIDE)).nonzero(as_tuple=True)
+    price, cell = best.values[face, rank], best.indices[face, rank]
+    cheapest = torch.full_like(maps.logits, FAR)  # a cell that several faces want goes to the cheapest
+    place = scene[face] * maps.logits.shape[1] + cell
+    cheapest.view(-1).scatter_reduce_(0, place, price, "amin")
+    face, cell = face[won := price == cheapest.view(-1)[place]], cell[won]
+    found = Assignment(torch.zeros_like(maps.logits, dtype=torch.long), cheapest < FAR, torch.zeros_like(maps.logits))
+    found.face[scene[face], cell], found.overlap[scene[face], cell] = row[face], overlap[face, cell]
+    return found
 
 
 def losses(maps: Maps, truth: Truth, weights: Losses) -> dict[str, Tensor]:
@@ -84,9 +88,11 @@ def losses(maps: Maps, truth: Truth, weights: Losses) -> dict[str, Tensor]:
 
 def in_disputed(maps: Maps, truth: Truth) -> Tensor:
     """Say of each cell (N, cells) whether its centre lies in a disputed face."""
-    low, high = truth.boxes[..., :2], truth.boxes[..., 2:]
-    inside = ((maps.centres >= low[:, :, None]) & (maps.centres <= high[:, :, None])).all(dim=3)
-    return (inside & (truth.kind == -1)[:, :, None]).any(dim=1)
+    scene, row = (truth.kind == -1).nonzero(as_tuple=True)
+    boxes = truth.boxes[scene, row, None]
+    inside = ((maps.centres >= boxes[..., :2]) & (maps.centres <= boxes[..., 2:])).all(dim=2)  # (K, cells)
+    count = torch.zeros_like(maps.logits).index_add_(0, scene, inside.to(maps.logits.dtype))
+    return count > 0
 
 
 def efficient_iou_loss(found: Tensor, wanted: Tensor) -> Tensor:

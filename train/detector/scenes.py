@@ -16,7 +16,7 @@ from train.detector.mine import Alarm
 from train.detector.pictures import Picture
 from train.detector.place import Pose, Region, Scene
 
-MOST = 32  # faces of a scene; further ones are rare and become disputed ground by being painted over
+MOST = 60  # faces of a scene; further ones are rare and become disputed ground by being painted over
 LAYOUTS = {"photo": 0.25, "mosaic": 0.3, "cut_outs": 0.25, "parts": 0.2}
 ALARMS = 0.4  # share of parts that show a false alarm of the network
 # How often a photo comes from a source:
@@ -83,7 +83,7 @@ class Painter:
         place.place(scene, picture, picture.boxes[face], self._pose(random, x, y, side), region, outside)
 
     def _mosaic(self, scene: Scene, random: np.random.Generator, size: int) -> None:
-        count = int(random.choice([2, 3, 4, 5, 6], p=[0.3, 0.25, 0.2, 0.15, 0.1]))
+        count = int(random.choice([2, 3, 4, 6, 8, 10], p=[0.2, 0.2, 0.2, 0.15, 0.15, 0.1]))
         least = self.settings.smallest / (size / count)
         for region in _grid(size, count):
             if len(scene.boxes) >= MOST or random.random() < 0.2:
@@ -113,11 +113,14 @@ class Painter:
         place.place(scene, picture, anchor, pose, region, outside)
 
     def _cut_outs(self, scene: Scene, random: np.random.Generator, size: int) -> None:
-        """Place faces where they do not touch, on a texture or on parts of photos; one scene in six gets none."""
+        """Place faces where they do not touch, on a texture or on parts of photos; one scene in six gets none, one in four a crowd."""
         if random.random() < 0.5:
             self._part(scene, random, (0, 0, size, size))
-        for _ in range(int(random.integers(0, 12)) if random.random() < 5 / 6 else 0):
-            side = float(np.exp(random.uniform(np.log(self.settings.smallest), np.log(0.8 * size))))
+        crowd = random.random() < 0.25
+        high = 40.0 if crowd else 0.8 * size
+        count = int(random.integers(12, 40)) if crowd else int(random.integers(0, 12))
+        for _ in range(count if random.random() < 5 / 6 else 0):
+            side = float(np.exp(random.uniform(np.log(self.settings.smallest), np.log(high))))
             x, y = random.uniform(0, size, 2)
             apart = [
                 max(abs(x - (b[0] + b[2]) / 2), abs(y - (b[1] + b[3]) / 2)) - (b[3] - b[1]) / 2 for b in scene.boxes
