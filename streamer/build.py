@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engines import ZOO, Engine, EngineSpec, load_engine
 from streamer.config import ClassifierConfig, Config, DetectorConfig, LandmarksConfig, OverlayConfig
@@ -108,15 +108,15 @@ def load_detector(config: DetectorConfig, cache: Path | None = None) -> Detector
 
 
 def _open_detector(config: DetectorConfig, cache: Path | None) -> Detector:
-    given = {} if config.threshold is None else {"threshold": config.threshold}
+    given: dict[str, Any] = config.model_dump(include={"min_face", "threshold"}, exclude_none=True)
     if config.kind == "hog":
-        return HogDetector(config.min_face, **given)
+        return HogDetector(**given)
     model = in_zoo(config.model or SHIPPED_DETECTOR)
     spec = YUNET if config.kind == "yunet" else None
     engine = load_engine(model, "detection", spec=spec, sha256=config.sha256, precision=config.precision, cache=cache)
     if config.kind == "yunet":
-        return YuNetDetector(engine, config.min_face, **given)
-    return ZooDetector(engine, config.min_face, budget=config.budget, **given)
+        return YuNetDetector(engine, **given)
+    return ZooDetector(engine, budget=config.budget, **given)
 
 
 def load_landmarker(config: LandmarksConfig, cache: Path | None = None) -> Landmarker | None:

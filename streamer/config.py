@@ -54,15 +54,16 @@ Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
 class DetectorConfig(Section):
     """Choose the face detector.
 
-    model: the ONNX file of kind 'yunet', or of 'zoo', which has a shipped one; `sha256` what it must be. threshold:
+    kind: our own ('zoo'), dlib's ('hog', for faces that look at the camera) or YuNet from a file of yours. model: the
+    ONNX file of kind 'yunet', or of 'zoo', which has a shipped one; `sha256` what it must be. min_face, threshold:
     each kind has its own where none is given. tile: pixels; larger pictures are searched in tiles of that side, for
     photos. budget: of kind 'zoo', seconds a picture, to which small faces are sacrificed.
     """
 
-    kind: Literal["hog", "yunet", "zoo"] = "hog"
+    kind: Literal["zoo", "hog", "yunet"] = "zoo"
     model: Path | None = None
     sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
-    min_face: PositiveInt = 80
+    min_face: PositiveInt | None = None
     threshold: float | None = Field(default=None, ge=0, le=1)
     tile: int | None = Field(default=None, ge=320)
     budget: PositiveFloat | None = None

@@ -202,7 +202,7 @@ def test_a_reload_takes_over_what_can_be_changed_and_says_what_cannot(caplog: py
     with build_pipeline(now, [ListSource("a", 5)]) as results:
         kept = reload(results, now, lambda: wanted)
         list(results)
-    assert (kept.expression.threshold, kept.privacy.blur, kept.detector.min_face) == (0.9, "faces", 80)
+    assert (kept.expression.threshold, kept.privacy.blur, kept.detector.min_face) == (0.9, "faces", None)
     assert "expression, privacy changed" in caplog.text
     assert "detector can only be changed by a restart" in caplog.text
     _, hiding = results.stages

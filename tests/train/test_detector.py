@@ -11,18 +11,19 @@ from skimage.data import astronaut
 from engines import load_engine
 from streamer.config import load_config
 from streamer.types import Detections
-from train.detector import export, fit, pictures, place, sources
+from train.detector import export, fit, pictures, place, sources, start
 from train.detector.config import Architecture, DetectorConfig, DetectorData, Losses, Scenes
 from train.detector.damage import damage
 from train.detector.evaluate import choose_threshold
 from train.detector.loss import Truth, assign, efficient_iou_loss, iou, losses
+from train.detector.mine import mine
 from train.detector.pictures import Picture
 from train.detector.place import Pose, Scene
 from train.detector.scenes import Painter
 from train.detector.scores import at_threshold, average_precision, match, recall_at_alarms
-from train.detector.sets import Judged
+from train.detector.sets import Judged, _half
 from train.detector.teacher import merge, overlaps
-from train.models.detector import FaceDetector, Maps
+from train.models.detector import FaceDetector, Maps, fold
 from train.tasks import TASKS, task_of
 
 CONFIG = Path(__file__).parents[2] / "configs" / "train" / "detector.yaml"
@@ -76,7 +77,7 @@ def test_the_shipped_configuration_is_a_small_detector():
     config = load_config(DetectorConfig, CONFIG)
     assert task_of(CONFIG) == TASKS["detection"]
     assert task_of(CONFIG.with_name("face.yaml")) is None
-    assert sum(parameter.numel() for parameter in fit.build(config).parameters()) <= 150_000
+    assert sum(parameter.numel() for parameter in start.build(config).parameters()) <= 150_000
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 160)])
@@ -288,6 +289,90 @@ def test_a_short_run_learns_and_its_artefact_answers_alike(faces, tmp_path, monk
     engine.close()
 
 
+def test_a_network_without_batch_norms_answers_as_before():
+    torch.manual_seed(0)
+    network = FaceDetector(stem=8, widths=(8, 8, 8), blocks=(1, 1, 1), pyramid=8)
+    pictures_ = torch.rand(4, 1, 64, 64) * 255
+    network(pictures_)  # moves the running means
+    before = network.eval()(pictures_)
+    after = fold(network)(pictures_)
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
+    torch.testing.assert_close(after.logits, before.logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(after.boxes, before.boxes, atol=1e-2, rtol=1e-4)
+
+
+def test_training_goes_on_from_an_artefact_with_more_blocks_and_from_its_own(faces, tmp_path, monkeypatch):
+    config = small_config(tmp_path, steps=2)
+    pictures.save(config.data.cache, faces)
+    saved = torch.load(fit.fit(config, 1), weights_only=True)
+    scene = cv2.cvtColor(faces[0].image[:64, :64], cv2.COLOR_GRAY2BGR)
+    monkeypatch.setattr(export, "scenes", lambda _: [Judged("portrait", scene, BOX[:0], BOX[:0])])
+    path = export.export(config, tmp_path / "zoo" / "toy.onnx")
+    network = start.build(config).eval()
+    network.load_state_dict(saved["average"])
+    bare = {**config.model.model_dump(), "normalised": False}
+    folded = start.build(small_config(tmp_path, model=bare))
+    start.go_on_from(folded, path)
+    images = torch.rand(2, 1, 64, 64) * 255
+    torch.testing.assert_close(folded(images).logits, network(images).logits, atol=1e-3, rtol=1e-3)
+
+    longer = small_config(tmp_path, name="longer", steps=2, init=path, model={**bare, "blocks": [1, 2, 1]})
+    fit.fit(longer, 1)
+    again = export.export(longer, tmp_path / "zoo" / "longer.onnx")
+    second = start.build(longer)
+    start.go_on_from(second, again)
+    average = torch.load(tmp_path / "runs" / "longer" / "checkpoint.pt", weights_only=True)["average"]
+    for name, value in second.state_dict().items():  # zeros of equal shape are one table in the file
+        torch.testing.assert_close(value, average[name], atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="without batch norms"):
+        start.go_on_from(start.build(small_config(tmp_path, model={**bare, "pyramid": 8})), path)
+
+
+def test_echoed_scenes_come_back_mirrored_after_a_few_others(faces, tmp_path):
+    config = small_config(tmp_path, echo=2, steps=32)
+    batches = fit.Batches(config, Painter(faces, config.scenes))
+    shown = [batches[step] for step in range(2 * fit.Batches.KEPT)]
+    images, truth = shown[3]
+    echo, mirrored = shown[3 + fit.Batches.KEPT]
+    torch.testing.assert_close(echo, images.flip(3))
+    real = truth.kind != 0
+    torch.testing.assert_close(mirrored.boxes[real][:, [2, 0]], 96 - truth.boxes[real][:, [0, 2]])
+    torch.testing.assert_close(mirrored.points[real][:, 0, 0], 96 - truth.points[real][:, 1, 0])
+    assert not torch.equal(shown[0][0], shown[1][0])
+
+
+def test_mined_alarms_lie_off_the_faces_that_are_known(faces):
+    torch.manual_seed(0)
+    network = FaceDetector(stem=8, widths=(8, 8, 8), blocks=(0, 0, 0), pyramid=8).eval()
+    torch.nn.init.zeros_(network.head[-1].weight)
+    network.head[-1].bias.data[0] = 2.0  # sees a face everywhere
+    alarms = mine(network, faces[:2], np.random.default_rng(0))
+    assert alarms
+    assert all((overlaps(alarm.box[None], alarm.picture.boxes) <= 0.05).all() for alarm in alarms)
+    painter = Painter(faces, Scenes())
+    painter.alarms = alarms
+    assert painter.paint(np.random.default_rng(5), 96).image.shape == (96, 96)
+
+
+def test_a_photo_of_half_size_keeps_its_faces_where_they_are():
+    half = _half(Judged("photo", np.zeros((100, 80, 3), np.uint8), BOX, BOX[:0]))
+    assert half.image.shape == (50, 40, 3)
+    np.testing.assert_allclose(half.faces, BOX / 2)
+
+
+def test_pictures_without_people_keep_what_the_teacher_doubts(tmp_path):
+    class Sees:
+        def label(self, image):
+            return Detections(BOX, np.array([0.4], np.float32), POINTS), np.array([True])
+
+    content = cv2.imencode(".png", np.zeros((300, 400), np.uint8))[1].tobytes()
+    found = sources.label("backgrounds", "wall.png", content, Sees())
+    assert found.sure.tolist() == [False]
+    (tmp_path / "walls").mkdir()
+    (tmp_path / "walls" / "icon.png").write_bytes(content)
+    assert sources._read_backgrounds(tmp_path, tmp_path) == []
+
+
 def test_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(ValueError, match="ends in .onnx"):
         export.export(small_config(tmp_path), tmp_path / "toy.bin")
@@ -295,7 +380,7 @@ def test_an_unknown_format_is_refused(tmp_path):
 
 def test_paths_of_this_machine_stay_out_of_the_spec(tmp_path):
     config = small_config(tmp_path, data=DetectorData(root=tmp_path), model=Architecture())
-    spec = export.describe(config, export.ServedDetector(fit.build(config)), epochs=2)
+    spec = export.describe(config, export.ServedDetector(start.build(config)), epochs=2)
     assert str(tmp_path) not in spec.model_dump_json()
 
 

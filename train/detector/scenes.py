@@ -113,7 +113,9 @@ class Painter:
         place.place(scene, picture, anchor, pose, region, outside)
 
     def _cut_outs(self, scene: Scene, random: np.random.Generator, size: int) -> None:
-        """Place faces where they do not touch, on a texture or on parts of photos; one scene in six gets none, one in four a crowd."""
+        """Place faces where they do not touch, on a texture or on parts of photos: in one scene of six none, in one of
+        four a crowd.
+        """
         if random.random() < 0.5:
             self._part(scene, random, (0, 0, size, size))
         crowd = random.random() < 0.25
