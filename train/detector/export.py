@@ -83,7 +83,7 @@ def export(config: DetectorConfig, out: Path) -> Path:
 
 def describe(config: DetectorConfig, served: ServedDetector, epochs: int) -> EngineSpec:
     """Say what the artefact is; paths of this machine are left out."""
-    values = config.model_dump(mode="json", exclude={"runs": True, "data": {"root", "teacher", "cache"}})
+    values = config.model_dump(mode="json", exclude={"runs": True, "init": True, "data": {"root", "teacher", "cache", "backgrounds"}})
     return EngineSpec(
         name=config.name,
         task="detection",

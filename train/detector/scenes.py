@@ -96,7 +96,7 @@ class Painter:
         x0, y0, x1, y1 = region
         outside = -1 if random.random() < 0.5 else int(random.integers(256))
         if self.alarms and random.random() < ALARMS:
-            picture, box = self.alarms[random.integers(len(self.alarms))]
+            picture, box = self.alarms[int(random.integers(len(self.alarms)))]
             x, y = x0 + (x1 - x0) * random.uniform(0.3, 0.7), y0 + (y1 - y0) * random.uniform(0.3, 0.7)
             pose = self._pose(random, x, y, max(8.0, (x1 - x0) * float(np.exp(random.uniform(np.log(0.1), 0)))))
             place.place(scene, picture, box, pose, region, outside)

@@ -76,7 +76,7 @@ def halved(config: DetectorConfig) -> list[Judged]:
 
 def _half(picture: Judged) -> Judged:
     image = np.asarray(cv2.resize(picture.image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
-    return Judged(picture.name, image, picture.faces / 2, picture.disputed / 2)
+    return Judged(picture.name, image, picture.faces * np.float32(0.5), picture.disputed * np.float32(0.5))
 
 
 def masked(config: DetectorConfig) -> list[Judged]:
