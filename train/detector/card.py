@@ -10,15 +10,17 @@ from engines.manifest import sha256_of
 INTENDED = """Finding faces in pictures and video, for what comes after: following them and labelling expressions. It
 finds faces; it does not tell who somebody is."""
 
-LIMITS = """This is a preview: training was short, false alarms are many, and it serves only where asked for.
+LIMITS = """Training was short. Clothes, hands and round things are sometimes taken for faces, mostly with scores
+below 0.7; faces in profile and those below 15 input pixels are often missed.
 Every label comes from other detectors, so their blind spots are inherited: what they missed was at best
 left out of the loss. Colour is not used. Photos are mostly press pictures of well-known people; ages and origins are
 not balanced, and no measurement here says how recall differs between groups of people. Faces that are turned away,
-upside down or below 12 input pixels are outside what was trained."""
+upside down or below 8 input pixels are outside what was trained."""
 
 DATA = """Scenes painted anew in every step from LFW, YouTube Faces, FER+ training faces, half of a set of masked and
-bare faces, seven group photos and thirteen textures of scikit-image. Boxes and points are those of YuNet on scaled and
-mirrored copies where the copies agree, with dlib's HOG as a second witness; disputed faces teach nothing."""
+bare faces, seven group photos, frames of eleven clips, thirteen textures of scikit-image and pictures without people.
+What the network itself took for a face where none is was painted often. Boxes and points are those of YuNet on scaled
+and mirrored copies where the copies agree, with dlib's HOG as a second witness; disputed faces teach nothing."""
 
 OUTPUT = """Faces in a picture: score, box and five points (eyes, nose, mouth corners) for every cell of strides 8, 16
 and 32; the caller drops weak and overlapping ones."""

@@ -83,7 +83,8 @@ def export(config: DetectorConfig, out: Path) -> Path:
 
 def describe(config: DetectorConfig, served: ServedDetector, epochs: int) -> EngineSpec:
     """Say what the artefact is; paths of this machine are left out."""
-    values = config.model_dump(mode="json", exclude={"runs": True, "init": True, "data": {"root", "teacher", "cache", "backgrounds"}})
+    places = {"root", "teacher", "cache", "backgrounds"}
+    values = config.model_dump(mode="json", exclude={"runs": True, "init": True, "data": places})
     return EngineSpec(
         name=config.name,
         task="detection",
