@@ -157,7 +157,7 @@ def decoded(count, *faces):
 
 def test_our_detector_takes_grey_pictures_scaled_by_the_smallest_face():
     engine = Recorder(ZOO_SPEC, lambda batch: decoded(len(batch), (0, 0.9, 10, 20, 30, 50), (0, 0.3, 60, 20, 80, 50)))
-    faces, none = ZooDetector(engine, min_face=32).detect([np.zeros((100, 200, 3), np.uint8)] * 2)
+    faces, none = ZooDetector(engine, min_face=40).detect([np.zeros((100, 200, 3), np.uint8)] * 2)
     assert engine.shapes == [(2, 64, 128, 1)]
     np.testing.assert_allclose(faces.boxes, [[20, 40, 60, 100]])  # the other lies below the threshold
     np.testing.assert_allclose(faces.landmarks[0], [[20, 40]] * 5)
@@ -166,18 +166,18 @@ def test_our_detector_takes_grey_pictures_scaled_by_the_smallest_face():
 
 def test_smaller_faces_than_the_network_sees_enlarge_the_picture():
     engine = Recorder(ZOO_SPEC, lambda batch: decoded(len(batch)))
-    ZooDetector(engine, min_face=8).detect([np.zeros((64, 64, 3), np.uint8)])
+    ZooDetector(engine, min_face=10).detect([np.zeros((64, 64, 3), np.uint8)])
     assert engine.shapes == [(1, 128, 128, 1)]
 
 
 def test_a_time_budget_shrinks_the_picture_from_the_second_call_on():
     engine = Recorder(ZOO_SPEC, lambda batch: decoded(len(batch)))
-    detector = ZooDetector(engine, min_face=16, budget=1e-9)
+    detector = ZooDetector(engine, min_face=20, budget=1e-9)
     for _ in range(2):
         detector.detect([np.zeros((320, 320, 3), np.uint8)])
     assert engine.shapes[0] == (1, 320, 320, 1)
     assert engine.shapes[1] == (1, 32, 32, 1)
-    patient = ZooDetector(engine, min_face=16, budget=1e9)
+    patient = ZooDetector(engine, min_face=20, budget=1e9)
     assert [patient.detect([np.zeros((96, 96, 3), np.uint8)]) and engine.shapes[-1] for _ in range(2)] == [
         (1, 96, 96, 1)
     ] * 2
@@ -226,13 +226,13 @@ def test_small_pictures_are_not_tiled_and_an_overlap_must_fit():
 def test_our_detector_takes_grey_and_16_bit_pictures(image):
     seen = []
     engine = Recorder(ZOO_SPEC, lambda batch: (seen.append(batch.max()), decoded(len(batch)))[1])
-    assert len(ZooDetector(engine, min_face=16).detect([image])[0]) == 0
+    assert len(ZooDetector(engine, min_face=20).detect([image])[0]) == 0
     assert seen == [image.max() // 256 if image.dtype == np.uint16 else 0]
 
 
 @pytest.fixture(scope="module")
 def shipped():
-    detector = ZooDetector(load_engine(ZOO / "detector.onnx", "detection"), min_face=40, threshold=0.5)
+    detector = ZooDetector(load_engine(ZOO / "detector.onnx", "detection"), min_face=40)
     yield detector
     detector.close()
 

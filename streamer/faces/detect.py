@@ -131,15 +131,15 @@ class NetworkDetector:
 class ZooDetector(NetworkDetector):
     """Run our own detector (`train/detector`): grey pictures in, decoded boxes out.
 
-    min_face: smallest face wanted, pixels; the network finds most faces from 16 pixels on, which sets the scale. Below
+    min_face: smallest face wanted, pixels; the network finds most faces from 20 pixels on, which sets the scale. Below
     that pictures are enlarged. threshold: lowest score; scores are 0.5 at the working point chosen on held-back
     scenes. budget: seconds a picture; where the measured pace says that the scale costs more, smaller faces are given
     up. None searches at the same scale always, so that a file gives the same answer twice.
     """
 
-    SMALLEST = 16
+    SMALLEST = 20
 
-    def __init__(self, engine: Engine, min_face: int = 40, threshold: float = 0.4, budget: float | None = None) -> None:
+    def __init__(self, engine: Engine, min_face: int = 32, threshold: float = 0.4, budget: float | None = None) -> None:
         super().__init__(engine, self.SMALLEST / min_face, threshold)
         self._budget = budget
         self._pace = 0.0  # seconds an input pixel, smoothed

@@ -11,7 +11,7 @@ INTENDED = """Finding faces in pictures and video, for what comes after: followi
 finds faces; it does not tell who somebody is."""
 
 LIMITS = """Training was short. Clothes, hands and round things are sometimes taken for faces, mostly with scores
-below 0.7; faces in profile and those below 15 input pixels are often missed.
+below 0.7; faces in profile and those below 20 input pixels are often missed.
 Every label comes from other detectors, so their blind spots are inherited: what they missed was at best
 left out of the loss. Colour is not used. Photos are mostly press pictures of well-known people; ages and origins are
 not balanced, and no measurement here says how recall differs between groups of people. Faces that are turned away,

@@ -67,6 +67,7 @@ def rivals(engine: Engine, yunet: Engine, small: bool) -> dict[str, tuple[Detect
     ours = ZooDetector(engine, ZooDetector.SMALLEST, LOWEST)
     found: dict[str, tuple[Detector, float]] = {
         "ours": (ours, WORKING),
+        "ours, as it comes": (ZooDetector(engine, threshold=LOWEST), WORKING),
         "HOG": (HogDetector(HogDetector.WINDOW, 0.3), WORKING),
         "YuNet": (YuNetDetector(yunet, YuNetDetector.SMALLEST, LOWEST), TRUSTED),
     }
