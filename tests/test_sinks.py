@@ -315,6 +315,8 @@ def test_logs_the_run_then_every_frame(tmp_path: Path) -> None:
         "probabilities": dict(zip(LABELS, [0.1, 0.7, 0.2, 0, 0, 0, 0, 0], strict=True)),
         "region": "face",
         "reliability": 0.9123,
+        "visible": None,
+        "usable": None,
         "stable": True,
         "detected_time": 0.04,
         "classified_time": 0.04,
