@@ -44,7 +44,7 @@ def test_the_largest_region_of_what_is_seen_is_judged_by(hidden: tuple[str, ...]
 
 
 def test_values_at_the_border_do_not_make_the_region_flicker() -> None:
-    follower = VisibleRegion()
+    follower = VisibleRegion(VisibilitySettings(seen=0.5))
     noise = np.random.default_rng(0).uniform(-0.08, 0.08, 200)
     regions = [follower.update(seen(mouth=0.5 + change)) for change in noise]
     assert len(set(regions)) == 1

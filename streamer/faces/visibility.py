@@ -47,7 +47,7 @@ class VisibilitySettings:
     either must pass its border before the answer changes.
     """
 
-    seen: float = 0.5
+    seen: float = 0.35
     usable: float = 0.5
     hold: float = 0.1
 
