@@ -129,7 +129,8 @@ def _make_folder(out: Path) -> None:
 
 
 def _write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
-    data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    quick = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    data = cv2.imencode(".png", picture, quick)[1].tobytes()
     try:
         path.write_bytes(data)
     except OSError as error:
