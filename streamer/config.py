@@ -180,7 +180,7 @@ class Config(Section):
     tracker: TrackerSettings = TrackerSettings()
     landmarks: LandmarksConfig = LandmarksConfig()
     classifier: ClassifierConfig = ClassifierConfig()
-    regions: ClassifierConfig | None = None
+    regions: ClassifierConfig | None = ClassifierConfig(model=Path("zoo/regions.onnx"))
     expression: ExpressionSettings = ExpressionSettings()
     visibility: VisibilitySettings = VisibilitySettings()
     log: JournalSettings = JournalSettings()

@@ -142,8 +142,8 @@ class Expresser:
         regions: Engine | None = None,
     ) -> None:
         self.engine = engine
-        self._judges = {region: engine for region in (engine.spec.crop.region, *engine.spec.views)}
-        self._judges |= {region: regions for region in regions.spec.views} if regions else {}
+        self._judges = {region: regions for region in regions.spec.views} if regions else {}
+        self._judges |= {region: engine for region in (engine.spec.crop.region, *engine.spec.views)}
         self.settings = settings
         self.explainer = explainer
         self.visibility = visibility

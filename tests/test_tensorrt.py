@@ -228,7 +228,7 @@ def test_the_export_builds_a_plan_into_the_users_cache(tensorrt, model, tmp_path
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     result = CliRunner().invoke(_train_app(), ["export", str(model), "--target", "tensorrt", "--precision", "bf16"])
     assert result.exit_code == 0, result.output
-    assert Path(result.output.strip()).read_bytes() == b"plan 1"
+    assert Path(result.stdout.strip()).read_bytes() == b"plan 1"
 
 
 def _train_app():
