@@ -263,8 +263,8 @@ def to_markdown(name: str, values: Mapping[str, Any]) -> str:
         f"# {name}: landmarks and visibility",
         "Errors are mean distances in percent of that of the outer eye corners; 'failed' is the share of faces above "
         "10 %. The last column judges by the labels as published, the others take back how far these lie to the right "
-        "(`shift` in the configuration, measured on people of the validation part). Boxes 'of the points' are what a detector draws in "
-        "the median.",
+        "(`shift` in the configuration, measured on people of the validation part). Boxes 'of the points' are what a "
+        "detector draws in the median.",
         "## Test people of YouTube-Faces",
         _errors(values["points"], errors),
     ]
