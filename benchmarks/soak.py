@@ -48,7 +48,7 @@ PAUSE = 2.0, 5.0  # s between the faults of a camera
 WARM_UP = 60.0  # s, at most a third of the time
 SLOPE = 8.0  # MB an hour, upper bound of the slope, for runs of half an hour and more
 GROWTH = 25.0  # MB between the halves of a shorter one
-# For long runs too: ratio of the p95 while another stream fails to that while none does; servers that restart take time.
+# For long runs too: ratio of the p95 while another stream fails to that while none does; restarts take time.
 LATER = 2.0
 LOGIN = "viewer:secret"
 
