@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ HINTS = {"f32": "f32", "bf16": "bf16", "int8": "f32"}
 PIECE = 8  # pictures a call: more at once are no faster, and every size up to it can have a graph of its own
 OFTEN = 3  # times a shape is seen before it gets a graph of its own, which takes 20 to 200 ms
 MOST_SHAPES = 8  # graphs of their own
+# OpenVINO sets the locale of the whole process to "C" while it compiles, and back: two at once leave it at "C".
+COMPILING = threading.Lock()
 
 
 class OpenVinoEngine:
@@ -54,7 +57,7 @@ class OpenVinoEngine:
         }
         try:
             self._model = _take_uint8_pictures(model, self.spec)
-            self._compiled: Any = core.compile_model(self._model, "CPU", self._settings)
+            self._compiled: Any = self._compile(self._model)
         except RuntimeError as error:
             raise ValueError(f"{path}: does not fit its spec '{self.spec.name}': {_last_line(error)}") from error
         self._request: Any = self._compiled.create_infer_request()
@@ -108,8 +111,12 @@ class OpenVinoEngine:
         if shape not in self._own and self._seen[shape] >= OFTEN and len(self._own) < MOST_SHAPES:
             model = self._model.clone()
             model.reshape(list(shape))
-            self._own[shape] = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
+            self._own[shape] = self._compile(model).create_infer_request()
         return self._own.get(shape, self._request)
+
+    def _compile(self, model: Any) -> Any:
+        with COMPILING:
+            return self._core.compile_model(model, "CPU", self._settings)
 
     def close(self) -> None:
         """Release the compiled network."""

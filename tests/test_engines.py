@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import locale
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 
@@ -287,3 +289,19 @@ def test_the_torch_backend_takes_the_gpu_and_agrees(artefacts):
     np.testing.assert_allclose(engine.infer(batch)["probabilities"], expected, atol=2e-3)
     assert torch.cuda.memory_allocated() > 0
     engine.close()
+
+
+def test_engines_that_compile_at_the_same_time_leave_the_locale_as_it_was(tmp_path):
+    before = locale.setlocale(locale.LC_CTYPE)
+
+    def compile_often(name, task):
+        for number in range(3):
+            load_engine(ZOO / name, task, precision="f32", cache=tmp_path / f"{name}-{number}").close()
+
+    models = (("face.onnx", "expression"), ("landmarks.onnx", "landmarks"))
+    threads = [threading.Thread(target=compile_often, args=model) for model in models]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert locale.setlocale(locale.LC_CTYPE) == before
