@@ -161,10 +161,11 @@ class Expresser:
 
     def _classify(self, engine: Engine, due: Sequence[tuple[Frame, list[Face]]]) -> None:
         """Ask a network about all faces that are due and that it judges."""
-        own = [
-            (frame, [face for face in faces if self._judges[self._view(frame, face)] is engine]) for frame, faces in due
-        ]
-        asked = [(frame, faces, [self._view(frame, face) for face in faces]) for frame, faces in own if faces]
+        asked = []
+        for frame, faces in due:
+            seen = [(face, self._tracks[frame.stream][face.track_id].view) for face in faces]
+            if own := [(face, view) for face, view in seen if self._judges[view] is engine]:
+                asked.append((frame, [face for face, _ in own], [view for _, view in own]))
         if not asked:
             return
         cut = [crops_of(frame.image, faces, engine.spec, views) for frame, faces, views in asked]
@@ -194,12 +195,10 @@ class Expresser:
         if self.explainer:
             self.explainer.note(frame, faces, spec, outputs, views)
 
-    def _view(self, frame: Frame, face: Face) -> str:
-        return self._tracks[frame.stream][face.track_id].view
-
     def _look(self, frame: Frame, face: Face) -> bool:
         """Find what a face can be judged by now; say whether there is anything."""
-        track = self._tracks[frame.stream].setdefault(face.track_id, self._new_track())
+        tracks = self._tracks[frame.stream]
+        track = tracks.get(face.track_id) or tracks.setdefault(face.track_id, self._new_track())
         track.seen_at = frame.time
         if tuned := self._tuned.get(frame.stream):
             track.smoother.settings = tuned

@@ -15,7 +15,7 @@ INTENDED = """Labelling the facial expression that a picture shows, for demonstr
 that they do so. The input is one face cut out as described above. Probabilities are calibrated on the validation
 split."""
 
-VIEWS = """Accuracy in percent where all of the face but one region is hidden (grey level 0); pictures in which no
+VIEWS = """Accuracy in percent where the network is shown one region of each face and nothing else; pictures in which no
 landmarks were found are shown whole. The answers to each region have a temperature of their own, in the spec."""
 
 LIMITS = """An expression is not a feeling: people smile in anger and frown in thought. The labels are what taggers saw

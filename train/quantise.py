@@ -29,10 +29,10 @@ def calibration_faces(data: Data, seen: Input, seed: int) -> NDArray[np.uint8]:
     The pictures need no label.
     """
     rows = load(data.set, data.path, data.train, data.labels)
-    rows = rows[np.random.default_rng(seed).permutation(len(rows))[:FACES]]
+    rows = located(rows[np.random.default_rng(seed).permutation(len(rows))[:FACES]], seen, data)
     regions = seen.regions or (seen.region,)
     views = [seen.model_copy(update={"region": region}) for region in regions]
-    return np.concatenate([as_seen(located(rows, view, data), view).images for view in views])
+    return np.concatenate([as_seen(rows, view).images for view in views])
 
 
 def quantised(path: Path, images: NDArray[np.uint8]) -> Any:

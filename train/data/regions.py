@@ -65,12 +65,7 @@ def recipe(seen: Input) -> Crop:
     return Crop(**{key: getattr(seen, key) for key in keys})
 
 
-def as_seen(
-    rows: FaceSet,
-    seen: Input,
-    larger: float = 0.0,
-    rng: np.random.Generator | None = None,
-) -> FaceSet:
+def as_seen(rows: FaceSet, seen: Input, larger: float = 0.0, rng: np.random.Generator | None = None) -> FaceSet:
     """Cut the region out of every row's picture: images become (N, height, width, channels) uint8.
 
     larger: cut so much more, as a share of the side, for random windows in training (`augment.crop`). rng: with the
