@@ -5,12 +5,15 @@ fault every few seconds: killed, frozen, damaged, slowed down, changed. Checked:
 the stall limit plus one back-off step and the opening; memory does not grow; no thread, descriptor or temporary file is
 left; the p95 latency of the stream that is left alone is the same while another fails.
 
-Usage: python -m benchmarks.soak [--minutes 3] [--cameras 3] [--name soak]   (results are written where --name is given)
+Usage: python -m benchmarks.soak [--minutes 3] [--cameras 3] [--name soak] [--samples FILE]
+       (results are written where --name is given; --samples writes what the process had each second while it runs, as
+       CSV, so that a run that is cut short can be read)
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import gc
 import os
 import random
@@ -19,10 +22,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from scipy.stats import linregress, t
@@ -114,7 +119,7 @@ def sabotage(camera: Camera, ended: threading.Event, seed: int) -> None:
         camera.failing = False
 
 
-@dataclass
+@dataclass(slots=True)
 class Sample:
     """Hold what the process had at a moment: MB resident, threads, descriptors, temporary files."""
 
@@ -138,8 +143,8 @@ def sample(started: float, folder: Path) -> Sample:
 
 
 def run(
-    seconds: float, cameras: list[Camera], folder: Path, clip: Path
-) -> tuple[list[Sample], dict[bool, list[float]]]:
+    seconds: float, cameras: list[Camera], folder: Path, clip: Path, file: TextIO | None = None
+) -> tuple[list[Sample], dict[bool, array[float]]]:
     """Analyse for so long; return samples once a second, and latencies of the good stream while others fail or not."""
     sources: list[Any] = [Played("good", clip, 10.0)]
     for camera in cameras:
@@ -148,7 +153,7 @@ def run(
         sources.append(source)
     by_name = {camera.name: camera for camera in cameras}
     ended, started, taken = threading.Event(), time.monotonic(), []
-    latencies: dict[bool, list[float]] = {False: [], True: []}
+    latencies = {False: array("d"), True: array("d")}  # a list of floats would itself grow by 1 MB an hour
 
     def on_state(stream: str, state: State, reason: str, cause: Cause | None) -> None:
         if state is State.RETRYING:
@@ -163,7 +168,7 @@ def run(
     ):
         for thread in threads:
             thread.start()
-        consume(results, log, by_name, latencies, taken, started, seconds, folder)
+        consume(results, log, by_name, latencies, taken, started, seconds, folder, file)
         ended.set()
         for thread in threads:
             thread.join()
@@ -174,13 +179,17 @@ def consume(
     results: Pipeline,
     log: LogSink,
     by_name: dict[str, Camera],
-    latencies: dict[bool, list[float]],
+    latencies: dict[bool, array[float]],
     taken: list[Sample],
     started: float,
     seconds: float,
     folder: Path,
+    file: TextIO | None,
 ) -> None:
     """Draw and log every result for so many seconds."""
+    rows = csv.writer(file) if file else None
+    if rows:
+        rows.writerow(column.name for column in fields(Sample))
     for result in results:
         draw(result)
         log.write(result)
@@ -191,6 +200,8 @@ def consume(
             latencies[any(one.failing for one in by_name.values())].append(now - result.frame.captured_at)
         if now - started > len(taken):
             taken.append(sample(started, folder))
+            if rows:
+                rows.writerow(astuple(taken[-1]))
         if now - started > seconds:
             return
 
@@ -203,13 +214,13 @@ def slope(samples: list[Sample]) -> tuple[float, float]:
     return float(fit.slope), float(fit.slope + t.ppf(0.95, len(means) - 2) * fit.stderr)
 
 
-def p95(values: list[float]) -> float:
+def p95(values: Sequence[float]) -> float:
     """Return the 95th percentile in ms, 0 of nothing."""
     return float(1000 * np.quantile(values, 0.95)) if values else 0.0
 
 
 def judge(
-    samples: list[Sample], latencies: dict[bool, list[float]], cameras: list[Camera], left: list[str]
+    samples: list[Sample], latencies: dict[bool, array[float]], cameras: list[Camera], left: list[str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the table of results, and what is wrong."""
     warm = [one for one in samples if one.at > min(WARM_UP, samples[-1].at / 3)]
@@ -256,6 +267,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--cameras", type=int, default=3)
     parser.add_argument("--name", help="write results under this name")
+    parser.add_argument("--samples", type=Path, help="write what the process had each second, as CSV")
     given = parser.parse_args()
     limit_memory()
     prepare_opencv()
@@ -271,7 +283,8 @@ def main() -> None:
         clip = write_scene(Path(folder) / "clip.mp4", 640, 480, 2, 10.0, 100)
         run(2.0, cameras[:0], Path(folder), clip)  # what is loaded once is no leak
         before = sample(0.0, Path(folder))
-        samples, latencies = run(60 * given.minutes, cameras, Path(folder), clip)
+        with given.samples.open("w", buffering=1) if given.samples else nullcontext() as file:
+            samples, latencies = run(60 * given.minutes, cameras, Path(folder), clip, file)
         for camera in cameras:
             camera.link.__exit__(None, None, None)
             camera.server.send(signal.SIGCONT)
