@@ -74,7 +74,8 @@ class Augment(Section):
     degrees: rotation. scale, stretch: zoom, and height against width, as shares. shift: translation as a share of the
     side. crop: training pictures are cut larger by this share of the side, and a random window of them is seen. erase,
     blur, noise: the share of pictures that get it. mixup: concentration of the blend of two pictures and their targets.
-    hide: with the input mode 'mask', the share of pictures of which only one of the regions is shown.
+    hide: with the input mode 'mask', the share of pictures of which only one region is shown. occlude: the share
+    of pictures that get one of `train.occluders.TRAINING` over the face, where a network learns several regions.
     """
 
     degrees: float = Field(default=12.0, ge=0)
@@ -88,6 +89,7 @@ class Augment(Section):
     noise: float = Field(default=0.1, ge=0, le=1)
     mixup: float = Field(default=0.0, ge=0)
     hide: float = Field(default=0.6, ge=0, le=1)
+    occlude: float = Field(default=0.0, ge=0, le=1)
 
 
 class Phase(Section):

@@ -26,7 +26,7 @@ from train.models.classic import FEATURES
 from train.rows import cut, judged_rows, training_rows
 from train.schedule import is_best, is_over, rate
 from train.transforms import augment, mixup, random_affine
-from train.views import move, pad, show_views, zoom
+from train.views import covered, move, pad, show_views, zoom
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,10 @@ def train_epoch(config: TrainConfig, state: State, model: nn.Module, rows: FaceS
     quiet = processes.rank() > 0 or not Console().is_terminal
     for step in track(range(steps), f"epoch {epoch + 1} of {config.epochs}", transient=True, disable=quiet):
         chosen = order[step * batch : (step + 1) * batch][processes.rank() :: processes.count()]
-        images = to_tensor(rows.images[chosen]).to(device, memory_format=torch.channels_last)
+        pictures = rows.images[chosen]
+        if config.input.regions and rows.landmarks is not None:
+            pictures = covered(pictures, rows.landmarks[chosen], config.augment.occlude)
+        images = to_tensor(pictures).to(device, memory_format=torch.channels_last)
         images, target = _changed(config, rows, chosen, images, wanted[chosen].to(device), size)
         done = epoch * steps + step
         for group in state.optimizer.param_groups:

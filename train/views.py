@@ -11,6 +11,7 @@ from torch import Tensor
 
 from streamer.faces.regions import HIDDEN, inside, region_box
 from train.config import Input
+from train.occluders import NONE, TRAINING, occlude
 
 JITTER = 0.06  # deviation of each edge of a box, as a share of its longer side: landmarks are never exact
 
@@ -35,6 +36,15 @@ def move(points: NDArray[np.float32], matrices: Tensor, shape: tuple[int, int], 
     after = (before - matrices[:, None, :, 2]) @ back.transpose(1, 2)
     moved: Tensor = (after + 1) / 2 * torch.tensor([size[1], size[0]])
     return moved
+
+
+def covered(pictures: NDArray[np.uint8], points: NDArray[np.float32], share: float) -> NDArray[np.uint8]:
+    """Draw something over a share of the faces of (N, H, W, 1) pictures; points: their (N, 68, 2) landmarks."""
+    if not share:
+        return pictures
+    random = np.random.default_rng(int(torch.randint(2**31, ()).item()))
+    drawn = [str(random.choice(TRAINING)) if random.random() < share else NONE for _ in pictures]
+    return occlude(pictures[..., 0], points, drawn, random)[0][..., None]
 
 
 def draw_boxes(points: Tensor, seen: Input, margin: float) -> NDArray[np.float32]:

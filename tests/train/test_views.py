@@ -11,7 +11,7 @@ from streamer.faces.regions import crop, region_box
 from train.config import Augment, Input
 from train.models.inputs import Visible
 from train.transforms import augment, random_affine
-from train.views import move, pad, show_views, zoom
+from train.views import covered, move, pad, show_views, zoom
 
 ALL = Input(mode="mask", regions=("mouth", "nose", "eyes", "nose_mouth", "nose_eyes", "mouth_eyes"))
 QUIET = {"erase": 0.0, "blur": 0.0, "noise": 0.0}
@@ -49,6 +49,18 @@ def test_one_region_of_the_wanted_share_is_shown_and_faces_without_landmarks_who
     assert (shown > 0).any(dim=(1, 2, 3)).all()
     assert set(shown.unique().tolist()) == {0.0, 200.0}
     assert (show_views(images * 0, points, 0.0, ALL) == 1).all()  # black is not hidden
+
+
+def test_a_share_of_the_faces_is_covered_and_a_face_without_landmarks_never() -> None:
+    torch.manual_seed(0)
+    pictures = np.full((60, 48, 48, 1), 128, np.uint8)
+    x, y = np.meshgrid(np.linspace(12, 36, 17), np.linspace(12, 36, 4))
+    points = np.tile(np.stack([x, y], axis=-1).reshape(1, 68, 2).astype(np.float32), (60, 1, 1))
+    points[:10] = np.nan
+    changed = (covered(pictures, points, 0.5) != pictures).any(axis=(1, 2, 3))
+    assert not changed[:10].any()
+    assert 10 < changed[10:].sum() < 40  # blur shows nothing on flat grey
+    assert covered(pictures, points, 0.0) is pictures
 
 
 def test_a_network_sees_only_what_is_shown() -> None:
