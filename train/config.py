@@ -168,7 +168,7 @@ class TrainConfig(RunConfig):
 
     loss: targets are the taggers' 'distribution', the 'hard' label, or the label made 'soft' by `smoothing`. balance:
     draw the classes equally often ('sample') or weigh them by their rarity ('loss'). init: weights to start from, a
-    checkpoint or safetensors. freeze: parameters whose names start so keep those weights. keep: judge
+    checkpoint, safetensors or an exported ONNX. freeze: parameters whose names start so keep those weights. keep: judge
     the averaged weights of the 'last' epoch or of the 'best' on the validation split. early_stop: end after so many
     epochs without a new best; 0 never.
     """

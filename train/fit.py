@@ -30,6 +30,8 @@ from train.views import covered, move, pad, show_views, zoom
 
 log = logging.getLogger(__name__)
 
+SETTLING = 512  # pictures that show an artefact's batch norms what flows through them
+
 
 def fit(config: TrainConfig, until: int | None = None) -> Path:
     """Train from the last checkpoint, if there is one, to the end or through epoch `until`; return the checkpoint.
@@ -80,6 +82,8 @@ def start(config: TrainConfig, rows: FaceSet, device: torch.device) -> State:
     if config.init:
         redrawn = models.load_weights(model, config.init, config.freeze)
         log.info("starts from %s%s", config.init, f", but for {', '.join(redrawn)}" if redrawn else "")
+        if config.init.suffix == ".onnx":
+            models.settle(model, rows.images[:SETTLING])
     models.fit_inputs(model, rows.images)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     torch.manual_seed(config.seed + processes.rank())  # from here on each process draws its own changes of the pictures

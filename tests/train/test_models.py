@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
+from engines import load_engine
 from streamer.config import load_config
 from train import models
 from train.config import TrainConfig
@@ -19,6 +20,7 @@ from train.models.classic import FEATURES
 from train.models.inputs import Contrast, Diffusion, Zca
 from train.models.layers import normalise
 
+ZOO = Path(__file__).parents[2] / "engines/zoo"
 PRESETS = sorted((Path(__file__).parents[2] / "configs/train").glob("[a-e]_*.yaml"))
 
 # Small enough to train in a moment, of the same build.
@@ -245,6 +247,21 @@ def test_init_starts_from_given_weights(kind: str, tmp_path: Path) -> None:
     torch.testing.assert_close(network.eval()(pictures()).logits, given.eval()(pictures()).logits)
 
 
+def test_init_from_a_shipped_artefact_answers_as_it_does_in_training_too() -> None:
+    path = ZOO / "face.onnx"
+    shown = torch.rand(32, 1, 48, 48, generator=torch.Generator().manual_seed(1)).mul(255).byte()
+    engine = load_engine(path, "expression", precision="f32")
+    wanted = torch.from_numpy(engine.infer(shown.permute(0, 2, 3, 1).numpy())["features"])
+    network = models.build("residual", 8, 1, {"dropout": 0})
+    assert models.load_weights(network, path) == []
+    torch.testing.assert_close(network.eval()(shown.float()).features, wanted, rtol=1e-3, atol=1e-3)
+    before = (network.train()(shown.float()).features - wanted).abs().max()
+    models.load_weights(network, path)
+    models.settle(network, shown.permute(0, 2, 3, 1).numpy())
+    torch.testing.assert_close(network.eval()(shown.float()).features, wanted, rtol=1e-3, atol=1e-3)
+    assert (network.train()(shown.float()).features - wanted).abs().max() < 0.01 * before
+
+
 def test_init_redraws_the_last_layer_for_other_classes_alone(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     given = small("vgg_region", classes=8)
@@ -270,7 +287,7 @@ def test_init_from_something_else_is_one_clear_error(tmp_path: Path) -> None:
     network = small("residual")
     with pytest.raises(FileNotFoundError, match="expected weights to start from, found none"):
         models.load_weights(network, tmp_path / "none.pt")
-    for name in ("junk.pt", "junk.safetensors"):
+    for name in ("junk.pt", "junk.safetensors", "junk.onnx"):
         (tmp_path / name).write_bytes(b"not weights at all")
         with pytest.raises(ValueError, match=f"{name}: not readable weights"):
             models.load_weights(network, tmp_path / name)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import numpy as np
-import onnx
-import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 from train.detector.config import DetectorConfig
 from train.models.detector import FaceDetector, fold
+from train.models.weights import read_artefact
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +40,10 @@ def go_on_from(network: nn.Module, path: Path) -> None:
 
 def weights_of(path: Path) -> dict[str, Tensor]:
     """Read the weights in an artefact; the exporter folds most batch norms, the others are folded here."""
-    tables = {table.name: numpy_helper.to_array(table) for table in onnx.load(path).graph.initializer}
-    found = {
-        name.removeprefix("network.").replace("weight_bias", "bias"): np.asarray(value)
-        for name, value in tables.items()
-        if name.startswith("network.")
-    }
+    found = read_artefact(path)
     for norm in [name.removesuffix(".running_mean") for name in found if name.endswith(".running_mean")]:
         before = f"{norm.rsplit('.', 1)[0]}.{int(norm.rsplit('.', 1)[1]) - 1}"
-        gain = found.pop(f"{norm}.weight") / np.sqrt(found.pop(f"{norm}.running_var") + SETTLED)
+        gain = found.pop(f"{norm}.weight") / (found.pop(f"{norm}.running_var") + SETTLED).sqrt()
         found[f"{before}.bias"] = found.pop(f"{norm}.bias") - found.pop(f"{norm}.running_mean") * gain
         found[f"{before}.weight"] = found[f"{before}.weight"] * gain[:, None, None, None]
-    return {name: torch.from_numpy(value.copy()) for name, value in found.items()}
+    return found

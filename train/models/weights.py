@@ -1,11 +1,13 @@
-"""Start a network from given weights: a checkpoint of `train fit` or a safetensors file."""
+"""Start a network from given weights: a checkpoint of `train fit`, a safetensors file or an exported artefact."""
 
 from __future__ import annotations
 
 import pickle
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -16,6 +18,8 @@ def load_weights(model: nn.Module, path: Path, freeze: tuple[str, ...] = ()) -> 
     whose names start so are not trained. Raises ValueError where anything else does not fit, FileNotFoundError.
     """
     given, wanted = read_weights(path), model.state_dict()
+    if path.suffix == ".onnx":
+        given = unfolded(given, wanted)
     other = [name for name in wanted if name in given and given[name].shape != wanted[name].shape]
     redrawn = [name for name in other if _is_other_classes(name, given[name], wanted[name])]
     missing, unknown = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
@@ -41,12 +45,14 @@ def freeze_parameters(model: nn.Module, prefixes: tuple[str, ...]) -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read tensors by name: the averaged network of a checkpoint, a plain state dict, or safetensors.
+    """Read tensors by name: the averaged network of a checkpoint, a plain state dict, safetensors, or an artefact.
 
     Raises FileNotFoundError, or ValueError where the file is something else. Nothing in it is run.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected weights to start from, found none")
+    if path.suffix == ".onnx":
+        return read_artefact(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -59,6 +65,66 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise ValueError(f"{path}: expected tensors by name, found something else")
     return dict(tensors)
+
+
+def read_artefact(path: Path) -> dict[str, Tensor]:
+    """Read the float weights of an exported network under their names in torch.
+
+    The exporter folds most batch norms into the convolutions before them: those have a bias here and no norm follows.
+    Raises ValueError where the file is no ONNX.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+    from onnx import numpy_helper
+
+    try:
+        tables = onnx.load(path).graph.initializer
+    except DecodeError as error:
+        raise ValueError(f"{path}: not readable weights ({error})") from error
+    found = {}
+    for table in tables:
+        owner, _, name = table.name.replace("networks.0.", "network.").partition("network.")
+        if name and not owner:
+            found[name.replace("weight_bias", "bias")] = torch.from_numpy(np.array(numpy_helper.to_array(table)))
+    return found
+
+
+def unfolded(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give convolutions with a folded batch norm one again that changes nothing but adds the bias; see `settle`."""
+    found = dict(given)
+    for mean in (name for name in wanted if name.endswith("running_mean") and name not in given):
+        norm = mean.removesuffix(".running_mean")
+        block, _, place = norm.rpartition(".")
+        bias = found.pop(f"{block}.{int(place) - 1}.bias", None) if place.isdigit() else None
+        if bias is None:
+            continue
+        found |= {f"{norm}.{name}": torch.ones_like(bias) for name in ("weight", "running_var")}
+        found |= {f"{norm}.bias": bias, mean: torch.zeros_like(bias), f"{norm}.num_batches_tracked": torch.tensor(0)}
+    return found
+
+
+@torch.no_grad()
+def settle(model: nn.Module, images: NDArray[np.uint8]) -> None:
+    """Give every batch norm the statistics of (N, H, W, C) uint8 pictures, its answers unchanged.
+
+    Norms that `unfolded` made know nothing of what flows through them: in training mode, which normalises by the batch,
+    the network would answer otherwise.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    seen: dict[nn.Module, Tensor] = {}
+    hooks = [norm.register_forward_pre_hook(lambda norm, given: seen.update({norm: given[0]})) for norm in norms]
+    model.eval()(torch.from_numpy(images).permute(0, 3, 1, 2).float())
+    for norm, hook in zip(norms, hooks, strict=True):
+        hook.remove()
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        variance, mean = torch.var_mean(seen[norm], dim=(0, 2, 3))
+        gain = norm.weight / (norm.running_var + norm.eps).sqrt()
+        norm.bias.add_((mean - norm.running_mean) * gain)
+        norm.weight.copy_(gain * (variance + norm.eps).sqrt())
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+    model.train()
 
 
 def _safetensors_error() -> type[Exception]:
