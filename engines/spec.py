@@ -127,6 +127,10 @@ class EngineSpec(Strict):
         if self.task != task:
             raise ValueError(f"{source}: expected a network for {task}, found one for {self.task}")
 
+    def view(self, region: str) -> View:
+        """Return how the network answers when it is shown a region."""
+        return self.views.get(region, View(reliability=self.reliability))
+
 
 def tempered(probabilities: NDArray[np.float32], temperature: float | NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Divide the logits behind (N, C) probabilities by a temperature, or by (N, 1) of them (Guo et al. 2017)."""

@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import Engine, EngineSpec, Outputs, View, tempered
+from engines import Engine, tempered
 from streamer.explain.maps import Explainer
-from streamer.faces.regions import crops_of
+from streamer.faces.ask import Answer, Question, ask
 from streamer.faces.visibility import VisibilitySettings, VisibleRegion
-from streamer.types import Expression, Face, Frame, Result, Step
+from streamer.types import NO_REGION, Expression, Face, Frame, Result, Step
 
 UNCERTAIN = "uncertain"
-NO_REGION = "none"  # in place of a region: nothing of the face can be judged by
 DEFAULT = VisibilitySettings()
 FORGET_AFTER = 2.0  # seconds of stream time without the track
 GRACE = 0.1  # a label that is shown may fall so far below the threshold
@@ -130,7 +129,8 @@ class Expresser:
     """Complete results with what the faces express, and with `explainer` where the network looked.
 
     engine: judges whole faces, or the one region of its spec. regions: a network of several regions with the same
-    labels, for partly hidden faces; without it, `engine` judges those regions that its own spec names.
+    labels, for partly hidden faces; without it, `engine` judges those regions that its own spec names. judges: the
+    network that answers for each region.
     """
 
     def __init__(
@@ -142,19 +142,19 @@ class Expresser:
         regions: Engine | None = None,
     ) -> None:
         self.engine = engine
-        self._judges = {region: regions for region in regions.spec.views} if regions else {}
-        self._judges |= {region: engine for region in (engine.spec.crop.region, *engine.spec.views)}
+        self.judges: dict[str, Engine] = {region: regions for region in regions.spec.views} if regions else {}
+        self.judges |= {region: engine for region in (engine.spec.crop.region, *engine.spec.views)}
         self.settings = settings
         self.explainer = explainer
         self.visibility = visibility
         self._tracks: dict[str, dict[int, _Track]] = {}
         self._tuned: dict[str, ExpressionSettings] = {}
-        self._routed = settings.routing and len(self._judges) > 1
+        self._routed = settings.routing and len(self.judges) > 1
 
     def __call__(self, results: list[Result]) -> list[Result]:
         """Classify the faces that are due, one batch a network, then attach every face's smoothed expression."""
         due = self._due(results)
-        for engine in dict.fromkeys(self._judges.values()):
+        for engine in dict.fromkeys(self.judges.values()):
             self._classify(engine, due)
         attached = [self._attach(result) for result in results]
         return self.explainer(attached) if self.explainer else attached
@@ -163,17 +163,11 @@ class Expresser:
         """Ask a network about all faces that are due and that it judges."""
         asked = []
         for frame, faces in due:
-            seen = [(face, self._tracks[frame.stream][face.track_id].view) for face in faces]
-            if own := [(face, view) for face, view in seen if self._judges[view] is engine]:
-                asked.append((frame, [face for face, _ in own], [view for _, view in own]))
-        if not asked:
-            return
-        cut = [crops_of(frame.image, faces, engine.spec, views) for frame, faces, views in asked]
-        outputs, start = engine.infer(np.concatenate(cut)), 0
-        for frame, faces, views in asked:
-            part = {name: rows[start : start + len(faces)] for name, rows in outputs.items()}
-            self._note(engine.spec, frame, faces, views, part)
-            start += len(faces)
+            views = {face.track_id: self._tracks[frame.stream][face.track_id].view for face in faces}
+            if own := [face for face in faces if self.judges[views[face.track_id]] is engine]:
+                asked.append(Question(frame, own, [views[face.track_id] for face in own]))
+        for answer in ask(engine, asked):
+            self._take_in(answer)
 
     def tune(self, stream: str, settings: ExpressionSettings) -> None:
         """Smooth one stream in its own way from its next frame on; may be called by any thread."""
@@ -185,15 +179,14 @@ class Expresser:
         if self.explainer:
             self.explainer.forget(stream)
 
-    def _note(
-        self, spec: EngineSpec, frame: Frame, faces: Sequence[Face], views: Sequence[str], outputs: Outputs
-    ) -> None:
-        temperatures = np.array([[view_of(spec, view).temperature] for view in views])
-        answers = tempered(outputs["probabilities"], temperatures)
+    def _take_in(self, answer: Answer) -> None:
+        frame, faces, views = answer.question
+        temperatures = np.array([[answer.spec.view(view).temperature] for view in views])
+        answers = tempered(answer.outputs["probabilities"], temperatures)
         for face, view, probabilities in zip(faces, views, answers, strict=True):
             self._tracks[frame.stream][face.track_id].smoother.update(probabilities, frame.time, view)
         if self.explainer:
-            self.explainer.note(frame, faces, spec, outputs, views)
+            self.explainer.note(answer)
 
     def _look(self, frame: Frame, face: Face) -> bool:
         """Find what a face can be judged by now; say whether there is anything."""
@@ -203,17 +196,13 @@ class Expresser:
         if tuned := self._tuned.get(frame.stream):
             track.smoother.settings = tuned
         if not self._routed:
-            return self.can_see(face)
+            return self.engine.spec.crop.region == "face" or face.landmarks is not None
         region = track.visible.update(face.visibility, face.usable)
-        if region is None or region not in self._judges:
+        if region is None or region not in self.judges:
             track.smoother.lose_sight(frame.time)
             return False
         track.view = region
         return True
-
-    def can_see(self, face: Face) -> bool:
-        """Tell whether the network's own region can be cut out of a face."""
-        return self.engine.spec.crop.region == "face" or face.landmarks is not None
 
     def _new_track(self) -> _Track:
         return _Track(Smoother(self.settings), VisibleRegion(self.visibility), self.engine.spec.crop.region)
@@ -263,9 +252,4 @@ class Expresser:
         )
 
     def _reliability(self, region: str, label: str) -> float | None:
-        return view_of(self._judges[region].spec, region).reliability.get(label)
-
-
-def view_of(spec: EngineSpec, region: str) -> View:
-    """Return how a network answers when it is shown a region."""
-    return spec.views.get(region, View(reliability=spec.reliability))
+        return self.judges[region].spec.view(region).reliability.get(label)

@@ -56,7 +56,7 @@ def draw(result: Result, *, details: bool = True, maps: bool = False) -> NDArray
         dim_hidden(page.picture, face)
         frame_region(page.picture, face, _colour(face.expression))
         _draw_box(page, face, rect)
-    missing = sum(bool(face.expression and not face.heat) for face in result.faces) if maps else 0
+    missing = _without_map(result) if maps else 0
     if details or missing or result.shed:
         _draw_status(page, result, missing)
     for face, rect in faces:
@@ -65,6 +65,11 @@ def draw(result: Result, *, details: bool = True, maps: bool = False) -> NDArray
         if face.expression and not page.is_small(rect):
             _draw_bars(page, face.expression, rect)
     return page.picture
+
+
+def _without_map(result: Result) -> int:
+    """Count the faces that were judged and have no map."""
+    return sum(bool(face.expression and face.expression.judged and not face.heat) for face in result.faces)
 
 
 class _Page:

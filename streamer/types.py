@@ -9,6 +9,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+NO_REGION = "none"  # in place of a region: nothing of the face can be judged by
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -85,6 +87,11 @@ class Expression:
     reliability: float | None
     stable: bool
     time: float
+
+    @property
+    def judged(self) -> bool:
+        """Tell whether there was anything to judge by; else every label is as likely as any other."""
+        return self.region != NO_REGION
 
 
 @dataclass(frozen=True, eq=False)

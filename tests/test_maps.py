@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -11,15 +12,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engines import Crop, Outputs
+from engines import Crop, Outputs, View
 from engines.fake import FakeEngine
 from streamer.build import build_pipeline
 from streamer.config import Config, load_config
 from streamer.emotion import Expresser, ExpressionSettings
 from streamer.explain.maps import Explainer, MapSettings, check_maps, heated, lay_heat
+from streamer.faces.ask import Answer, Question
+from streamer.faces.regions import REGIONS, seen_boxes
 from streamer.overlay import draw
 from streamer.types import Face, Frame, Result
 from tests.conftest import LABELS, expression_spec
+from tests.faces import points_of_face
 
 BOXES = np.array([[40, 40, 140, 160], [300, 200, 360, 280]], np.float32)
 
@@ -183,6 +187,50 @@ def test_an_answer_of_a_network_without_maps_takes_the_old_map_away() -> None:
     assert all(face.heat for face in result.faces)
     later, explainer = perceived(at=0.1), stage.explainer
     assert explainer is not None
-    explainer.note(later.frame, later.faces[:1], stage.engine.spec, {"probabilities": np.ones((1, 8), np.float32) / 8})
+    question = Question(later.frame, later.faces[:1], ["face"])
+    explainer.note(Answer(question, stage.engine.spec, {"probabilities": np.ones((1, 8), np.float32) / 8}))
     [result] = explainer([Result(later.frame, result.faces)])
     assert [face.heat is None for face in result.faces] == [True, False]
+
+
+def seen_in_part(*hidden: str, usable: float = 1.0, at: float = 0.0) -> Result:
+    """Return a frame with one face of which some parts are hidden."""
+    visibility = np.ones(68, np.float32)
+    for part in hidden:
+        visibility[REGIONS[part]] = 0
+    result = perceived(at, count=1)
+    points = points_of_face(100, 40, 50)
+    return replace(result, faces=(replace(result.faces[0], landmarks=points, visibility=visibility, usable=usable),))
+
+
+def test_a_partly_hidden_face_has_the_map_of_the_network_and_the_region_that_answered() -> None:
+    whole, parts = looking_classifier(), looking_classifier()
+    parts.spec = expression_spec(
+        outputs=("probabilities", "cam"),
+        crop=Crop(region="nose_eyes", margin=0.1),
+        views={"nose_eyes": View()},
+        labels=(*LABELS[:1], "fear", *LABELS[2:6], "happiness", *LABELS[7:]),
+    )
+    stage = Expresser(whole, ExpressionSettings(), Explainer(MapSettings(label="fear")), regions=parts)
+    hidden = seen_in_part("mouth")
+    [result] = stage([hidden])
+    heat, face = result.faces[0].heat, result.faces[0]
+    assert (whole.batch_sizes, parts.batch_sizes) == ([], [1])
+    assert heat is not None
+    assert heat.values.argmax() // 8 == 1, "its own place for fear"
+    assert np.allclose(heat.box, seen_boxes([face], parts.spec, ["nose_eyes"])[0], atol=0.01)
+    assert heat.box[3] < face.box[3]
+
+
+def test_a_face_that_cannot_be_judged_has_no_map_and_is_not_counted_as_missing_one() -> None:
+    stage = Expresser(looking_classifier(), ExpressionSettings(), Explainer(MapSettings()), regions=looking_parts())
+    assert stage([seen_in_part()])[0].faces[0].heat is not None
+    [result] = stage([seen_in_part(usable=0.0, at=0.1)])
+    assert result.faces[0].heat is None
+    assert (draw(result, details=False) == draw(result, details=False, maps=True)).all()
+
+
+def looking_parts() -> FakeEngine:
+    parts = looking_classifier(region="mouth", margin=0.1)
+    parts.spec = parts.spec.model_copy(update={"views": {"mouth": View()}})
+    return parts

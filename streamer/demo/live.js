@@ -96,12 +96,14 @@ function take(answer) {
   drawn.push(now);
   while (drawn[0] < now - 2) drawn.shift();
   const speed = drawn.length > 1 ? (drawn.length - 1) / (now - drawn[0]) : 0;
-  const missing = find("cam").checked ? answer.faces.filter((face) => face.label && !face.heat).length : 0;
+  const missing = find("cam").checked ? answer.faces.filter((face) => judged(face) && !face.heat).length : 0;
   find("figures").textContent = `${answer.faces.length} face${answer.faces.length === 1 ? "" : "s"} · ${speed.toFixed(0)} analysed a second · ${(1000 * answer.seconds).toFixed(0)} ms on the server` + (missing ? ` · no time for ${missing} map${missing === 1 ? "" : "s"}` : "");
   drawPlot(answer.faces, now);
   window.liveDemo.answers++;
   window.liveDemo.last = answer;
 }
+
+function judged(face) { return face.label && face.region !== "none"; }
 
 function drawFace(face) {
   const [x1, y1, x2, y2] = face.box, colour = colours[face.label] || colours.uncertain;
@@ -118,7 +120,7 @@ function drawFace(face) {
   if (!face.label) return;
   let text = face.label;
   if (face.label in face.probabilities) text += " " + (face.confidence > 0.99 ? ">99" : Math.round(100 * face.confidence)) + "%";
-  if (find("regions").checked || face.region !== "face") text += " by " + face.region;
+  if (judged(face) && (find("regions").checked || face.region !== "face")) text += " by " + face.region;
   paper.font = "15px system-ui, sans-serif";
   const width = paper.measureText(text).width + 12, top = y1 > 26 ? y1 - 26 : y2 + 4;
   paper.fillStyle = "rgba(20, 24, 30, .8)";

@@ -134,14 +134,13 @@ def _explain(studio: Studio) -> None:
         path = _given(upload, "a photo")
         with told():
             found = studio.explain(path)
-        if not found:
-            return [], "No face was found. Faces can be missed when they are very small, turned away or in the dark."
+        numbered = list(enumerate(found.faces, start=1))
         shown = [
             (cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), f"face {number}: {name}")
-            for number, one in enumerate(found, start=1)
+            for number, one in numbered
             for name, picture in one.panels().items()
         ]
-        return shown, "\n\n".join(line for number, one in enumerate(found, start=1) for line in words(number, one))
+        return shown, "\n\n".join([*found.notes, *(line for number, one in numbered for line in words(number, one))])
 
     go.click(analyse, [given], [panels, text], concurrency_limit=1, concurrency_id="studio")
 

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from streamer.build import build_stages
 from streamer.config import Config
-from streamer.explain.face import Explanation
 from streamer.overlay import draw
 from streamer.photo.analyst import Analyst
 from streamer.photo.command import record, report
-from streamer.photo.explain import explain_faces
+from streamer.photo.explain import Explained, explain_faces
 from streamer.photo.reading import read_photo
 from streamer.pipeline import Closable
 from streamer.report.timeline import write as write_timeline
@@ -125,8 +124,8 @@ class Studio:
         (folder / "report.html").write_text(report([values]), encoding="utf-8")
         return picture, values, [folder / "report.html", folder / "photo.json"]
 
-    def explain(self, path: Path) -> list[Explanation]:
-        """Explain the answers to the faces of an uploaded photo, the largest first, at most eight."""
+    def explain(self, path: Path) -> Explained:
+        """Explain the answers to the faces of an uploaded photo."""
         photo = read_photo(path)
         with self._lock:
             return explain_faces(self._photos, photo.image)

@@ -10,35 +10,51 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import Engine
+from engines import Engine, tempered
 from engines.spec import Rule
-from streamer.explain.maps import colour, heated
+from streamer.explain.maps import heated
 from streamer.explain.occlusion import grid_of
+from streamer.faces.regions import crop, crops_of, face_square, part_boxes, seen_boxes
+from streamer.types import Face
 
 PANEL = 224  # pixels, side of a picture in a sheet
+AROUND = 0.15  # of the face's side, shown on every side of it
+FRAME = (250, 250, 250)  # around the region that was judged by
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """Say why a face got its answer.
 
-    picture: (H, W, C) uint8, what the network saw. label, following: the most likely emotion and the next one.
-    probabilities: by label. maps: (h, w) float32 by name, 'cam' (of the label) and 'attention' where there are. grid:
-    (4, 4, 6) change of the label's probability where a cell is filled with one of six grey levels. rules: those stored
-    in the artefact that stand for this label, and whether they hold for this face.
+    network, region: which network answered, and what it was shown of the face. shown: the label that the face got,
+    'uncertain' where none was likely enough. label, following: the most likely emotion and the next one. probabilities:
+    by label. face: (224, 224, 3) uint8 BGR, the face as it is. part: (4,) xyxy of the region in it. seen: (h, w, C)
+    uint8, what the network was given, padded. box: (4,) xyxy that this covers in `face`. maps: (h, w) float32 over the
+    box by name, 'cam' (of `label`) and 'attention' where there are. grid: (4, 4, 6) change of the label's probability
+    where a cell of what was seen is filled with one of six grey levels. rules: those stored in the artefact that stand
+    for this label, and whether they hold here.
     """
 
-    picture: NDArray[np.uint8]
+    network: str
+    region: str
+    shown: str
     label: str
     following: str
     probabilities: Mapping[str, float]
+    face: NDArray[np.uint8]
+    part: NDArray[np.float32]
+    seen: NDArray[np.uint8]
+    box: NDArray[np.float32]
     maps: Mapping[str, NDArray[np.float32]]
     grid: NDArray[np.float32]
     rules: tuple[tuple[Rule, bool], ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the picture as JSON values."""
+        """Return all but the pictures as JSON values."""
         return {
+            "network": self.network,
+            "region": self.region,
+            "shown": self.shown,
             "label": self.label,
             "next": self.following,
             "probabilities": {name: round(value, 4) for name, value in self.probabilities.items()},
@@ -48,30 +64,62 @@ class Explanation:
         }
 
     def panels(self) -> dict[str, NDArray[np.uint8]]:
-        """Return (224, 224, 3) BGR pictures by name: the face, its maps, and where hiding takes the answer away."""
-        size = (PANEL, PANEL)
-        large = np.asarray(cv2.resize(colour(self.picture), size, interpolation=cv2.INTER_CUBIC), np.uint8)
-        found = {"face": large} | {name: heated(large, values) for name, values in self.maps.items()}
-        lost = np.kron(-self.grid.mean(axis=2), np.ones((16, 16), np.float32))
-        found["occlusion"] = heated(large, lost.clip(0).astype(np.float32))
-        return found
+        """Return (224, 224, 3) BGR pictures by name: the face, what was seen of it, and over it where that counted."""
+        height, width = self.seen.shape[:2]
+        seen = crop(self.seen, np.array([0, 0, width, height], np.float32), PANEL, PANEL, 3, padding=24)
+        lost = np.kron(-self.grid.mean(axis=2), np.ones((16, 16))).clip(0).astype(np.float32)
+        maps = {**self.maps, "occlusion": lost}
+        return {"face": self._framed(), "seen": seen} | {
+            name: heated(self.face, values, self.box) for name, values in maps.items()
+        }
+
+    def _framed(self) -> NDArray[np.uint8]:
+        """Return the face with a line around the region that was judged by, where that is not all of it."""
+        face = self.face.copy()
+        if self.region != "face":
+            x1, y1, x2, y2 = np.rint(self.part).astype(int).tolist()
+            cv2.rectangle(face, (x1, y1), (x2, y2), FRAME, 1)
+        return face
 
 
-def explain_face(engine: Engine, picture: NDArray[np.uint8]) -> Explanation:
-    """Explain the answer to one (H, W, C) uint8 picture, cut as the engine's spec says."""
-    spec, outputs = engine.spec, engine.infer(picture[None])
-    probabilities = outputs["probabilities"][0]
-    order = np.argsort(-probabilities, kind="stable")
-    maps = {"cam": outputs["cam"][0, order[0]]} if "cam" in outputs else {}
+def explain_face(engine: Engine, image: NDArray[np.uint8], face: Face) -> Explanation:
+    """Explain the answer that a network gave to a face of a (H, W, 3) uint8 BGR picture.
+
+    Raises ValueError where the face was not judged.
+    """
+    if face.expression is None or not face.expression.judged:
+        raise ValueError(f"face {face.track_id}: expected one that was judged, found none to explain")
+    spec, region = engine.spec, face.expression.region
+
+    def classify(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return tempered(engine.infer(pictures)["probabilities"], spec.view(region).temperature)
+
+    [seen] = crops_of(image, [face], spec, [region])
+    outputs = engine.infer(seen[None])
+    [probabilities] = tempered(outputs["probabilities"], spec.view(region).temperature)
+    first, second = np.argsort(-probabilities, kind="stable")[:2]
+    maps = {"cam": outputs["cam"][0, first]} if "cam" in outputs else {}
     maps |= {"attention": outputs["attention"][0]} if "attention" in outputs else {}
-    label = spec.labels[order[0]]
+    label = spec.labels[first]
     features = outputs["features"][0] if "features" in outputs else np.zeros(0, np.float32)
+    square = face_square(face.box, AROUND, 0.0)
+    part, box = (find([face], spec, [region])[0] for find in (part_boxes, seen_boxes))
+
+    def in_panel(place: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray((place - np.tile(square[:2], 2)) * PANEL / (square[2] - square[0]), np.float32)
+
     return Explanation(
-        picture=picture,
+        network=spec.name,
+        region=region,
+        shown=face.expression.label,
         label=label,
-        following=spec.labels[order[1]],
+        following=spec.labels[second],
         probabilities={name: float(value) for name, value in zip(spec.labels, probabilities, strict=True)},
+        face=crop(image, square, PANEL, PANEL, 3),
+        part=in_panel(part),
+        seen=seen,
+        box=in_panel(box),
         maps=maps,
-        grid=grid_of(engine, picture, int(order[0])),
+        grid=grid_of(classify, seen, int(first)),
         rules=tuple((rule, rule.holds(features)) for rule in spec.rules if rule.label == label and len(features)),
     )

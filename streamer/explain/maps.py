@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import Engine, EngineSpec, Outputs
-from streamer.faces.regions import crops_of, seen_boxes
+from engines import Engine, EngineSpec
+from streamer.faces.ask import Answer, Question, ask
+from streamer.faces.regions import seen_boxes
 from streamer.types import Face, Frame, Heat, Result, Step
 
 MapName = Literal["cam", "attention"]
 MAP_SHARE, PICTURE_SHARE = 0.4, 0.5  # Lian et al., Eq. 3
-FINE = 64  # side to which a map is smoothed before it is spread over a face
+FINE = 64  # side to which a coarser map is smoothed before it is spread over a face
 JET = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_JET)  # as a table: ten times as fast
 
 
@@ -65,25 +66,10 @@ class Explainer:
         self._looks: dict[str, dict[int, _Look]] = {}
         self._pace = 0.0  # seconds a face of the own network, smoothed
 
-    def note(
-        self,
-        frame: Frame,
-        faces: Sequence[Face],
-        spec: EngineSpec,
-        outputs: Outputs,
-        views: Sequence[str] | None = None,
-    ) -> None:
-        """Remember the maps of N faces of a frame that were just classified by a network; outputs have N first.
-
-        views: the region that was shown of each face, the network's own unless said.
-        """
-        if self.engine is not None:
-            return
-        if self.settings.name in outputs:
-            self._remember(frame, faces, spec, outputs, views)
-        else:  # what another network saw before is not why this answer was given
-            for face in faces:
-                self._looks.get(frame.stream, {}).pop(face.track_id, None)
+    def note(self, answer: Answer) -> None:
+        """Remember where the classifying network looked, unless a network of its own is asked for that."""
+        if self.engine is None:
+            self._remember(answer)
 
     def __call__(self, results: Sequence[Result]) -> list[Result]:
         """Attach each face's map; on live streams only those that the budget bears, the oldest maps first."""
@@ -114,13 +100,10 @@ class Explainer:
         if not due:
             return
         started = time.monotonic()
-        outputs = engine.infer(np.concatenate([crops_of(frame.image, faces, engine.spec) for frame, faces in due]))
-        start = 0
-        for frame, faces in due:
-            part = {name: rows[start : start + len(faces)] for name, rows in outputs.items()}
-            self._remember(frame, faces, engine.spec, part)
-            start += len(faces)
-        pace = (time.monotonic() - started) / start
+        questions = [Question(frame, faces, [engine.spec.crop.region] * len(faces)) for frame, faces in due]
+        for answer in ask(engine, questions):
+            self._remember(answer)
+        pace = (time.monotonic() - started) / sum(len(faces) for _, faces in due)
         self._pace = 0.8 * self._pace + 0.2 * pace if self._pace else pace
 
     def _due(self, results: Sequence[Result], left: float) -> list[tuple[Frame, list[Face]]]:
@@ -142,19 +125,18 @@ class Explainer:
             if (faces := [face for _, frame, face in chosen if frame is result.frame])
         ]
 
-    def _remember(
-        self,
-        frame: Frame,
-        faces: Sequence[Face],
-        spec: EngineSpec,
-        outputs: Outputs,
-        views: Sequence[str] | None = None,
-    ) -> None:
+    def _remember(self, answer: Answer) -> None:
+        (frame, faces, views), spec = answer.question, answer.spec
         looks = self._looks.setdefault(frame.stream, {})
-        for face, maps, seen in zip(faces, outputs[self.settings.name], seen_boxes(faces, spec, views), strict=True):
+        if self.settings.name not in answer.outputs:  # what another network saw before is not why this answer was given
+            for face in faces:
+                looks.pop(face.track_id, None)
+            return
+        maps = answer.outputs[self.settings.name]
+        for face, own, seen in zip(faces, maps, seen_boxes(faces, spec, views), strict=True):
             corner, side = face.box[:2], face.box[2:] - face.box[:2]
             where = (seen - np.tile(corner, 2)) / np.tile(np.maximum(side, 1e-3), 2)
-            looks[face.track_id] = _Look(maps, spec.labels, where, frame.time)
+            looks[face.track_id] = _Look(own, spec.labels, where, frame.time)
 
     def _attach(self, result: Result) -> Result:
         looks = self._looks[result.frame.stream]
@@ -162,7 +144,7 @@ class Explainer:
         return replace(result, faces=tuple(faces))
 
     def _heat(self, face: Face, look: _Look | None) -> Heat | None:
-        if look is None or face.expression is None:
+        if look is None or face.expression is None or not face.expression.judged:
             return None
         corner, side = face.box[:2], face.box[2:] - face.box[:2]
         box = np.tile(corner, 2) + look.where * np.tile(side, 2)
@@ -199,24 +181,27 @@ def lay_heat(picture: NDArray[np.uint8], values: NDArray[np.float32], box: NDArr
     right, bottom = min(width, round(x2)), min(height, round(y2))
     if right <= left or bottom <= top:
         return
-    scale_x, scale_y = FINE / (x2 - x1), FINE / (y2 - y1)
+    wide, high = max(FINE, values.shape[1]), max(FINE, values.shape[0])
+    scale_x, scale_y = wide / (x2 - x1), high / (y2 - y1)
     # From pixel centres of the picture to those of the map.
     inverse = np.array(
         [[scale_x, 0, (left + 0.5 - x1) * scale_x - 0.5], [0, scale_y, (top + 0.5 - y1) * scale_y - 0.5]]
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     # Cubic where it is small, linear where it is large: a fifth of the time, and no edges to be seen.
-    fine = cv2.resize(levels(values), (FINE, FINE), interpolation=cv2.INTER_CUBIC)
+    fine = cv2.resize(levels(values), (wide, high), interpolation=cv2.INTER_CUBIC)
     size = (right - left, bottom - top)
     level = cv2.warpAffine(fine, inverse, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     region = picture[top:bottom, left:right]
     cv2.addWeighted(cv2.applyColorMap(level, JET), MAP_SHARE, region, PICTURE_SHARE, 0, dst=region)
 
 
-def heated(picture: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return a (H, W, C) grey or BGR picture under a (h, w) map as (H, W, 3) BGR."""
+def heated(
+    picture: NDArray[np.uint8], values: NDArray[np.float32], box: NDArray[np.float32] | None = None
+) -> NDArray[np.uint8]:
+    """Return a (H, W, C) grey or BGR picture with a (h, w) map over a box of it, or all of it, as (H, W, 3) BGR."""
     copy = colour(picture).copy()
-    lay_heat(copy, values)
+    lay_heat(copy, values, box)
     return copy
 
 

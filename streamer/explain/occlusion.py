@@ -5,12 +5,10 @@ Cells are numbered 1-16 as in the paper, row by row: 10 and 11 hold the mouth, 6
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
-from engines import Engine
 
 GRID = 4
 CELLS = tuple(range(1, GRID * GRID + 1))
@@ -31,11 +29,16 @@ def kept(images: NDArray[np.uint8], cells: Sequence[int], fill: float = 0.0) -> 
     return hidden(images, [cell for cell in CELLS if cell not in cells], fill)
 
 
-def grid_of(engine: Engine, picture: NDArray[np.uint8], label: int) -> NDArray[np.float32]:
-    """Return how the probability of a label changes when a cell of one (H, W, C) picture is filled: (4, 4, 6 fills)."""
+def grid_of(
+    classify: Callable[[NDArray[np.uint8]], NDArray[np.float32]], picture: NDArray[np.uint8], label: int
+) -> NDArray[np.float32]:
+    """Return how the probability of a label changes when a cell of one (H, W, C) picture is filled: (4, 4, 6 fills).
+
+    classify: gives (N, classes) probabilities of (N, H, W, C) pictures.
+    """
     one = picture[None]
     filled = [hidden(one, [cell], fill) for cell in CELLS for fill in FILLS]
-    answers = engine.infer(np.concatenate([one, *filled]))["probabilities"][:, label]
+    answers = classify(np.concatenate([one, *filled]))[:, label]
     return np.asarray((answers[1:] - answers[0]).reshape(GRID, GRID, len(FILLS)), np.float32)
 
 

@@ -96,10 +96,15 @@ def input_boxes(
     return found
 
 
+def part_boxes(faces: Sequence[Face], spec: EngineSpec, views: Sequence[str] | None = None) -> NDArray[np.float32]:
+    """Return the (N, 4) boxes, xyxy in pixels, of what a network is shown of each face."""
+    return input_boxes(*_stacked(faces), spec.crop, views)
+
+
 def seen_boxes(faces: Sequence[Face], spec: EngineSpec, views: Sequence[str] | None = None) -> NDArray[np.float32]:
     """Return the (N, 4) boxes, xyxy in pixels, that a network's picture of each face covers, padding included."""
     recipe, shape = spec.crop, (spec.width or 1) / (spec.height or 1)
-    boxes = input_boxes(*_stacked(faces), recipe, views)
+    boxes = part_boxes(faces, spec, views)
     middle, side = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     choose = np.minimum if recipe.mode == "centre" else np.maximum
     height = choose(side[:, 1], side[:, 0] / shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,7 +14,6 @@ from rich.console import Console
 
 from streamer.config import Config
 from streamer.explain.face import PANEL, Explanation, explain_face
-from streamer.faces.regions import crops_of
 from streamer.photo.analyst import Analyst
 from streamer.photo.reading import read_photo
 from streamer.stencils import lettering
@@ -21,27 +21,46 @@ from streamer.stencils import lettering
 CAPTION = 28  # pixels below each panel
 WHITE = (235, 235, 235)
 ABOUT = {
-    "face": "what the network saw",
+    "face": "the face as it is; a line frames the region that it was judged by, where that is not all of it",
+    "seen": "what the network was given",
     "cam": "class activation map of the answer: where its evidence is (Zhou et al. 2016)",
     "attention": "attention: how much each position counts",
     "occlusion": "where hiding a cell of a 4x4 grid takes probability from the answer, mean over six grey levels",
 }
 
 
-def explain_faces(analyst: Analyst, image: NDArray[np.uint8], most: int = 8) -> list[Explanation]:
-    """Explain the answers to the faces of a (H, W, 3) uint8 BGR picture, the largest first."""
+class Explained(NamedTuple):
+    """Hold the explanations of a photo's faces, and in words what there is to say about the others."""
+
+    faces: Sequence[Explanation]
+    notes: Sequence[str]
+
+
+def explain_faces(analyst: Analyst, image: NDArray[np.uint8], most: int = 8) -> Explained:
+    """Explain the answers to the faces of a (H, W, 3) uint8 BGR picture, the largest first, at most `most`.
+
+    Each is explained by the network, and for the region, that it was judged by.
+    """
     faces = sorted(analyst.look(image).faces, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))
-    engine = analyst.stages.express.engine
-    cut = [crops_of(image, [face], engine.spec)[0] for face in faces[:most] if analyst.stages.express.can_see(face)]
-    return [explain_face(engine, picture) for picture in cut]
+    judged = [(face, face.expression.region) for face in faces if face.expression and face.expression.judged]
+    judges = analyst.stages.express.judges
+    notes = []
+    if not faces:
+        notes.append("No face was found. Faces can be missed when they are very small, turned away or in the dark.")
+    if hidden := len(faces) - len(judged):
+        notes.append(f"Faces of which too little can be seen to judge them: {hidden}.")
+    if len(judged) > most:
+        notes.append(f"These are the {most} largest of {len(judged)} faces.")
+    return Explained([explain_face(judges[region], image, face) for face, region in judged[:most]], notes)
 
 
 def words(number: int, one: Explanation) -> list[str]:
     """Say in sentences (Markdown) what an explanation holds."""
     shares = ", ".join(f"{name} {100 * value:.1f} %" for name, value in one.probabilities.items())
     change = one.grid.mean(axis=2)
+    unsure = "" if one.shown == one.label else f", most likely {one.label}"
     lines = [
-        f"**Face {number}: {one.label}**, next most likely {one.following}.",
+        f"**Face {number}: {one.shown}**{unsure}, next most likely {one.following}; judged by {one.region}.",
         f"Probabilities: {shares}.",
         f"Hiding cell {int(change.argmin()) + 1} of the 4 × 4 grid takes most from {one.label}: {change.min():+.2f}.",
     ]
@@ -59,23 +78,23 @@ def run(config: Config, path: Path, out: Path) -> int:
         found = explain_faces(analyst, photo.image)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for number, one in enumerate(found, start=1):
+        for number, one in enumerate(found.faces, start=1):
             (out / f"face-{number}.png").write_bytes(cv2.imencode(".png", sheet(one.panels()))[1].tobytes())
-        values = {"name": path.name, "faces": [one.to_json() for one in found]}
+        values = {"name": path.name, "notes": found.notes, "faces": [one.to_json() for one in found.faces]}
         (out / "explain.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
         (out / "explain.md").write_text(to_markdown(path.name, found), encoding="utf-8")
     except OSError as error:
         raise OSError(f"{out}: cannot write the explanation: {error.strerror}") from error
-    Console(stderr=True, highlight=False, markup=False).print(f"{len(found)} faces: {out / 'explain.md'}")
+    Console(stderr=True, highlight=False, markup=False).print(f"{len(found.faces)} faces: {out / 'explain.md'}")
     return 0
 
 
-def to_markdown(name: str, found: Sequence[Explanation]) -> str:
+def to_markdown(name: str, found: Explained) -> str:
     """Write the explanations of a photo's faces."""
-    lines = [f"# {name}", *([] if found else ["No face was found."])]
-    for number, one in enumerate(found, start=1):
+    lines = [f"# {name}", *found.notes]
+    for number, one in enumerate(found.faces, start=1):
         lines += [f"![face {number}](face-{number}.png)", *words(number, one)]
-    shown = list(dict.fromkeys(name for one in found for name in one.panels()))
+    shown = list(dict.fromkeys(name for one in found.faces for name in one.panels()))
     lines += ["\n".join(f"* {name}: {ABOUT[name]}" for name in shown)] if shown else []
     return "\n\n".join(lines) + "\n"
 
