@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamer.faces.regions import REGIONS, VARIANTS, crop, crops, face_square, input_boxes, region_box
+from streamer.faces.regions import PARTS, REGIONS, VARIANTS, crop, crops, face_square, input_boxes, region_box
 from tests.conftest import expression_spec
 
 MODES = ("pad", "centre")
@@ -291,21 +291,22 @@ def views_of(image: NDArray[np.uint8], *views: str) -> NDArray[np.uint8]:
     return crops(image, np.tile(box(50, 40, 98, 88), (n, 1)), spec, points, views)
 
 
-def test_a_view_shows_its_region_where_it_lies_in_the_face_and_nothing_else() -> None:
-    whole, mouth = views_of(noise(1), "face", "mouth")
+def test_a_view_hides_the_parts_that_it_lacks_and_nothing_else() -> None:
+    whole, seen = views_of(noise(1), "face", "nose_eyes")
     left, top, right, bottom = rounded(region_box(face_points(60, 50), "mouth") - np.tile([50, 40], 2))
-    shown = np.zeros((48, 48), bool)
-    shown[top:bottom, left:right] = True
-    np.testing.assert_array_equal(mouth[shown], whole[shown])
-    assert (mouth[~shown] == 0).all()
+    shown = np.ones((48, 48), bool)
+    shown[top:bottom, left:right] = False
+    np.testing.assert_array_equal(seen[shown], whole[shown])
+    assert (seen[~shown] == 0).all()
     assert (whole > 0).all()
 
 
 @pytest.mark.parametrize("region", [name for name in REGIONS if name != "face"])
 def test_what_is_hidden_cannot_change_a_view(region: str) -> None:
-    image, other = noise(1), noise(2)
-    left, top, right, bottom = rounded(region_box(face_points(60, 50), region))
-    other[top:bottom, left:right] = image[top:bottom, left:right]
+    image, other = noise(1), noise(1)
+    for part in set(PARTS) - set(region.split("_")):
+        left, top, right, bottom = rounded(region_box(face_points(60, 50), part))
+        other[top:bottom, left:right] = 255 - image[top:bottom, left:right]
     np.testing.assert_array_equal(views_of(image, region), views_of(other, region))
 
 
@@ -319,5 +320,5 @@ def test_a_black_pixel_is_not_taken_for_a_hidden_one_but_what_lies_outside_the_p
 
 def test_a_view_of_a_region_needs_landmarks() -> None:
     spec = expression_spec(crop={"mode": "mask", "region": "eyes"})
-    with pytest.raises(ValueError, match="the view 'eyes' is cut out by landmarks"):
+    with pytest.raises(ValueError, match="the view 'eyes' is found by landmarks"):
         crops(noise(1), box(50, 40, 98, 88)[None], spec)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamer.faces.regions import REGIONS
-from streamer.faces.visibility import PARTS, VisibilitySettings, VisibleRegion, part_visibility
+from streamer.faces.regions import PARTS, REGIONS
+from streamer.faces.visibility import VisibilitySettings, VisibleRegion, part_visibility
 
 
 def seen(**parts: float) -> NDArray[np.float32]:

@@ -35,10 +35,10 @@ class Input(Section):
     they were cut. face_box: what the region 'face' is cut by: the picture as it comes, the box that the set or a
     detector gives, or the tight box of the 68 landmarks, as Lian et al. do; all other regions go by landmarks. mode:
     'pad' to a square, 'centre', a square out of the region without padding, at a random place in training, or 'mask':
-    the whole face, of which all but the region is hidden. regions: for one network that learns several regions: one of
-    them is drawn for every training picture, and it is judged by `region` or by each. eyes:
-    'both', or the one eye of Lian et al., Table 4. align: turn and scale the picture so that the eyes lie in fixed
-    places.
+    the whole face, of which those of eyes, nose and mouth that the region lacks are hidden. regions: for one network
+    that learns several regions: one of them is drawn for every training picture, and it is judged by `region` or by
+    each. eyes: 'both', or the one eye of Lian et al., Table 4. align: turn and scale the picture so that the eyes lie
+    in fixed places.
     """
 
     region: str = "face"
@@ -74,8 +74,8 @@ class Augment(Section):
     degrees: rotation. scale, stretch: zoom, and height against width, as shares. shift: translation as a share of the
     side. crop: training pictures are cut larger by this share of the side, and a random window of them is seen. erase,
     blur, noise: the share of pictures that get it. mixup: concentration of the blend of two pictures and their targets.
-    hide: with the input mode 'mask', the share of pictures of which only one region is shown. occlude: the share
-    of pictures that get one of `train.occluders.TRAINING` over the face, where a network learns several regions.
+    occlude: the share of pictures that get one of `train.occluders.TRAINING` over the face, where a network learns
+    several regions: it is shown the one that the occluder leaves.
     """
 
     degrees: float = Field(default=12.0, ge=0)
@@ -88,7 +88,6 @@ class Augment(Section):
     blur: float = Field(default=0.1, ge=0, le=1)
     noise: float = Field(default=0.1, ge=0, le=1)
     mixup: float = Field(default=0.0, ge=0)
-    hide: float = Field(default=0.6, ge=0, le=1)
     occlude: float = Field(default=0.0, ge=0, le=1)
 
 

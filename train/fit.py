@@ -26,7 +26,7 @@ from train.models.classic import FEATURES
 from train.rows import cut, judged_rows, training_rows
 from train.schedule import is_best, is_over, rate
 from train.transforms import augment, mixup, random_affine
-from train.views import covered, move, pad, show_views, zoom
+from train.views import covered, draw_views, move, pad, show_views, zoom
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +104,7 @@ def train_epoch(config: TrainConfig, state: State, model: nn.Module, rows: FaceS
     quiet = processes.rank() > 0 or not Console().is_terminal
     for step in track(range(steps), f"epoch {epoch + 1} of {config.epochs}", transient=True, disable=quiet):
         chosen = order[step * batch : (step + 1) * batch][processes.rank() :: processes.count()]
-        pictures = rows.images[chosen]
-        if config.input.regions and rows.landmarks is not None:
-            pictures = covered(pictures, rows.landmarks[chosen], config.augment.occlude)
-        images = to_tensor(pictures).to(device, memory_format=torch.channels_last)
-        images, target = _changed(config, rows, chosen, images, wanted[chosen].to(device), size)
+        images, target = _changed(config, rows, chosen, wanted[chosen].to(device), size, device)
         done = epoch * steps + step
         for group in state.optimizer.param_groups:
             group["lr"] = rate(config.optimizer, done / (config.epochs * steps), state.history)
@@ -129,21 +125,25 @@ def train_epoch(config: TrainConfig, state: State, model: nn.Module, rows: FaceS
 
 
 def _changed(
-    config: TrainConfig, rows: FaceSet, chosen: NDArray[np.int64], images: Tensor, target: Tensor, size: int
+    config: TrainConfig, rows: FaceSet, chosen: NDArray[np.int64], target: Tensor, size: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Change a batch at random, and hide what the input mode 'mask' does not show."""
+    """Change a batch at random; where several regions are learned, show one of each face."""
+    pictures, visibility = rows.images[chosen], None
+    if config.input.regions:
+        assert rows.landmarks is not None
+        pictures, visibility = covered(pictures, rows.landmarks[chosen], config.augment.occlude)
+    images = to_tensor(pictures).to(device, memory_format=torch.channels_last)
     height, width = images.shape[2:]
-    matrices = random_affine(len(images), config.augment, width / height, images.device)
-    if not config.input.regions:
+    matrices = random_affine(len(images), config.augment, width / height, device)
+    if visibility is None:
         return mixup(augment(images, size, config.augment, matrices), target, config.augment.mixup)
     assert rows.landmarks is not None
+    views = draw_views(visibility, config.input.regions)
     shape = (height, width) if config.input.mode == "pad" else (size, round(size * width / height))
     points = move(rows.landmarks[chosen], matrices, (height, width), shape)
     if config.input.mode == "mask":
-        return show_views(
-            augment(images, size, config.augment, matrices), points, config.augment.hide, config.input
-        ), target
-    seen = zoom(points, matrices, shape, config.input)
+        return show_views(augment(images, size, config.augment, matrices), points, views, config.input), target
+    seen = zoom(points, views, matrices, shape, config.input)
     return pad(augment(images, size, config.augment, seen.matrices), seen.extent, config.input.padding), target
 
 

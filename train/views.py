@@ -1,7 +1,8 @@
-"""Training pictures for one network of several regions: one region is drawn for each picture, and shown alone."""
+"""Training pictures for one network of several regions: what of the face is seen is drawn for each picture."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from streamer.faces.regions import HIDDEN, inside, region_box
+from streamer.faces.regions import HIDDEN, hidden_boxes, inside, region_box
+from streamer.faces.visibility import VisibleRegion
 from train.config import Input
+from train.data.regions import recipe
 from train.occluders import NONE, TRAINING, occlude
 
 JITTER = 0.06  # deviation of each edge of a box, as a share of its longer side: landmarks are never exact
@@ -38,38 +41,47 @@ def move(points: NDArray[np.float32], matrices: Tensor, shape: tuple[int, int], 
     return moved
 
 
-def covered(pictures: NDArray[np.uint8], points: NDArray[np.float32], share: float) -> NDArray[np.uint8]:
-    """Draw something over a share of the faces of (N, H, W, 1) pictures; points: their (N, 68, 2) landmarks."""
-    if not share:
-        return pictures
+def covered(
+    pictures: NDArray[np.uint8], points: NDArray[np.float32], share: float
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Draw something over a share of the faces of (N, H, W, 1) pictures; points: their (N, 68, 2) landmarks.
+
+    Returns the pictures and the (N, 68) visibility of the landmarks, NaN where nothing was drawn.
+    """
     random = np.random.default_rng(int(torch.randint(2**31, ()).item()))
     drawn = [str(random.choice(TRAINING)) if random.random() < share else NONE for _ in pictures]
-    return occlude(pictures[..., 0], points, drawn, random)[0][..., None]
+    changed, visibility = occlude(pictures[..., 0], points, drawn, random)
+    visibility[[family == NONE for family in drawn]] = np.nan
+    return changed[..., None], visibility
 
 
-def draw_boxes(points: Tensor, seen: Input, margin: float) -> NDArray[np.float32]:
-    """Draw a region for each of (N, 68, 2) landmarks; return its slightly wrong (N, 4) box, NaN without landmarks.
+def draw_views(visibility: NDArray[np.float32], regions: Sequence[str]) -> list[str]:
+    """Draw a region for each of N faces: what an occluder leaves, by (N, 68) visibility; any where nothing is drawn.
 
-    The region 'face' has NaN too: all of the picture.
+    An occluder may leave a region that is not learned, or nothing: then it is any, too.
     """
-    drawn = torch.randint(len(seen.regions), (len(points),)).numpy()
-    boxes = np.full((len(points), 4), np.nan, np.float32)
-    for number, region in enumerate(seen.regions):
-        rows = drawn == number
-        if region != "face":
-            boxes[rows] = region_box(points[torch.from_numpy(rows)].numpy(), region, margin, seen.eyes)
-    side = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True)
-    return np.asarray(boxes + JITTER * side * torch.randn(len(points), 4).numpy(), np.float32)
+    views = [regions[number] for number in torch.randint(len(regions), (len(visibility),))]
+    for row in np.flatnonzero(np.isfinite(visibility).all(axis=1)):
+        left = VisibleRegion().update(visibility[row])
+        views[row] = left if left in regions else views[row]
+    return views
 
 
-def zoom(points: Tensor, matrices: Tensor, shape: tuple[int, int], seen: Input) -> Zoom:
-    """Fill the picture with the region that is drawn for it, padded to a square, on top of its random changes.
+def shaken(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Move every edge of (..., 4) boxes a little."""
+    side = (boxes[..., 2:] - boxes[..., :2]).max(axis=-1, keepdims=True)
+    return np.asarray(boxes + JITTER * side * torch.randn(boxes.shape).numpy(), np.float32)
+
+
+def zoom(points: Tensor, views: Sequence[str], matrices: Tensor, shape: tuple[int, int], seen: Input) -> Zoom:
+    """Fill each picture with its region, padded to a square, on top of its random changes.
 
     points: (N, 68, 2) landmarks in the pixels of the changed pictures of `shape` (height, width); where they are NaN
     the whole picture is seen. matrices: (N, 2, 3) from the changed picture to the given one, in -1..1.
     """
     frame = torch.tensor([shape[1], shape[0]], dtype=torch.float32)
-    boxes = torch.from_numpy(draw_boxes(points, seen, seen.margin))
+    found = [region_box(face, view, seen.margin, seen.eyes) for face, view in zip(points.numpy(), views, strict=True)]
+    boxes = torch.from_numpy(shaken(np.stack(found)))
     boxes = torch.where(boxes.isfinite(), boxes, torch.cat([torch.zeros(2), frame])).to(matrices.device)
     frame = frame.to(matrices.device)
     low, high = boxes[:, :2], torch.maximum(boxes[:, 2:], boxes[:, :2] + 1)
@@ -89,13 +101,11 @@ def pad(images: Tensor, extent: Tensor, padding: int) -> Tensor:
     return torch.where(shown[:, None], images, float(padding))
 
 
-def show_views(images: Tensor, points: Tensor, share: float, seen: Input) -> Tensor:
-    """Hide all but a drawn region of a share of the (N, C, H, W) pictures; all are lifted to 1 at least.
+def show_views(images: Tensor, points: Tensor, views: Sequence[str], seen: Input) -> Tensor:
+    """Hide the parts of the face that the view of each of (N, C, H, W) pictures lacks; all are lifted to 1 at least.
 
     points: (N, 68, 2) landmarks in their pixels; a picture whose landmarks are NaN is shown whole.
     """
-    n, _, height, width = images.shape
-    boxes = draw_boxes(points, seen, seen.view_margin)
-    boxes[(torch.rand(n) >= share).numpy()] = np.nan
-    shown = torch.from_numpy(inside(boxes.reshape(-1, 2, 2), height, width)).to(images.device)
-    return torch.where(shown[:, None], images.clamp(HIDDEN + 1, 255), float(HIDDEN))
+    boxes = shaken(hidden_boxes(points.numpy(), views, recipe(seen)))
+    hidden = torch.from_numpy(inside(boxes.reshape(len(images), -1, 2), *images.shape[2:])).to(images.device)
+    return torch.where(hidden[:, None], float(HIDDEN), images.clamp(HIDDEN + 1, 255))

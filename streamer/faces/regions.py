@@ -38,6 +38,8 @@ def _regions(eyes: NDArray[np.int64]) -> Mapping[str, NDArray[np.int64]]:
     return parts
 
 
+PARTS = ("eyes", "nose", "mouth")  # what regions are made of
+
 # Indices into the 68 landmarks of iBUG, from 0. The paper prints brow and eye of one side only ("paper").
 VARIANTS: Mapping[Eyes, Mapping[str, NDArray[np.int64]]] = {
     "both": _regions(np.r_[17:27, 36:48]),
@@ -150,22 +152,24 @@ def crops(
     for row, box in enumerate(wanted):
         cut[row] = crop(image, box, spec.height, spec.width, spec.channels, recipe.padding, recipe.mode)
     if recipe.mode == "mask":
-        shown = view_boxes(landmarks, views or [recipe.region] * len(boxes), recipe)
-        hide(cut, in_crop(shown.reshape(-1, 2, 2), wanted, spec.height, spec.width))
+        hidden = hidden_boxes(landmarks, views or [recipe.region] * len(boxes), recipe)
+        hide(cut, in_crop(hidden.reshape(len(cut), -1, 2), wanted, spec.height, spec.width))
     return cut
 
 
-def view_boxes(landmarks: NDArray[np.float32] | None, views: Sequence[str], recipe: Crop) -> NDArray[np.float32]:
-    """Return the (N, 4) boxes of what is shown of N faces in the mode 'mask'; 'face', which is all of it, has NaN.
+def hidden_boxes(landmarks: NDArray[np.float32] | None, views: Sequence[str], recipe: Crop) -> NDArray[np.float32]:
+    """Return the (N, 3, 4) boxes of eyes, nose and mouth that N views hide in the mode 'mask', NaN for what they show.
 
-    landmarks: (N, 68, 2) pixels of the frame. Raises ValueError where a region needs them and there are none.
+    views: the region of each face that is shown: the parts that it lacks are hidden; 'face' hides none. landmarks: (N,
+    68, 2) pixels of the frame. Raises ValueError where a part is to be hidden and there are no landmarks.
     """
-    boxes = np.full((len(views), 4), np.nan, np.float32)
+    boxes = np.full((len(views), len(PARTS), 4), np.nan, np.float32)
     for row, view in enumerate(views):
-        if view != "face":
-            if landmarks is None:
-                raise ValueError(f"the view '{view}' is cut out by landmarks: expected (N, 68, 2), found none")
-            boxes[row] = region_box(landmarks[row], view, recipe.view_margin, recipe.eyes)
+        for number, part in enumerate(PARTS):
+            if view != "face" and part not in view.split("_"):
+                if landmarks is None:
+                    raise ValueError(f"the view '{view}' is found by landmarks: expected (N, 68, 2), found none")
+                boxes[row, number] = region_box(landmarks[row], part, recipe.view_margin, recipe.eyes)
     return boxes
 
 
@@ -177,19 +181,20 @@ def in_crop(points: NDArray[np.float32], squares: NDArray[np.float32], height: i
 
 
 def inside(corners: NDArray[np.float32], height: int, width: int) -> NDArray[np.bool_]:
-    """Say which pixels lie in boxes given as (N, 2, 2) corners: (N, height, width); a box of NaN takes all in.
+    """Say which pixels lie in any of the K boxes of N pictures, (N, 2 K, 2) corners: (N, height, width).
 
-    Edges go to the nearest pixel edge, halves up.
+    Edges go to the nearest pixel edge, halves up; a box of NaN holds nothing.
     """
-    left, top, right, bottom = np.floor(corners.reshape(-1, 4).T + 0.5)[:, :, None, None]
+    edges = np.floor(corners.reshape(len(corners), -1, 4) + 0.5)
+    left, top, right, bottom = np.moveaxis(edges, 2, 0)[..., None, None]
     x, y = np.arange(width), np.arange(height)[:, None]
-    outside: NDArray[np.bool_] = (x < left) | (x >= right) | (y < top) | (y >= bottom)
-    return ~outside
+    found: NDArray[np.bool_] = ((x >= left) & (x < right) & (y >= top) & (y < bottom)).any(axis=1)
+    return found
 
 
 def hide(pictures: NDArray[np.uint8], corners: NDArray[np.float32]) -> None:
-    """Hide all of (N, H, W, C) pictures but a box each, (N, 2, 2) corners in their pixels; NaN hides nothing."""
-    pictures[~inside(corners, *pictures.shape[1:3])] = HIDDEN
+    """Hide boxes of (N, H, W, C) pictures, (N, 2 K, 2) corners in their pixels; NaN hides nothing."""
+    pictures[inside(corners, *pictures.shape[1:3])] = HIDDEN
 
 
 def crop(

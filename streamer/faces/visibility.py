@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.faces.regions import REGIONS
+from streamer.faces.regions import PARTS, REGIONS
 
-PARTS = ("eyes", "nose", "mouth")
 BROWS = 0.3  # what brows count within the eyes: lids tell more
 # The largest region for each set of parts that can be seen: every set has exactly one.
 LARGEST: Mapping[frozenset[str], str] = {

@@ -11,7 +11,7 @@ from streamer.faces.regions import crop, region_box
 from train.config import Augment, Input
 from train.models.inputs import Visible
 from train.transforms import augment, random_affine
-from train.views import covered, move, pad, show_views, zoom
+from train.views import covered, draw_views, move, pad, show_views, zoom
 
 ALL = Input(mode="mask", regions=("mouth", "nose", "eyes", "nose_mouth", "nose_eyes", "mouth_eyes"))
 QUIET = {"erase": 0.0, "blur": 0.0, "noise": 0.0}
@@ -37,18 +37,28 @@ def test_landmarks_follow_the_random_changes_of_their_picture() -> None:
         assert (found[row, 0] - centre).abs().max() < 0.7
 
 
-def test_one_region_of_the_wanted_share_is_shown_and_faces_without_landmarks_whole() -> None:
+def test_the_parts_that_a_view_lacks_are_hidden_and_of_faces_without_landmarks_none() -> None:
     torch.manual_seed(0)
-    images = torch.full((200, 1, 48, 48), 200.0)
-    points = torch.rand(200, 68, 2) * 20 + 14
-    points[:20] = torch.nan
-    shown = show_views(images, points, 0.5, ALL)
-    whole = (shown > 0).all(dim=(1, 2, 3))
-    assert whole[:20].all()
-    assert 60 < whole[20:].sum() < 120
-    assert (shown > 0).any(dim=(1, 2, 3)).all()
-    assert set(shown.unique().tolist()) == {0.0, 200.0}
-    assert (show_views(images * 0, points, 0.0, ALL) == 1).all()  # black is not hidden
+    images = torch.full((20, 1, 48, 48), 200.0)
+    points = torch.rand(20, 68, 2) * 4 + 10
+    points[:, 48:68] += 20  # the mouth lies to the lower right of all else
+    points[:4] = torch.nan
+    shown = show_views(images, points, ["nose_eyes"] * 20, ALL)
+    assert (shown[:4] == 200).all()
+    assert (shown[4:, :, :18, :18] == 200).all()
+    assert (shown[4:, :, 31:33, 31:33] == 0).all()
+    assert (show_views(images, points, ["face"] * 20, ALL) == 200).all()
+    assert (show_views(images * 0, points, ["face"] * 20, ALL) == 1).all()  # black is not hidden
+
+
+def test_the_view_of_a_covered_face_is_what_is_left_of_it() -> None:
+    visibility = np.ones((100, 68), np.float32)
+    visibility[:, 48:] = 0
+    assert set(draw_views(visibility, ALL.regions)) == {"nose_eyes"}
+    visibility[:] = 0
+    assert len(set(draw_views(visibility, ALL.regions))) > 3
+    visibility[:] = np.nan
+    assert set(draw_views(visibility, ALL.regions)) == set(ALL.regions)
 
 
 def test_a_share_of_the_faces_is_covered_and_a_face_without_landmarks_never() -> None:
@@ -57,10 +67,14 @@ def test_a_share_of_the_faces_is_covered_and_a_face_without_landmarks_never() ->
     x, y = np.meshgrid(np.linspace(12, 36, 17), np.linspace(12, 36, 4))
     points = np.tile(np.stack([x, y], axis=-1).reshape(1, 68, 2).astype(np.float32), (60, 1, 1))
     points[:10] = np.nan
-    changed = (covered(pictures, points, 0.5) != pictures).any(axis=(1, 2, 3))
+    drawn, visibility = covered(pictures, points, 0.5)
+    changed = (drawn != pictures).any(axis=(1, 2, 3))
+    known = np.isfinite(visibility).all(axis=1)
+    assert not known[:10].any()
+    assert known[changed].all()
     assert not changed[:10].any()
     assert 10 < changed[10:].sum() < 40  # blur shows nothing on flat grey
-    assert covered(pictures, points, 0.0) is pictures
+    assert np.isnan(covered(pictures, points, 0.0)[1]).all()
 
 
 def test_a_network_sees_only_what_is_shown() -> None:
@@ -85,7 +99,7 @@ def test_a_region_fills_the_picture_as_serving_cuts_it() -> None:
     matrices = random_affine(1, still)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("train.views.JITTER", 0.0)
-        found = zoom(move(points, matrices, (64, 64), (64, 64)), matrices, (64, 64), seen)
+        found = zoom(move(points, matrices, (64, 64), (64, 64)), ["mouth"], matrices, (64, 64), seen)
     trained = pad(augment(image, 40, still, found.matrices), found.extent, 0)[0, 0].numpy()
     served = crop(picture, region_box(points[0], "mouth"), 40, 40, 1)[..., 0].astype(float)
     inner = (trained > 0) & (served > 0)
@@ -98,6 +112,6 @@ def test_a_region_fills_the_picture_as_serving_cuts_it() -> None:
 def test_a_face_without_landmarks_fills_the_picture() -> None:
     points = torch.full((4, 68, 2), torch.nan)
     seen = Input(regions=("mouth", "eyes"), size=20)
-    found = zoom(points, random_affine(4, Augment.model_validate(QUIET)), (30, 30), seen)
+    found = zoom(points, ["mouth", "eyes"] * 2, random_affine(4, Augment.model_validate(QUIET)), (30, 30), seen)
     assert (pad(torch.ones(4, 1, 20, 20), found.extent, 0) == 1).all()
     assert found.matrices.isfinite().all()

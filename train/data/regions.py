@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engines import Crop, load_engine
 from streamer.build import in_zoo
 from streamer.faces.landmarks import DlibLandmarker, ZooLandmarker
-from streamer.faces.regions import crop, face_square, hide, in_crop, region_box, view_boxes
+from streamer.faces.regions import crop, face_square, hidden_boxes, hide, in_crop, region_box
 from train.config import Data, Input
 from train.data import FaceSet
 from train.data.landmarks import locate
@@ -91,7 +91,7 @@ def as_seen(rows: FaceSet, seen: Input, larger: float = 0.0, rng: np.random.Gene
     if seen.mode != "mask":
         return replace(rows, images=cut, boxes=None, landmarks=None)
     points = in_crop(_points(rows), frames, *shape)
-    hide(cut, view_boxes(points, [seen.region] * len(rows), recipe(seen)).reshape(-1, 2, 2))
+    hide(cut, hidden_boxes(points, [seen.region] * len(rows), recipe(seen)).reshape(len(rows), -1, 2))
     return replace(rows, images=cut, boxes=None, landmarks=None)
 
 

@@ -17,7 +17,8 @@ from engines import load_engine
 from streamer.faces.boxes import iou
 from streamer.faces.detect import YUNET, Detector, HogDetector, YuNetDetector
 from streamer.faces.landmarks import HOG_TO_FACE, DlibLandmarker, Landmarker, ZooLandmarker
-from streamer.faces.visibility import PARTS, WEIGHTS
+from streamer.faces.regions import PARTS
+from streamer.faces.visibility import WEIGHTS
 from train.data.pictures import list_pictures, read_picture
 from train.landmarks.batches import draw
 from train.landmarks.config import LandmarksConfig
