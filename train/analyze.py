@@ -20,7 +20,7 @@ from train.report import draw_confusion, table, to_json
 from train.scores import reliability
 
 REGIONS = ("mouth", "nose", "eyes", "nose_mouth", "nose_eyes", "mouth_eyes", "face")
-ALONE = {"pad": "", "mask": ", one network"}  # input modes in which a region is seen alone and whole
+KINDS = {"pad": "", "mask": ", the rest hidden"}  # input modes in which a region is seen whole
 SETS = {"FER+": ("fer", "ferplus"), "RAF-DB": ("rafdb",), "ExpW": ("expw",)}
 POINTS = 1500  # of a t-SNE picture
 PER_CLASS = 5  # pictures of a class in a grid
@@ -63,11 +63,11 @@ def to_markdown(
         "## Table 5: non-padding and padding",
         table(("region", *(f"{name} {mode}" for name in SETS for mode in ("non-padding", "padding"))), _table_5(found)),
         "## Table 6: accuracy of the regions",
-        "A network a region, its picture padded; then one network for all, which sees the face with the rest hidden.",
-        table(("region", *(f"{name}{kind}" for name in SETS for kind in ALONE.values())), _table_6(found)),
+        "Regions cut out and padded; then a network that sees all of the face but the parts that a region lacks.",
+        table(("region", *(f"{name}{kind}" for name in SETS for kind in KINDS.values())), _table_6(found)),
         "## Reliability of each <emotion, region>",
         "Precision of the answer on the validation split, its 95 % Wilson interval and the number of answers.",
-        *(_reliability(name, mode, chosen) for name in SETS for mode in ALONE),
+        *(_reliability(name, mode, chosen) for name in SETS for mode in KINDS),
         "Pictures: `confusion-*.png` (Figures 5, 7), `tsne-*.png` (Figure 5), `cam-*.png` (Figure 6).",
     ]
     return "\n\n".join([*(part for part in parts if part), ""])
@@ -79,7 +79,7 @@ def _table_5(found: Mapping[tuple[str, str, str], Evaluation]) -> list[tuple[str
 
 
 def _table_6(found: Mapping[tuple[str, str, str], Evaluation]) -> list[tuple[str, ...]]:
-    return [(region, *(_cell(found, name, region, mode) for name in SETS for mode in ALONE)) for region in REGIONS]
+    return [(region, *(_cell(found, name, region, mode) for name in SETS for mode in KINDS)) for region in REGIONS]
 
 
 def _cell(found: Mapping[tuple[str, str, str], Evaluation], name: str, region: str, mode: str) -> str:
@@ -101,7 +101,7 @@ def _reliability(name: str, wanted: str, chosen: Mapping[tuple[str, str, str], E
     columns = {region: reliability(own[region].first) for region in REGIONS if region in own}
     labels = next(iter(own.values())).labels
     lines = [(label, *(_share(column.get(label)) for column in columns.values())) for label in labels]
-    return f"{name}{ALONE[wanted]}:\n\n{table(('answer', *columns), lines)}"
+    return f"{name}{KINDS[wanted]}:\n\n{table(('answer', *columns), lines)}"
 
 
 def _share(row: Mapping[str, float] | None) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from train.classifier import Classifier
 from train.config import Data, Input
+from train.data import load
 from train.rows import judged_rows, near_duplicates
 from train.scores import Scores, fit_temperature, measure
 
@@ -63,7 +64,7 @@ def evaluate(classifier: Classifier, split: str) -> Evaluation:
     near = _near_duplicates(data, split)
     scores: dict[str, Scores] = {}
     for rule in label_rules(data):
-        labels = rows.labels if rule == data.labels else judged_rows(data, classifier.input, split, rule).labels
+        labels = rows.labels if rule == data.labels else load(data.set, data.path, split, rule).labels
         for name, chosen in subsets(labels, rows.leaked, near, rows.classes).items():
             scores[f"{rule}, {name}"] = measure(probabilities[chosen], labels[chosen], rows.classes)
     labelled = rows.labels >= 0

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import engines.openvino  # noqa: F401  keeps OpenVINO's telemetry, which NNCF would use too, out of reach
 from train.config import Data, Input
 from train.data import load
-from train.data.regions import as_seen, located
+from train.data.regions import as_seen, located, needs
 from train.evaluate import Evaluation
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def calibration_faces(data: Data, seen: Input, seed: int) -> NDArray[np.uint8]:
     The pictures need no label.
     """
     rows = load(data.set, data.path, data.train, data.labels)
-    rows = located(rows[np.random.default_rng(seed).permutation(len(rows))[:FACES]], seen, data)
+    rows = located(rows[np.random.default_rng(seed).permutation(len(rows))[:FACES]], needs(seen), data)
     regions = seen.regions or (seen.region,)
     views = [seen.model_copy(update={"region": region}) for region in regions]
     return np.concatenate([as_seen(rows, view).images for view in views])

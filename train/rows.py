@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +11,19 @@ from numpy.typing import NDArray
 from train.config import Data, Input, TrainConfig
 from train.data import FaceSet, load
 from train.data.leaks import leaks
-from train.data.regions import as_seen, located, whole_faces
+from train.data.regions import Needs, as_seen, located, needs, whole_faces
 from train.losses import has_target
 
 
-def judged_rows(data: Data, seen: Input, split: str, labels: str | None = None) -> FaceSet:
-    """Load a split by a label rule, the configured one unless given, with pictures as the network sees them."""
-    rows = load(data.set, data.path, split, labels or data.labels)
-    return as_seen(located(rows, seen, data), seen)
+def judged_rows(data: Data, seen: Input, split: str) -> FaceSet:
+    """Load a split with pictures as the network sees them."""
+    return as_seen(_located_rows(data, needs(seen), split), seen)
+
+
+@lru_cache(maxsize=2)
+def _located_rows(data: Data, needed: Needs, split: str) -> FaceSet:
+    """Load a split once for all regions that it is cut to."""
+    return located(load(data.set, data.path, split, data.labels), needed, data)
 
 
 def training_rows(config: TrainConfig) -> tuple[FaceSet, dict[str, int]]:
@@ -41,7 +46,7 @@ def training_rows(config: TrainConfig) -> tuple[FaceSet, dict[str, int]]:
     }
     if not kept.any():
         raise ValueError(f"{data.path}: no row of '{data.train}' is left to train on: {counts}")
-    return located(rows[kept], config.input, data), counts
+    return located(rows[kept], needs(config.input), data), counts
 
 
 def some_rows(rows: FaceSet, most: int) -> FaceSet:

@@ -19,7 +19,7 @@ from train.config import Data, Input
 from train.data import BASIC, FaceSet, labelled
 from train.data.landmarks import FaceFinder, locate, plausible, read_cache
 from train.data.leaks import leaks
-from train.data.regions import align, as_seen, located, recipe
+from train.data.regions import align, as_seen, located, needs, recipe
 
 
 def face_points(box: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -176,7 +176,7 @@ def test_training_sees_exactly_what_serving_cuts(portrait: NDArray[np.uint8], re
 
 def test_a_picture_that_is_the_face_is_seen_whole(portrait: NDArray[np.uint8]) -> None:
     rows = labelled(BASIC, ["a"], portrait[None, ::2, ::2, :1].copy(), [0])
-    assert located(rows, Input(size=128), Data(cache=Path("unused"))) is rows  # nothing has to be found
+    assert located(rows, needs(Input(size=128)), Data(cache=Path("unused"))) is rows  # nothing has to be found
     np.testing.assert_array_equal(as_seen(rows, Input(size=128)).images[0], rows.images[0])
 
 
@@ -281,7 +281,7 @@ def test_the_twins_of_the_private_rows_are_among_the_leaks(shared: Path) -> None
 
 def test_landmarks_may_come_from_the_network_that_serves(portrait: NDArray[np.uint8]) -> None:
     rows = portrait_rows(portrait, boxes=FACE[None])
-    found = located(rows, Input(region="mouth"), Data(landmarks=Path("zoo/landmarks.onnx"))).landmarks
+    found = located(rows, "landmarks", Data(landmarks=Path("zoo/landmarks.onnx"))).landmarks
     assert found is not None
     assert plausible(found).all()
     expected = DlibLandmarker().locate(portrait, FACE[None])[0]

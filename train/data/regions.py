@@ -34,14 +34,14 @@ def needs(seen: Input) -> Needs:
     return "box" if seen.face_box == "detector" else "nothing"
 
 
-def located(rows: FaceSet, seen: Input, data: Data) -> FaceSet:
+def located(rows: FaceSet, needed: Needs, data: Data) -> FaceSet:
     """Find in the rows what `as_seen` needs; `data` says by what, and where it is kept.
 
     Raises ImportError or OSError where landmarks are needed and the landmarker is not there.
     """
-    if needs(seen) == "nothing" or (needs(seen) == "landmarks" and rows.landmarks is not None):
+    if needed == "nothing" or (needed == "landmarks" and rows.landmarks is not None):
         return rows
-    if needs(seen) == "box":
+    if needed == "box":
         return locate(rows, data.cache, None)
     if data.landmarks == Path("dlib"):
         return locate(rows, data.cache, DlibLandmarker())
