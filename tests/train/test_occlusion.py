@@ -17,6 +17,7 @@ from train.classifier import Classifier
 from train.config import Data, Input
 from train.data import EMOTIONS, FaceSet, labelled
 from train.explain import occlusion
+from train.explain.occlusion import Pair, pairs
 
 SIZE = 48
 POINTS = points_of_face(0.7 * SIZE, 0.15 * SIZE, 0.2 * SIZE)
@@ -61,11 +62,12 @@ def classifier(name: str, mode: str, confused_by_masks: bool = True) -> Classifi
         return {"probabilities": found}
 
     data = Data(set="fer", path=Path("nowhere"))
-    return Classifier(name, EMOTIONS, infer, data, Input(size=SIZE, mode=mode))  # type: ignore[arg-type]
+    regions = occlusion.VIEWS if mode == "mask" else ()
+    return Classifier(name, EMOTIONS, infer, data, Input(size=SIZE, mode=mode, regions=regions))  # type: ignore[arg-type]
 
 
 def test_routing_saves_what_an_occluder_costs() -> None:
-    networks = [classifier("plain", "pad"), classifier("views", "mask")]
+    networks = [Pair(classifier("plain", "pad"), None), *pairs([classifier("views", "mask")])]
     found = occlusion.measure(networks, rows(), landmarker(), ["textured_mask"])
     clean = [one for one in found if one["occluder"] == "none"]
     assert [one["whole"] for one in clean] == [1.0, 1.0]
@@ -91,16 +93,20 @@ def parts() -> Classifier:
 
 
 def test_a_network_of_parts_answers_for_one_of_whole_faces() -> None:
-    found = occlusion.measure([classifier("plain", "pad")], rows(), landmarker(), ["textured_mask"], parts())
-    full = next(one for one in found if one["cover"] == 1.0)
-    assert full["whole"] < 0.2
-    assert full["routed"] > 0.9
-    assert "parts" not in {one["model"] for one in found}
+    judged = pairs([classifier("plain", "pad"), parts(), classifier("views", "mask")])
+    assert [pair.name for pair in judged] == ["plain + parts", "plain + views"]
+    found = occlusion.measure(judged, rows(), landmarker(), ["textured_mask"])
+    for full in (one for one in found if one["cover"] == 1.0):
+        assert full["whole"] < 0.2
+        assert full["routed"] > 0.9
 
 
-def test_parts_alone_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="at most one of its parts only, found parts"):
-        occlusion.write([parts()], tmp_path / "none.onnx", None, tmp_path)
+def test_networks_of_one_kind_stand_alone_but_parts_alone_are_refused() -> None:
+    assert [pair.parts for pair in pairs([classifier("plain", "pad")])] == [None]
+    views = classifier("views", "mask")
+    assert pairs([views]) == [(views, views)]
+    with pytest.raises(ValueError, match="expected a network of whole faces beside parts, found none"):
+        pairs([parts()])
 
 
 def test_faces_of_which_nothing_is_seen_are_not_answered_and_count_as_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +114,7 @@ def test_faces_of_which_nothing_is_seen_are_not_answered_and_count_as_wrong(monk
         return np.zeros_like(pictures), np.zeros((len(pictures), 68), np.float32)
 
     monkeypatch.setattr(occlusion, "occlude", black)
-    found = occlusion.measure([classifier("views", "mask")], rows(), landmarker(), ["hand"])
+    found = occlusion.measure(pairs([classifier("views", "mask")]), rows(), landmarker(), ["hand"])
     assert {one["answered"] for one in found} == {0.0}
     assert {one["routed"] for one in found} == {0.0}
     assert found[0]["routed_answered"] is None
@@ -117,7 +123,8 @@ def test_faces_of_which_nothing_is_seen_are_not_answered_and_count_as_wrong(monk
 
 def test_the_report_has_a_line_for_every_family_and_cover_and_a_plot(tmp_path: Path) -> None:
     networks, families = [classifier("plain", "pad"), classifier("views", "mask")], ["hand", "bar"]
-    results = occlusion.measure(networks, rows(), landmarker(), families)
+    judged = [Pair(networks[0], None), *pairs(networks[1:])]
+    results = occlusion.measure(judged, rows(), landmarker(), families)
     values = {
         "split": "public", "labels": "ferplus_seed", "rows": 24, "without_landmarks": 2, "held_out": ["hand"],
         "clean": {"plain": {"face": 1.0}, "views": {"face": 1.0, "nose_eyes": 0.99}},

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -33,6 +33,20 @@ from train.scores import calibration_error
 COVERS = (0.25, 0.5, 0.75, 1.0)
 VIEWS = ("face", "nose_eyes", "eyes", "nose_mouth", "mouth_eyes", "mouth", "nose")
 BATCH = 256
+
+
+class Pair(NamedTuple):
+    """Name the network that judges whole faces, and the one that judges what can be seen of partly hidden ones."""
+
+    whole: Classifier
+    parts: Classifier | None
+
+    @property
+    def name(self) -> str:
+        """Return what the report calls them."""
+        if self.parts is None or self.parts is self.whole:
+            return self.whole.name
+        return f"{self.whole.name} + {self.parts.name}"
 
 
 @dataclass(frozen=True)
@@ -60,16 +74,12 @@ def write(
 ) -> dict[str, Any]:
     """Write `occlusion.md`, `.json` and `.png` for networks of one data set; return what the JSON holds.
 
-    A network that has not learned the whole face is asked about partly hidden faces on behalf of all that have.
-    landmarks: model file of the landmark network. split: the first network's validation split unless said. families:
-    occluders to draw. most: the most rows that are judged, evenly chosen; 0 takes all. Raises ValueError where the
-    networks do not share data and labels, or where there is not one at most that knows parts only.
+    Every network of whole faces is measured with each of those of several regions, which are rivals in judging partly
+    hidden ones; see `pairs`. landmarks: model file of the landmark network. split: the first network's validation
+    split unless said. families: occluders to draw. most: the most rows that are judged, evenly chosen; 0 takes all.
+    Raises ValueError where the networks do not share data and labels, or where none knows whole faces.
     """
-    first = classifiers[0]
-    parts = [one for one in classifiers if "face" not in learned(one)]
-    if len(parts) > 1 or len(parts) == len(classifiers):
-        names = ", ".join(one.name for one in parts)
-        raise ValueError(f"expected networks of the whole face and at most one of its parts only, found {names}")
+    first, judged = classifiers[0], pairs(classifiers)
     if any((one.data, one.labels) != (first.data, first.labels) for one in classifiers):
         raise ValueError("expected networks of one data set with the same labels")
     if unknown := set(families) - set(FAMILIES):
@@ -78,8 +88,7 @@ def write(
     engine = load_engine(landmarks, "landmarks")
     try:
         landmarker = ZooLandmarker(engine)
-        judged = [one for one in classifiers if one not in parts]
-        results = measure(judged, rows, landmarker, families, *parts)
+        results = measure(judged, rows, landmarker, families)
         clean = _hide(rows, NONE, 0.0, landmarker)
     finally:
         engine.close()
@@ -104,25 +113,34 @@ def write(
 
 def learned(classifier: Classifier) -> tuple[str, ...]:
     """Return the regions that a network knows."""
-    own = classifier.input.regions or (classifier.input.region,)
-    return VIEWS if classifier.input.mode == "mask" and not classifier.input.regions else own
+    return classifier.input.regions or (classifier.input.region,)
+
+
+def pairs(classifiers: Sequence[Classifier]) -> list[Pair]:
+    """Pair every network of whole faces alone with each of several regions, as the analyzer runs them.
+
+    Where there are none of the one kind, those of the other stand alone. Raises ValueError where no whole face can be
+    judged.
+    """
+    whole = [one for one in classifiers if learned(one) == ("face",)]
+    routed = [one for one in classifiers if one not in whole]
+    if whole and routed:
+        return [Pair(one, other) for one in whole for other in routed]
+    if whole:
+        return [Pair(one, None) for one in whole]
+    if blind := [one.name for one in routed if "face" not in learned(one)]:
+        raise ValueError(f"expected a network of whole faces beside {', '.join(blind)}, found none")
+    return [Pair(one, one) for one in routed]
 
 
 def measure(
-    classifiers: Sequence[Classifier],
-    rows: FaceSet,
-    landmarker: ZooLandmarker,
-    families: Sequence[str],
-    parts: Classifier | None = None,
+    judged: Sequence[Pair], rows: FaceSet, landmarker: ZooLandmarker, families: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Judge each network on clean faces, then under every family at every cover; rows need labels and landmarks.
-
-    parts: answers for partly hidden faces in place of networks that know whole faces only.
-    """
+    """Judge clean faces, then faces under every family at every cover; rows need labels and landmarks."""
     cells, results = [(NONE, 0.0), *((family, cover) for family in families for cover in COVERS)], []
     for family, cover in track(cells, "hiding parts", transient=True, disable=not Console().is_terminal):
         faces = _hide(rows, family, cover, landmarker)
-        results += [_judge(one, parts, faces, rows.labels, family, cover) for one in classifiers]
+        results += [_judge(pair, faces, rows.labels, family, cover) for pair in judged]
     return results
 
 
@@ -176,31 +194,23 @@ def _boxes(rows: FaceSet) -> NDArray[np.float32]:
     return np.where(np.isfinite(rows.boxes).all(axis=1, keepdims=True), rows.boxes, boxes)
 
 
-def _judge(
-    classifier: Classifier,
-    parts: Classifier | None,
-    faces: Occluded,
-    labels: NDArray[np.int64],
-    family: str,
-    cover: float,
-) -> dict[str, Any]:
+def _judge(pair: Pair, faces: Occluded, labels: NDArray[np.int64], family: str, cover: float) -> dict[str, Any]:
     """Answer faces by the whole of them and, where a network knows the regions, by what can be seen."""
-    plain = answer(classifier, faces, ["face"] * len(labels))
+    plain = answer(pair.whole, faces, ["face"] * len(labels))
     result: dict[str, Any] = {
-        "model": classifier.name,
+        "model": pair.name,
         "occluder": family or "none",
         "cover": cover,
         "hidden": faces.hidden,
         "whole": float((plain.argmax(axis=1) == labels).mean()),
     }
-    router = classifier if len(learned(classifier)) > 1 else parts
-    if router is None:
+    if pair.parts is None:
         return result
     seen = np.array([region is not None for region in faces.regions])
     partly = np.array([region not in (None, "face") for region in faces.regions])
     routed = plain.copy()
     if partly.any():
-        routed[partly] = answer(router, faces, [region or "face" for region in faces.regions], partly)
+        routed[partly] = answer(pair.parts, faces, [region or "face" for region in faces.regions], partly)
     right = routed.argmax(axis=1) == labels
     names, counts = np.unique([region or "none" for region in faces.regions], return_counts=True)
     return result | {
