@@ -170,8 +170,7 @@ def _warm_up(engine: Engine, source: str) -> None:
 
 def check_batch(batch: NDArray[np.uint8], spec: EngineSpec) -> None:
     """Raise ValueError where a batch does not fit a spec, with expected and found shapes."""
-    expected = (spec.height, spec.width, spec.channels)
-    fits = batch.ndim == 4 and all(want in (None, have) for want, have in zip(expected, batch.shape[1:], strict=True))
+    fits = batch.ndim == 4 and all(want in (None, have) for want, have in zip(spec.taken, batch.shape[1:], strict=True))
     if not fits or batch.dtype != np.uint8:
-        wanted = ", ".join("any" if size is None else str(size) for size in expected)
+        wanted = ", ".join("any" if size is None else str(size) for size in spec.taken)
         raise ValueError(f"{spec.name}: expected (N, {wanted}) uint8, found {batch.shape} {batch.dtype}")

@@ -61,7 +61,7 @@ class Runner:
         self._stream: Any = torch.cuda.Stream(device) if self._on_gpu else None  # type: ignore[no-untyped-call]
         self._host = self._input = torch.empty(0, dtype=torch.uint8)
         self._graphs: dict[int, tuple[Any, Sequence[Tensor]]] = {}
-        self._graphed = self._on_gpu and bool(spec.height and spec.width)
+        self._graphed = self._on_gpu and None not in spec.taken
 
     def __call__(self, batch: NDArray[np.uint8]) -> Outputs:
         """Run any number of pictures; nothing is lost where memory ends, it takes more calls then.

@@ -140,13 +140,14 @@ def _spec_text(model: Any, path: Path) -> str:
 
 def _take_uint8_pictures(model: Any, spec: EngineSpec) -> Any:
     """Put cast and layout of a float NCHW network into the graph; free the batch, and the size where the spec does."""
+    height, width, channels = (size or -1 for size in spec.taken)
     if model.input(0).get_element_type() != ov.Type.u8:
         steps = PrePostProcessor(model)
         steps.input(0).tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
         steps.input(0).model().set_layout(ov.Layout("NCHW"))
-        model.reshape([-1, spec.channels, spec.height or -1, spec.width or -1])
+        model.reshape([-1, channels, height, width])
         return steps.build()
-    model.reshape([-1, spec.height or -1, spec.width or -1, spec.channels])
+    model.reshape([-1, height, width, channels])
     return model
 
 

@@ -90,7 +90,8 @@ class Rule(Strict):
 class EngineSpec(Strict):
     """Describe a network: its input, its outputs, how it was made and how far it can be trusted.
 
-    height, width: input size in pixels, or None where any size fits. channels: 1 grey, 3 BGR. outputs: names in the
+    height, width: input size in pixels, or None where any size fits. resizable: any size fits too, a whole photo say;
+    height and width are those of a face. channels: 1 grey, 3 BGR. outputs: names in the
     order of the graph. temperature: the logits were divided by it before the softmax. reliability: measured precision
     of each label as this network answers it, 0-1. views: by region, for a network that can be shown any one of them.
     rules: what stands in readable form for the last layer.
@@ -101,6 +102,7 @@ class EngineSpec(Strict):
     version: str = "1"
     height: PositiveInt | None
     width: PositiveInt | None
+    resizable: bool = False
     channels: Literal[1, 3]
     crop: Crop = Crop()
     labels: tuple[str, ...] = ()
@@ -111,6 +113,11 @@ class EngineSpec(Strict):
     rules: tuple[Rule, ...] = ()
     metrics: Mapping[str, float] = {}
     training: Mapping[str, Any] = {}
+
+    @property
+    def taken(self) -> tuple[int | None, int | None, int]:
+        """Return height, width and channels that a picture must have; None for any."""
+        return (None, None, self.channels) if self.resizable else (self.height, self.width, self.channels)
 
     @classmethod
     def parse(cls, text: str, source: str) -> EngineSpec:

@@ -48,7 +48,7 @@ class TensorRtEngine(GpuEngine):
     ) -> None:
         dtype_of(precision)
         program, self.spec = read_program(path, spec)
-        if not (self.spec.height and self.spec.width):
+        if None in self.spec.taken:
             raise Unbuildable(f"{path.name}: pictures of any size have no plan")
         plan = stored_plan(path, precision, cache) or build_plan(program, self.spec, path, precision, cache)
         self._runner = self._opened(plan)

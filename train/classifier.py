@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from streamer.config import Section, check_config, load_config
 from train.checkpoint import classes_of, load, restore
 from train.config import Data, Input, TrainConfig
 from train.data import FaceSet
+from train.data.regions import recipe
 from train.models.classic import FEATURES, build_classic
 from train.processes import first_device
 from train.rows import cut, judged_rows, training_rows
@@ -51,6 +53,22 @@ class Classifier:
     size: int | None = None
     epochs: Sequence[Mapping[str, Any]] = ()
     calibration: Mapping[str, View] = field(default_factory=dict)
+
+    @cached_property
+    def spec(self) -> EngineSpec:
+        """Say, as an artefact does, how faces are cut out for this network. Raises ValueError where it cannot serve."""
+        height, width = self.input.shape
+        return EngineSpec(
+            name=self.name,
+            task="expression",
+            height=height,
+            width=width,
+            channels=self.input.channels,
+            crop=recipe(self.input),
+            labels=self.labels,
+            outputs=("probabilities",),
+            views=self.calibration,
+        )
 
     def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return (N, classes) probabilities."""

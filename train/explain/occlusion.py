@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from engines import EngineSpec, load_engine, tempered
+from engines import load_engine, tempered
 from streamer.faces.landmarks import DlibLandmarker, Landmarks, ZooLandmarker
 from streamer.faces.regions import crops
 from streamer.faces.visibility import VisibilitySettings, VisibleRegion
 from train.classifier import Classifier
 from train.data import FaceSet, load
 from train.data.landmarks import locate
-from train.data.regions import recipe, whole
+from train.data.regions import whole
 from train.occluders import EVALUATION_ONLY, FAMILIES, NONE, occlude
 from train.report import table
 from train.scores import calibration_error
@@ -226,25 +226,13 @@ def answer(
     classifier: Classifier, faces: Occluded, views: Sequence[str], chosen: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float32]:
     """Return the (N, classes) probabilities of the chosen faces, or all, which are shown by one region each."""
-    seen = classifier.input
     rows = list(range(len(views))) if chosen is None else np.flatnonzero(chosen).tolist()
-    spec = EngineSpec(
-        name=classifier.name,
-        task="expression",
-        height=seen.shape[0],
-        width=seen.shape[1],
-        channels=seen.channels,
-        crop=recipe(seen),
-        outputs=("probabilities",),
-    )
-    cut = []
+    spec, cut = classifier.spec, []
     for row in rows:
-        shown = faces.pictures[row] if seen.channels == 1 else np.repeat(faces.pictures[row], 3, axis=2)
+        shown = np.repeat(faces.pictures[row], spec.channels, axis=2)
         cut.append(crops(shown, faces.boxes[row : row + 1], spec, faces.found.points[row : row + 1], [views[row]]))
     found = classifier.infer(np.concatenate(cut))["probabilities"]
-    known = classifier.calibration
-    calibrated = [known[views[row]].temperature if views[row] in known else 1.0 for row in rows]
-    return tempered(found, np.array(calibrated)[:, None])
+    return tempered(found, np.array([[spec.view(views[row]).temperature] for row in rows]))
 
 
 def _views(classifier: Classifier, faces: Occluded, labels: NDArray[np.int64]) -> dict[str, float]:
