@@ -127,6 +127,9 @@ def photo(
     config: Annotated[str, typer.Option(help="YAML file, or the name of a preset.")] = "photos",
     overrides: Overrides = None,
     page: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html (extra `report`).")] = True,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Show where an attention network looks in each whole photo.")
+    ] = False,
 ) -> None:
     """Find every face of photos, small ones too, and tell what each and the whole group express.
 
@@ -134,7 +137,7 @@ def photo(
     """
     from streamer.photo.command import run as run_photos
 
-    raise typer.Exit(run_photos(_settings(config, overrides), image, out, page=page))
+    raise typer.Exit(run_photos(_settings(config, overrides), image, out, page=page, attention=attention))
 
 
 @app.command()

@@ -171,7 +171,8 @@ class EventsConfig(Section):
 class Config(Section):
     """Describe how the analyzer runs; `configs/default.yaml` explains every key.
 
-    cache: folder for compiled models and what was measured on this machine; None keeps nothing.
+    regions: judges the parts of partly hidden faces. attention: looks at whole photos where that is asked for. cache:
+    folder for compiled models and what was measured on this machine; None keeps nothing.
     """
 
     source: SourceConfig = SourceConfig()
@@ -191,6 +192,7 @@ class Config(Section):
     metrics: MetricsConfig = MetricsConfig()
     cache: Path | None = None
     overlay: OverlayConfig = OverlayConfig()
+    attention: ClassifierConfig = ClassifierConfig(model=Path("zoo/attention.onnx"))
 
 
 Model = TypeVar("Model", bound=Section)

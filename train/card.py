@@ -54,7 +54,8 @@ def _views(found: Sequence[Evaluation]) -> str:
 
 def _summary(spec: EngineSpec, found: Sequence[Evaluation], path: Path) -> list[str]:
     crop, milliseconds = spec.crop, found[0].milliseconds or 0.0
-    size = f"{spec.width}x{spec.height} pixels, {'grey' if spec.channels == 1 else 'BGR'}"
+    free = " a face, or a whole picture of any size" if spec.resizable else ""
+    size = f"{spec.width}x{spec.height} pixels{free}, {'grey' if spec.channels == 1 else 'BGR'}"
     return [
         f"Expression of a face: {', '.join(spec.labels)}.",
         f"Input: uint8, {size}; region {crop.region}, margin {crop.margin:g} of its longer side, moved down by "

@@ -120,11 +120,13 @@ class Optimizer(Section):
 class Serve(Section):
     """Say how the exported network answers: `flip` averages a picture with its mirror image, at twice the time.
 
-    int8: write a quantised form beside it too, which serves where it is the fastest.
+    int8: write a quantised form beside it too, which serves where it is the fastest. resizable: let it take pictures of
+    any size, whole photos too.
     """
 
     flip: bool = False
     int8: bool = False
+    resizable: bool = False
 
 
 class Teacher(Section):

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 PARITY_F32 = 1e-3  # largest difference of a probability
 PARITY_SERVED = 5e-3  # mean difference of the probabilities, in the precision that serves
 SAME_ANSWERS = 0.99
+LEAST = 32  # pixels of a side, of pictures for a resizable network
 FORMATS = ("onnx", "pt2")
 
 
@@ -54,6 +55,8 @@ def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *,
     validation = judged_rows(config.data, config.input, config.data.validation)
     validation = validation[validation.labels >= 0]
     served = Served(networks, flip=config.serve.flip)
+    if config.serve.resizable:
+        check_resizable(served, validation.images[:4])
     found = answer(served, validation.images)
     served.temperature = fit_temperature(found["probabilities"], validation.labels)
     views = calibrate_views(config, served)
@@ -61,9 +64,11 @@ def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *,
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".unchecked-") as folder:
         unchecked = Path(folder) / out.name
-        write = graph_of(served, spec.outputs, validation.images[:2], out.suffix)
+        write = graph_of(served, spec, validation.images[:2], out.suffix)
         write(spec, unchecked)
         check_parity(served, unchecked, validation.images)
+        if spec.resizable:
+            check_parity(served, unchecked, in_fours(validation.images))
         judged = _judge(unchecked, config.data, config.input, test)
         _publish(spec, judged, write, unchecked, out)
     if config.serve.int8:
@@ -140,6 +145,7 @@ def describe(
         task="expression",
         height=height,
         width=width,
+        resizable=config.serve.resizable,
         channels=config.input.channels,
         crop=recipe(config.input),
         labels=labels,
@@ -177,14 +183,19 @@ def commit() -> str | None:
 
 
 def graph_of(
-    served: Served, outputs: Sequence[str], images: NDArray[np.uint8], suffix: str
+    served: Served, spec: EngineSpec, images: NDArray[np.uint8], suffix: str
 ) -> Callable[[EngineSpec, Path], None]:
-    """Trace the network for any batch size; return what writes the graph with a spec inside to a path."""
+    """Trace the network for any batch size, and picture size where it is resizable; images: (2, H, W, C) examples.
+
+    Returns what writes the graph with a spec inside to a path.
+    """
     example = (torch.from_numpy(np.ascontiguousarray(images)),)
-    shapes = {"images": {0: torch.export.Dim("batch")}}
+    free = {0: torch.export.Dim("batch")}
+    if spec.resizable:
+        free |= {axis: torch.export.Dim(name, min=LEAST) for axis, name in ((1, "height"), (2, "width"))}
     with quiet():
-        program = torch.export.export(served, example, dynamic_shapes=shapes)
-    return partial(_write_program, program) if suffix == ".pt2" else partial(write_onnx, to_onnx(program, outputs))
+        program = torch.export.export(served, example, dynamic_shapes={"images": free})
+    return partial(_write_program, program) if suffix == ".pt2" else partial(write_onnx, to_onnx(program, spec.outputs))
 
 
 def _write_program(program: Any, spec: EngineSpec, path: Path) -> None:
@@ -297,6 +308,21 @@ def check_parity(served: Served, path: Path, images: NDArray[np.uint8]) -> None:
                 f"{path.name} in {precision}: {100 * same:.2f} % same answers as the network, probabilities differ by "
                 f"{difference.max():.4f} at most and {difference.mean():.5f} in the mean; it is not written"
             )
+
+
+def check_resizable(served: Served, images: NDArray[np.uint8]) -> None:
+    """Raise ValueError where the network takes pictures of one size only; images: four of that size."""
+    try:
+        answer(served, in_fours(images))
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"serve.resizable: the network takes pictures of one size only ({error})") from error
+
+
+def in_fours(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Put every four of (N, H, W, C) pictures together as one: (N // 4, 2H, 2W, C)."""
+    height, width, channels = images.shape[1:]
+    quarters = images[: len(images) // 4 * 4].reshape(-1, 2, 2, height, width, channels)
+    return quarters.transpose(0, 1, 3, 2, 4, 5).reshape(-1, 2 * height, 2 * width, channels)
 
 
 def calibrate_views(config: TrainConfig, served: Served) -> dict[str, View]:

@@ -21,7 +21,6 @@ from streamer.photo.analyst import Analyst
 from streamer.photo.command import record, report
 from streamer.photo.explain import Explained, explain_faces
 from streamer.photo.reading import read_photo
-from streamer.pipeline import Closable
 from streamer.report.timeline import write as write_timeline
 from streamer.sinks.log import LogSink
 from streamer.sinks.video import VideoSink
@@ -56,8 +55,8 @@ class Studio:
     def close(self) -> None:
         """Close the engines and delete what is left of results."""
         self._results.cleanup()
-        owned: list[Closable] = [*self._video.owned, *self._photos.stages.owned]
-        for one in owned:
+        self._photos.close()
+        for one in self._video.owned:
             one.close()
 
     def _new_folder(self) -> Path:

@@ -1,5 +1,6 @@
 """Group photos: read with limits, searched in tiles, summed up as a group.
 
-reading     photos from disk, whatever they are     group    what a group of faces shows
-analyst     a photo through the same stages as a frame     command    `streamer photo`: files, JSON, page
+reading     photos from disk, whatever they are       group       what a group of faces shows
+analyst     a photo through the stages of a frame     attention   where a network looks in a whole photo
+command     `streamer photo`: files, JSON, page       explain     `streamer explain`: why faces got their answers
 """

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.build import build_stages
+from streamer.build import build_stages, load_classifier
 from streamer.config import Config
-from streamer.types import Frame, Result
+from streamer.photo.attention import GroupAttention, attend, check_attention
+from streamer.types import Face, Frame, Result
 
 
 class Analyst:
     """Look at single pictures with one set of engines; belongs to one thread.
 
-    Raises ValueError, OSError or ImportError with one line where the configuration does not work.
+    attention: also open the network that looks at whole photos. Raises ValueError, OSError or ImportError with one line
+    where the configuration does not work.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, attention: bool = False) -> None:
         self.config = config
         self.stages = build_stages(config)
+        self._attention = load_classifier(config.attention, config.cache) if attention else None
+        if self._attention:
+            check_attention(self._attention.spec)
 
     def look(self, image: NDArray[np.uint8], name: str = "photo") -> Result:
         """Find and classify every face of a (H, W, 3) uint8 BGR picture."""
@@ -31,11 +37,19 @@ class Analyst:
         self.stages.forget(name)
         return result
 
+    def attend(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> GroupAttention | None:
+        """Say where the attention network looks in a whole picture; None without it, or where there is no face."""
+        return attend(self._attention, image, faces) if self._attention and faces else None
+
+    def close(self) -> None:
+        """Close the engines."""
+        for one in (*self.stages.owned, *([self._attention] if self._attention else [])):
+            one.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for one in self.stages.owned:
-            one.close()
+        self.close()

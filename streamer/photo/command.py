@@ -6,7 +6,8 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from streamer.config import Config
+from streamer.config import Config, OverlayConfig
+from streamer.explain.maps import heated
 from streamer.overlay import draw
 from streamer.photo.analyst import Analyst
+from streamer.photo.attention import GroupAttention
 from streamer.photo.group import sum_up
 from streamer.photo.reading import Photo, photo_paths, read_photo
 from streamer.pipeline import unique_names
@@ -28,20 +31,24 @@ from streamer.types import Face, Result
 
 SHOWN = 50  # photos whose pictures are in the page
 LONGEST = 1280  # pixels, of a picture in the page
+FACES, ATTENTION, EVERYWHERE = "faces", "attention on faces", "attention everywhere"  # what pictures show
+FILES = {FACES: "", ATTENTION: ".attention", EVERYWHERE: ".everywhere"}  # in their names
 TIMES = ("stable", "detected_time", "classified_time")  # of a stream, not of a photo
 
 
-def run(config: Config, names: Sequence[str], out: Path, *, page: bool = True) -> int:
+def run(config: Config, names: Sequence[str], out: Path, *, page: bool = True, attention: bool = False) -> int:
     """Analyse photos into a folder; return the exit code: 1 where some could not be read.
 
-    Raises ValueError or OSError for a wrong request, or where no photo can be read.
+    page: write report.html. attention: also show where an attention network looks in each whole photo. Raises
+    ValueError or OSError for a wrong request, or where no photo can be read.
     """
     console = Console(stderr=True, highlight=False, markup=False)
     paths = photo_paths(names)
     _make_folder(out)
     found: list[dict[str, Any]] = []
+    pictures: list[dict[str, bytes]] = []
     unreadable: list[str] = []
-    with preparing_charts() if page else nullcontext(), Analyst(config) as analyst:
+    with preparing_charts() if page else nullcontext(), Analyst(config, attention=attention) as analyst:
         shown = track(paths, "photos", console=console, transient=True, disable=not console.is_terminal)
         for path, stem in zip(shown, unique_names(path.stem for path in paths), strict=True):
             try:
@@ -50,14 +57,17 @@ def run(config: Config, names: Sequence[str], out: Path, *, page: bool = True) -
                 unreadable.append(str(error))
                 continue
             result = analyst.look(photo.image, path.name)
-            picture = draw(result, details=config.overlay.bars, maps=config.overlay.cam)
-            _write_picture(out / f"{stem}.png", picture)
-            found.append(record(path.name, photo, result) | ({"_": _small(picture)} if len(found) < SHOWN else {}))
+            seen = analyst.attend(photo.image, result.faces)
+            drawn = draw_all(result, seen, config.overlay)
+            for name, picture in drawn.items():
+                _write_picture(out / f"{stem}{FILES[name]}.png", picture)
+            found.append(record(path.name, photo, result, seen))
+            pictures.append({name: _small(picture) for name, picture in drawn.items() if len(found) <= SHOWN})
     if not found:
         raise ValueError("; ".join(unreadable))
     _write_json(out / "photos.json", found, unreadable)
     if page:
-        write_page(out / "report.html", report(found, unreadable))
+        write_page(out / "report.html", report(found, pictures, unreadable))
     for reason in unreadable:
         console.print(f"streamer: {reason}", style="yellow", soft_wrap=True)
     faces = sum(photo["summary"]["faces"] for photo in found)
@@ -65,7 +75,17 @@ def run(config: Config, names: Sequence[str], out: Path, *, page: bool = True) -
     return int(bool(unreadable))
 
 
-def record(name: str, photo: Photo, result: Result) -> dict[str, Any]:
+def draw_all(result: Result, seen: GroupAttention | None, overlay: OverlayConfig) -> dict[str, NDArray[np.uint8]]:
+    """Return a photo's annotated (H, W, 3) BGR pictures by what they show."""
+    drawn = {FACES: draw(result, details=overlay.bars, maps=overlay.cam)}
+    if seen:
+        image = result.frame.image
+        hot = replace(result, frame=replace(result.frame, image=heated(image, seen.on_faces)))
+        drawn |= {ATTENTION: draw(hot, details=False), EVERYWHERE: heated(image, seen.everywhere)}
+    return drawn
+
+
+def record(name: str, photo: Photo, result: Result, seen: GroupAttention | None = None) -> dict[str, Any]:
     """Return a photo and its faces as JSON values."""
     height, width = photo.image.shape[:2]
     return {
@@ -75,12 +95,19 @@ def record(name: str, photo: Photo, result: Result) -> dict[str, Any]:
         "notes": list(photo.notes),
         "summary": asdict(sum_up(result.faces)),
         "faces": [_face(face) for face in result.faces],
+        "attention": seen and {"on_faces": round(seen.share, 4), "area": round(seen.area, 4)},
     }
 
 
-def report(photos: Sequence[Mapping[str, Any]], unreadable: Sequence[str] = ()) -> str:
-    """Return the page for photos as `record` gives them; '_' of one holds its picture as JPEG."""
-    shown = [{**photo, "picture": base64.b64encode(photo["_"]).decode() if "_" in photo else None} for photo in photos]
+def report(
+    photos: Sequence[Mapping[str, Any]], pictures: Sequence[Mapping[str, bytes]] = (), unreadable: Sequence[str] = ()
+) -> str:
+    """Return the page for photos as `record` gives them; pictures: JPEGs of each by what they show."""
+    none: Mapping[str, bytes] = {}
+    shown = [
+        {**photo, "pictures": {name: base64.b64encode(data).decode() for name, data in own.items()}}
+        for photo, own in zip_longest(photos, pictures, fillvalue=none)
+    ]
     total = sum(photo["summary"]["faces"] for photo in photos)
     charts = {"shares": _chart(photos)} if total else {}
     title = photos[0]["name"] if len(photos) == 1 else "Photos"
@@ -138,8 +165,7 @@ def _write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
 
 
 def _write_json(path: Path, photos: Sequence[Mapping[str, Any]], unreadable: Sequence[str]) -> None:
-    plain = [{key: value for key, value in photo.items() if key != "_"} for photo in photos]
-    text = json.dumps({"photos": plain, "unreadable": list(unreadable)}, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps({"photos": photos, "unreadable": list(unreadable)}, indent=1, ensure_ascii=False, allow_nan=False)
     try:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:

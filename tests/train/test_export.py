@@ -26,11 +26,11 @@ from train.__main__ import app
 from train.classifier import open_network
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, FaceSet
-from train.export import export, export_int8, store_rules
+from train.export import export, export_int8, in_fours, store_rules
 from train.fit import fit
 from train.models import Output
 from train.rows import judged_rows
-from train.served import Served
+from train.served import Served, answer
 
 WriteConfig = Callable[..., Path]
 
@@ -263,3 +263,42 @@ def test_rules_are_stored_in_an_artefact_that_stays_whole(tmp_path: Path) -> Non
     assert quick.spec.rules == (rule,)
     assert quick.spec.training["int8"]["of"] == sha256_of(path)
     quick.close()
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "pt2"])
+def test_a_resizable_network_answers_for_pictures_of_any_size_as_its_source(
+    write_config: WriteConfig, tmp_path: Path, suffix: str
+) -> None:
+    seen = {"size": 48, "width": 32}
+    path = write_config(
+        model={"name": "attention", "args": {"dropout": 0}}, input=seen, serve={"resizable": True},
+        phases=[{"epochs": 1, "size": 48}],
+    )  # fmt: skip
+    fit(load_config(TrainConfig, path))
+    out = export([path], tmp_path / f"attention.{suffix}")
+    engine = load_engine(out, "expression", precision="f32")
+    picture = np.random.default_rng(0).integers(0, 255, (1, 80, 112, 1), np.uint8)
+    found, source = engine.infer(picture), answer(Served([open_network(path)[2]], engine.spec.temperature), picture)
+    engine.close()
+    assert (engine.spec.height, engine.spec.width, engine.spec.resizable) == (48, 32, True)
+    assert found["attention"].shape == (1, 5, 7)
+    for name in ("probabilities", "attention", "cam"):
+        assert np.allclose(found[name], source[name], atol=1e-4)
+
+
+def test_a_network_of_one_size_cannot_be_exported_for_any(write_config: WriteConfig, tmp_path: Path) -> None:
+    path = write_config(
+        model={"name": "baseline", "args": {"size": [48, 32]}}, input={"size": 48, "width": 32},
+        serve={"resizable": True}, phases=[{"epochs": 1, "size": 48}],
+    )  # fmt: skip
+    fit(load_config(TrainConfig, path))
+    with pytest.raises(ValueError, match="serve.resizable: the network takes pictures of one size only"):
+        export([path], tmp_path / "one.onnx")
+    assert not (tmp_path / "one.onnx").exists()
+
+
+def test_four_pictures_become_one() -> None:
+    images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 3, 1), np.uint8)
+    [together] = in_fours(images)
+    assert together.shape == (4, 6, 1)
+    assert together[::2, ::3, 0].tolist() == [[0, 1], [2, 3]]
