@@ -14,8 +14,7 @@ import altair
 import platformdirs
 import report
 
-from streamer.bench.command import Wishes, streams
-from streamer.bench.measure import measure
+from streamer.bench.command import Wishes, run
 from streamer.config import Config, load_config
 
 FACES = (1, 2, 4, 8, 16, 32, 64)
@@ -44,8 +43,7 @@ def main() -> None:
         every = ["expression.interval=0"] if wishes.offline else []
         config = load_config(Config, None, [cache, *every, *options.overrides])
         with TemporaryDirectory() as folder:
-            limit = 60.0 if wishes.offline else wishes.duration
-            found = measure(config, streams(wishes, Path(folder)), limit)
+            found = run(config, wishes, Path(folder))
         rows.append(
             {
                 "grows": grows,

@@ -246,6 +246,7 @@ def bench(
     size: Annotated[str, typer.Option(help="Width and height of a made clip.")] = "640x480",
     fps: Annotated[float, typer.Option(min=1, max=1000, help="Frames a second of each camera.")] = 30,
     duration: Annotated[float, typer.Option(min=1, help="Seconds to measure, or length of an offline clip.")] = 10,
+    warm_up: Annotated[float, typer.Option(min=0, help="Seconds that cameras play before they are measured.")] = 3,
     offline: Annotated[
         bool, typer.Option("--offline", help="Read as a file, every frame, as fast as it goes.")
     ] = False,
@@ -264,7 +265,7 @@ def bench(
     from streamer.bench.command import Wishes, parse_size
     from streamer.bench.command import bench as run_bench
 
-    wishes = Wishes(source, streams, faces, parse_size(size), fps, duration, offline)
+    wishes = Wishes(source, streams, faces, parse_size(size), fps, duration, offline, warm_up)
     run_bench(_settings(config, overrides), wishes, out, plot)
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 import platform
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -189,6 +190,14 @@ class Metrics:
         self.quantiles.pop(stream, None)
         self._totals = {key: total for key, total in self._totals.items() if key[1] != stream}
 
+    def by_stream(self) -> dict[str, dict[str, float]]:
+        """Return all samples that belong to a stream, by its name and theirs; read in one pass."""
+        found: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+        for sample in (sample for metric in self.registry.collect() for sample in metric.samples):
+            if stream := sample.labels.get("stream"):
+                found[stream][sample.name] += sample.value
+        return found
+
     def value(self, name: str, **labels: str) -> float:
         """Return one sample, 0 where nothing was recorded yet."""
         return self.registry.get_sample_value(name, labels) or 0.0
@@ -209,13 +218,23 @@ class Quantiles:
 
     def at(self, share: float) -> float:
         """Return the value below which `share` of all lie, within 2 %; 0.0 where there is none."""
-        total = self._counts.sum()
-        if not total:
+        if not self.count:
             return 0.0
-        position = int(np.searchsorted(self._counts.cumsum(), share * total))
+        position = int(np.searchsorted(self._counts.cumsum(), share * self.count))
         return float(self.LOWEST * self.RATIO**position)
+
+    @property
+    def count(self) -> int:
+        """Return how many values were counted."""
+        return int(self._counts.sum())
 
     def __add__(self, other: Quantiles) -> Quantiles:
         both = Quantiles()
         both._counts = self._counts + other._counts
         return both
+
+    def __sub__(self, earlier: Quantiles) -> Quantiles:
+        """Return what was counted since `earlier`, a copy of this."""
+        since = Quantiles()
+        since._counts = self._counts - earlier._counts
+        return since

@@ -94,7 +94,7 @@ class Streams:
             leaving=capture.stop.is_set(),
             frames=capture.captured,
             dropped=capture.dropped,
-            results=int(self._metrics.value("streamer_results_total", stream=name)),
+            results=latency.count,
             latency_ms={f"p{share}": round(1000 * latency.at(share / 100), 1) for share in (50, 95, 99)},
         )
 

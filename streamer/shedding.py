@@ -42,6 +42,8 @@ class SheddingSettings:
 class Ladder:
     """Take a step when the latency nears the budget, give it back after calm; measure how busy the stages are.
 
+    A single window of late results takes none: a graph that is compiled or a slow disk makes one, and it is over.
+
     step: what is left out now. load: 0-1, share of the time that the busiest stage works, over about 2 s.
     """
 
@@ -52,6 +54,7 @@ class Ladder:
         self._latencies: list[float] = []
         self._since: float | None = None
         self._busy: dict[str, float] = {}
+        self._late = False
         self._calm_since: float | None = None
         self._patience = self.settings.patience
         self._given_back = -LONGEST
@@ -83,7 +86,8 @@ class Ladder:
     def _decide(self, late: float, share: float, now: float) -> None:
         calm = late < FAR * self.settings.budget and share < ROOM
         self._calm_since = (self._calm_since or now) if calm else None
-        if late > NEAR * self.settings.budget and self.step < Step.FRAMES:
+        before, self._late = self._late, late > NEAR * self.settings.budget
+        if before and self._late and self.step < Step.FRAMES:
             if now - self._given_back < self._patience:
                 self._patience = min(2 * self._patience, LONGEST)
             self._go(Step(self.step + 1), f"results come after {1000 * late:.0f} ms")

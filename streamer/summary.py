@@ -34,10 +34,11 @@ def summarise(metrics: Metrics, seconds: float, failures: Mapping[str, Exception
     frames: captured; results: analysed; fresh_results: those whose faces were all detected at most 0.2 s and classified
     at most 0.1 s before; faces: classifications; fps: results a second of wall time.
     """
+    counted = metrics.by_stream()
     streams = {
         stream: {
             "state": str(metrics.states.get(stream, "ended")),
-            **_figures({key: int(metrics.value(name, stream=stream)) for key, name in COUNTS.items()}, seconds),
+            **_figures({key: int(counted[stream][name]) for key, name in COUNTS.items()}, seconds),
             "latency_ms": _latency(metrics.quantiles.get(stream, Quantiles())),
             **({"error": str(failures[stream])} if stream in failures else {}),
         }

@@ -30,7 +30,7 @@ def live(ladder, start, seconds, latency, share):
 
 def test_late_results_take_one_step_a_window_and_calm_gives_it_back():
     ladder = Ladder(SheddingSettings(budget=0.1, patience=1.0))
-    end = live(ladder, 0.0, WINDOW + 0.1, 0.3, 1.0)
+    end = live(ladder, 0.0, 2 * WINDOW + 0.1, 0.3, 1.0)
     assert ladder.step == Step.MAPS
     end = live(ladder, end, 5 * WINDOW, 0.3, 1.0)
     assert ladder.step == Step.FRAMES
@@ -38,6 +38,14 @@ def test_late_results_take_one_step_a_window_and_calm_gives_it_back():
     live(ladder, end, 10.0, 0.02, 0.2)
     assert ladder.step == Step.NONE
     assert ladder.load < 0.3
+
+
+def test_one_window_of_late_results_takes_no_step():
+    ladder, end = Ladder(SheddingSettings(budget=0.1)), 0.0
+    for _ in range(5):
+        end = live(ladder, end, WINDOW, 0.3, 1.0)
+        end = live(ladder, end, 2 * WINDOW, 0.02, 0.3)
+        assert ladder.step == Step.NONE
 
 
 def test_fast_results_of_busy_stages_give_nothing_back():
@@ -48,8 +56,8 @@ def test_fast_results_of_busy_stages_give_nothing_back():
 
 
 def test_a_step_given_back_too_early_is_kept_longer_the_next_time():
-    ladder = Ladder(SheddingSettings(budget=0.1, patience=1.0))
-    end = live(ladder, 0.0, 0.6, 0.3, 0.5)
+    ladder = Ladder(SheddingSettings(budget=0.1, patience=2.0))
+    end = live(ladder, 0.0, 2 * WINDOW + 0.1, 0.3, 0.5)
     back = []
     for _ in range(3):
         begun = end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,10 @@ SHARES = ("p50", "p95", "p99")
 
 @dataclass(frozen=True)
 class Wishes:
-    """Say what is measured. source: a clip instead of the made ones; size: width and height of those, in pixels."""
+    """Say what is measured. source: a clip instead of the made ones; size: width and height of those, in pixels.
+
+    warm_up: seconds that cameras play before they are measured.
+    """
 
     source: Path | None = None
     streams: int = 1
@@ -34,6 +38,7 @@ class Wishes:
     fps: float = 30.0
     duration: float = 10.0
     offline: bool = False
+    warm_up: float = 3.0
 
 
 def bench(config: Config, wishes: Wishes, out: Path | None, plot: Path | None) -> None:
@@ -45,13 +50,20 @@ def bench(config: Config, wishes: Wishes, out: Path | None, plot: Path | None) -
         import altair  # noqa: F401  absent: told before, not after the run
     console = Console(highlight=False)
     with TemporaryDirectory() as folder:
-        found = measure(config, streams(wishes, Path(folder)), wishes.duration)
+        found = run(config, wishes, Path(folder))
     show(found, console)
     if out:
         text = json.dumps({**about(wishes), **found}, indent=2) + "\n"
         out.write_text(text, encoding="utf-8")
     if plot:
         draw_plot(found, plot)
+
+
+def run(config: Config, wishes: Wishes, folder: Path) -> dict[str, Any]:
+    """Measure what is wished for, a clip in full and cameras for their time; return the figures."""
+    if wishes.offline:
+        return measure(config, streams(wishes, folder), math.inf)
+    return measure(config, streams(wishes, folder), wishes.duration, warm_up=wishes.warm_up)
 
 
 def streams(wishes: Wishes, folder: Path) -> list[Source]:
@@ -91,13 +103,15 @@ def show(found: dict[str, Any], console: Console) -> None:
         table.add_row(name, *(f"{times[share]:.1f}" for share in SHARES))
     console.print(table)
     left_out = ", ".join(f"{name} {100 * share:.0f} %" for name, share in found["shed"].items())
+    growth = found["memory_growth_mb"]
+    grown = "" if growth is None else f" ({growth:+.1f} in the second half)"
     lines = (
         f"{found['results_per_s']} results/s, {found['fresh_results_per_s']} of them fresh; "
         f"{found['detections_per_s']} detections/s, {found['classifications_per_s']} classifications/s",
         f"{found['faces_a_frame']} faces a frame, {found['frames_a_tick']} frames a tick; {found['frames']} frames, "
         f"{found['dropped']} dropped, {found['missed']} missed by the clip's reader; left out: {left_out}",
-        f"{found['cores_busy']} cores busy, {found['cpu_ms_a_frame']} ms of them a frame; {found['memory_mb']} MB "
-        f"({found['memory_growth_mb']:+.1f}); first result after {found['start_s']} s",
+        f"{found['cores_busy']} cores busy, {found['cpu_ms_a_frame']} ms of them a frame; {found['memory_mb']} MB"
+        f"{grown}; first result after {found['start_s']} s",
     )
     console.print("\n".join(lines), soft_wrap=True)
 

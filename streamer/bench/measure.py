@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -18,43 +20,102 @@ from streamer.metrics import Metrics, Quantiles
 from streamer.overlay import draw
 from streamer.sinks.log import LogSink
 from streamer.sources import Source
-from streamer.summary import summarise
-from streamer.types import Step
+from streamer.summary import COUNTS
+from streamer.types import Result, Step
+
+RATES = {
+    "results_per_s": "results",
+    "fresh_results_per_s": "fresh_results",
+    "detections_per_s": "detections",
+    "classifications_per_s": "faces",
+}
 
 
-def measure(config: Config, sources: Sequence[Source], seconds: float, *, overlay: bool = True) -> dict[str, Any]:
-    """Analyse the sources for `seconds`, live ones, or to their end; log on, overlay drawn, nothing encoded.
+@dataclass(frozen=True)
+class Reading:
+    """Hold what a run came to so far; the difference of two readings is what happened between them.
 
-    Returns rates a second of wall time, latency and stages in ms (p50, p95, p99), cores kept busy, memory in MB.
+    wall, cpu: seconds. memory: resident MB. counts: totals by name. times: quantiles of every stage and of 'latency'.
     """
-    metrics, faces, shed, first = Metrics(), 0, [0] * len(Step), 0.0
-    opened = time.monotonic()
+
+    wall: float
+    cpu: float
+    memory: float
+    counts: Counter[str]
+    times: Mapping[str, Quantiles]
+
+    def __sub__(self, earlier: Reading) -> Reading:
+        wall, cpu, memory = self.wall - earlier.wall, self.cpu - earlier.cpu, self.memory - earlier.memory
+        counts = Counter(self.counts)
+        counts.subtract(earlier.counts)
+        times = {name: times - earlier.times.get(name, Quantiles()) for name, times in self.times.items()}
+        return Reading(wall, cpu, memory, counts, times)
+
+
+class Meter:
+    """Count what comes out of a pipeline, and read what is known of the run; in the caller's thread."""
+
+    def __init__(self, metrics: Metrics, sources: Sequence[Source]) -> None:
+        self._metrics = metrics
+        self._played = [source for source in sources if isinstance(source, Played)]
+        self._counts: Counter[str] = Counter()
+
+    def count(self, result: Result) -> None:
+        """Take in one result."""
+        self._counts["shown"] += len(result.faces)
+        self._counts[_left_out(result.shed)] += 1
+
+    def read(self) -> Reading:
+        """Return what the run came to up to now."""
+        counted = self._metrics.by_stream().values()
+        counts = Counter({key: int(sum(one[name] for one in counted)) for key, name in COUNTS.items()})
+        counts += self._counts + Counter(missed=sum(one.missed for one in self._played))
+        times = {name: Quantiles() + times for name, times in self._metrics.stage_quantiles.items()}
+        times["latency"] = reduce(add, self._metrics.quantiles.values(), Quantiles())
+        if self._played:
+            times["decode"] = reduce(add, (one.decoding for one in self._played), Quantiles())
+        return Reading(time.monotonic(), time.process_time(), resident(), counts, times)
+
+
+def measure(
+    config: Config, sources: Sequence[Source], seconds: float, *, warm_up: float = 0.0, overlay: bool = True
+) -> dict[str, Any]:
+    """Analyse the sources for `seconds` after `warm_up`, or to their end; log on, overlay drawn, nothing encoded.
+
+    Returns, of the time after the warm-up, rates a second of wall time, latency and stages in ms (p50, p95, p99) and
+    cores kept busy; the resident memory in MB and its growth since half of `seconds` (None where the sources ended
+    before); and `start_s`, when the first result came.
+    """
+    metrics, opened, first = Metrics(), time.monotonic(), 0.0
+    meter, start, half = Meter(metrics, sources), None, None
     with (
         TemporaryDirectory() as folder,
         LogSink(Path(folder) / "log.jsonl") as log,
         build_pipeline(config, sources, metrics) as results,
     ):
-        began, cpu, memory = time.monotonic(), time.process_time(), resident()
+        start = began = meter.read()
         for result in results:
             first = first or time.monotonic() - opened
-            faces += len(result.faces)
-            shed[result.shed] += 1
+            meter.count(result)
+            passed = time.monotonic() - began.wall - warm_up
+            if start is began and warm_up and passed >= 0:
+                start = meter.read()
+            if half is None and passed >= seconds / 2:
+                half = meter.read()
+            if passed >= seconds:
+                results.stop()
             if overlay:
                 with metrics.stage("overlay", 1):
                     draw(result, details=config.overlay.bars, maps=config.overlay.cam)
             with metrics.stage("log", 1):
                 log.write(result)
-            if time.monotonic() - began > seconds:
-                results.stop()
-        wall = time.monotonic() - began
-        used, grown = time.process_time() - cpu, resident() - memory
-    told = _told(metrics, sources, wall, faces, shed)
-    return told | {
+        end = meter.read()
+    return {
+        "streams": len(sources),
         "start_s": round(first, 2),
-        "cpu_ms_a_frame": round(1000 * used / max(sum(shed), 1), 2),
-        "cores_busy": round(used / wall, 2),
-        "memory_mb": round(resident(), 1),
-        "memory_growth_mb": round(grown, 1),
+        **_told(end - start),
+        "memory_mb": round(end.memory, 1),
+        "memory_growth_mb": half and round(end.memory - half.memory, 1),
     }
 
 
@@ -64,34 +125,26 @@ def resident() -> float:
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if statm.is_file() else 0.0
 
 
-def _told(metrics: Metrics, sources: Sequence[Source], wall: float, faces: int, shed: Sequence[int]) -> dict[str, Any]:
-    summary = summarise(metrics, wall, {})
-    results = max(summary["results"], 1)
-    rates = {f"{name}_per_s": round(summary[name] / wall, 1) for name in ("results", "fresh_results", "detections")}
-    played = [source for source in sources if isinstance(source, Played)]
-    stages = dict(metrics.stage_quantiles)
-    if played:
-        stages["decode"] = reduce(add, (one.decoding for one in played), Quantiles())
+def _told(run: Reading) -> dict[str, Any]:
+    counts, times = run.counts, dict(run.times)
+    latency, results = times.pop("latency"), max(counts["results"], 1)
     return {
-        "streams": len(sources),
-        "seconds": round(wall, 2),
-        **rates,
-        "classifications_per_s": round(summary["faces"] / wall, 1),
-        "faces_a_frame": round(faces / results, 2),
-        "frames": summary["frames"],
-        "dropped": summary["dropped"],
-        "missed": sum(one.missed for one in played),
-        "latency_ms": summary["latency_ms"],
-        "stages_ms": {name: _milliseconds(stages[name]) for name in sorted(stages)},
-        "frames_a_tick": _mean(metrics, "streamer_stage_batch_size", stage="perceive"),
-        "shed": {step.words or "nothing": round(shed[step] / results, 3) for step in Step if shed[step]},
+        "seconds": round(run.wall, 2),
+        **{rate: round(counts[name] / run.wall, 1) for rate, name in RATES.items()},
+        "faces_a_frame": round(counts["shown"] / results, 2),
+        **{name: counts[name] for name in ("frames", "dropped", "missed")},
+        "latency_ms": _milliseconds(latency),
+        "stages_ms": {name: _milliseconds(times[name]) for name in sorted(times)},
+        "frames_a_tick": round(results / max(times["perceive"].count, 1), 2),
+        "shed": {name: round(counts[name] / results, 3) for name in map(_left_out, Step) if counts[name]},
+        "cpu_ms_a_frame": round(1000 * run.cpu / results, 2),
+        "cores_busy": round(run.cpu / run.wall, 2),
     }
+
+
+def _left_out(step: Step) -> str:
+    return step.words or "nothing"
 
 
 def _milliseconds(quantiles: Quantiles) -> dict[str, float]:
     return {f"p{share}": round(1000 * quantiles.at(share / 100), 2) for share in (50, 95, 99)}
-
-
-def _mean(metrics: Metrics, name: str, **labels: str) -> float:
-    count = metrics.value(f"{name}_count", **labels)
-    return round(metrics.value(f"{name}_sum", **labels) / count, 2) if count else 0.0
