@@ -18,6 +18,7 @@ from streamer.build import load_detector
 from streamer.config import DetectorConfig
 from streamer.faces.detect import Detector
 
+WARM_UP = 12  # rounds; a size that is seen often gets a graph of its own
 SIZES = ((640, 480, 2), (1280, 720, 4))
 
 
@@ -38,11 +39,11 @@ def main() -> None:
         pictures = [draw_scene(width, height, faces, index / 8) for index in range(8)]
         times: dict[str, list[float]] = {name: [] for name in detectors}
         found = dict.fromkeys(detectors, 0)
-        for turn in range(options.rounds + 4):
+        for turn in range(options.rounds + WARM_UP):
             for name, detector in detectors.items():
                 started = time.process_time()
                 [one] = detector.detect([pictures[turn % 8]])
-                if turn >= 4:  # the first pictures of a size prepare a graph for it
+                if turn >= WARM_UP:
                     times[name].append(1000 * (time.process_time() - started))
                     found[name] += len(one)
         for row in rows:

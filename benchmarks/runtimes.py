@@ -28,7 +28,7 @@ from train.models import build
 from train.served import Served
 
 BATCHES = (1, 3, 8, 32)
-WARM_UP = 4  # rounds; the first runs of a batch size prepare it
+WARM_UP = 12  # rounds; a batch size that is seen often gets a graph of its own
 
 
 def onnx_runtime(path: Path) -> Callable[[Any], Any]:

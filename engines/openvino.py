@@ -23,7 +23,7 @@ from engines import EngineSpec, Outputs, check_batch  # noqa: E402
 # What OpenVINO is asked for: an int8 file keeps its quantised layers, the rest is f32. CPUs run f16 on slow kernels.
 HINTS = {"f32": "f32", "bf16": "bf16", "int8": "f32"}
 PIECE = 8  # pictures a call: more at once are no faster, and every size up to it can have a graph of its own
-OFTEN = 3  # times a shape is seen before it gets a graph of its own, which takes 20 to 200 ms
+OFTEN = 10  # times a shape is seen before it gets a graph of its own, which takes 20 to 200 ms
 MOST_SHAPES = 8  # graphs of their own
 # OpenVINO sets the locale of the whole process to "C" while it compiles, and back: two at once leave it at "C".
 COMPILING = threading.Lock()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BATCH = 8
-ROUNDS = 8
+ROUNDS = 4
 GAIN = 1.1  # an earlier, finer precision stays unless another is so many times as fast: noise must not decide
 FREE_SIZE = (384, 640)  # pixels; height and width where the network takes any
 
