@@ -94,7 +94,8 @@ class EngineSpec(Strict):
     height and width are those of a face. channels: 1 grey, 3 BGR. outputs: names in the
     order of the graph. temperature: the logits were divided by it before the softmax. reliability: measured precision
     of each label as this network answers it, 0-1. views: by region, for a network that can be shown any one of them.
-    rules: what stands in readable form for the last layer.
+    rules: what stands in readable form for the last layer. prototypes: by label, a PNG in base64 of what a face that is
+    answered so typically looks like, the mean of many.
     """
 
     name: str
@@ -111,6 +112,7 @@ class EngineSpec(Strict):
     reliability: Mapping[str, float] = {}
     views: Mapping[str, View] = {}
     rules: tuple[Rule, ...] = ()
+    prototypes: Mapping[str, str] = {}
     metrics: Mapping[str, float] = {}
     training: Mapping[str, Any] = {}
 

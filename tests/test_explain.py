@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -63,6 +64,17 @@ def test_the_grid_finds_the_cell_that_the_answer_comes_from() -> None:
     assert np.allclose(grid[1, 1], [-0.8, -0.6, -0.4, -0.2, 0.0, 0.2], atol=1e-6)
     grid[1, 1] = 0
     assert not grid.any()
+
+
+def test_a_typical_face_is_shown_where_the_artefact_holds_one() -> None:
+    engine = corner_engine()
+    data = cv2.imencode(".png", np.full((48, 48, 1), 77, np.uint8))[1].tobytes()
+    engine.spec = engine.spec.model_copy(update={"prototypes": {"happiness": base64.b64encode(data).decode()}})
+    image = np.full((200, 300, 3), 180, np.uint8)
+    panels = explain_face(engine, image, judged_by("face")).panels()
+    assert list(panels)[-1] == "typical"
+    assert (panels["typical"] == 77).all()
+    assert "no single person" in to_markdown("a.jpg", Explained([explain_face(engine, image, judged_by("face"))], []))
 
 
 def judged_by(region: str, label: str = "happiness") -> Face:

@@ -182,13 +182,12 @@ def explain(
     out: Folder,
     split: Split = None,
     per_class: Annotated[int, typer.Option(help="Example pictures of each emotion.")] = 4,
-    store: Annotated[bool, typer.Option("--store", help="Write the rules into the model file's spec.")] = False,
+    store: Annotated[bool, typer.Option("--store", help="Write rules and typical faces into the model file.")] = False,
     data: DataPath = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Draw maps, compare them with Action Units, and write the rules that stand for the last layer."""
-    from engines import BACKENDS
-    from train.classifier import open_classifier, open_network
+    """Draw maps and typical faces, compare with Action Units, and write the rules that stand for the last layer."""
+    from train.classifier import open_classifier, open_gradients
     from train.explain import report
     from train.rows import some_rows
 
@@ -196,14 +195,15 @@ def explain(
     classifier = open_classifier(source, given)
     if store and source.suffix != ".onnx":
         raise ValueError(f"--store {source}: expected a model (.onnx)")
-    network = None if source.suffix in BACKENDS else open_network(source, given)[2]
     judged = split or classifier.data.validation
     fitting = None if judged == classifier.data.train else some_rows(classifier.rows(classifier.data.train), 12_000)
-    rules = report.write(classifier, network, classifier.rows(judged), out, per_class, fitting)
+    network = open_gradients(source, given)
+    found = report.write(classifier, network, classifier.rows(judged), out, per_class, fitting)
     if store:
-        from train.export import store_rules
+        from train.export import store_explanation
 
-        store_rules(source, [one.rule for one in rules])
+        pictures = {label: one.encoded() for label, one in found.prototypes.items()}
+        store_explanation(source, [one.rule for one in found.rules], pictures)
     typer.echo(out)
 
 
@@ -217,14 +217,13 @@ def faithful(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Delete and insert what maps mark: whether they show what answers rest on, against chance and the centre."""
-    from engines import BACKENDS
-    from train.classifier import open_classifier, open_network
+    from train.classifier import open_classifier, open_gradients
     from train.explain import faithful as faithfulness
 
     given = _with_data(overrides, data, None)
     classifier = open_classifier(source, given)
-    network = None if source.suffix in BACKENDS else open_network(source, given)[2]
-    faithfulness.write(classifier, network, classifier.rows(split or classifier.data.validation), out, faces)
+    rows = classifier.rows(split or classifier.data.validation)
+    faithfulness.write(classifier, open_gradients(source, given), rows, out, faces)
     typer.echo((out / "faithful.md").read_text(encoding="utf-8"))
 
 
@@ -238,17 +237,20 @@ def saliency(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Compare the gradient saliency of several networks, or of one run after several epochs (Rao & Li)."""
-    from train.classifier import open_classifier, open_network
-    from train.explain.saliency import compare as compare_saliency
-    from train.rows import some_rows
+    from train.classifier import open_classifier, open_gradients
+    from train.explain import saliency as maps
 
-    given = _with_data(overrides, data, None)
-    first = open_classifier(sources[0], given)
-    rows = some_rows(first.rows(split or first.data.validation), faces)
-    opened = [open_network(source, given) for source in sources]
-    names = [f"{config.name} {number}" for number, (config, _, _) in enumerate(opened, start=1)]
-    networks = [network for _, _, network in opened]
-    compare_saliency(list(zip(names, networks, strict=True)), rows, out)
+    found = []
+    for source in sources:
+        given = _with_data(overrides, data, None)
+        classifier, network = open_classifier(source, given), open_gradients(source, given)
+        if network is None:
+            raise ValueError(f"{source}: expected a checkpoint or an exported network (.onnx) in float, found another")
+        after = f" after {len(classifier.epochs)} epochs" if classifier.epochs else ""
+        found.append(
+            maps.Source(classifier.name + after, network, classifier.rows(split or classifier.data.validation))
+        )
+    maps.compare(maps.of_the_same_faces(found, faces), out)
     typer.echo((out / "saliency.md").read_text(encoding="utf-8"))
 
 

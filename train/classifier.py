@@ -14,6 +14,7 @@ from torch import nn
 
 from engines import BACKENDS, EngineSpec, Outputs, View, load_engine, tempered
 from streamer.config import Section, check_config, load_config
+from train import models
 from train.checkpoint import classes_of, load, restore
 from train.config import Data, Input, TrainConfig
 from train.data import FaceSet
@@ -117,6 +118,24 @@ def open_network(source: Path, overrides: Sequence[str] = ()) -> tuple[TrainConf
     """
     config, checkpoint = read_run(source, overrides)
     return config, classes_of(checkpoint), restore(source, checkpoint, config)
+
+
+def open_gradients(source: Path, overrides: Sequence[str] = ()) -> nn.Module | None:
+    """Build the network behind a source, to take gradients of; an exported `.onnx` file holds its weights too.
+
+    Returns None where the file holds none that can be had back: an int8 form, an ensemble, another format.
+    """
+    if source.suffix not in BACKENDS:
+        return open_network(source, overrides)[2]
+    engine = load_engine(source, "expression", precision="f32")
+    engine.close()
+    spec, made = engine.spec, engine.spec.training
+    if source.suffix != ".onnx" or "int8" in made or made.get("networks") != 1:
+        return None
+    model = made["config"]["model"]
+    network = models.build(model["name"], len(spec.labels), spec.channels, model["args"])
+    models.load_weights(network, source)
+    return network.eval()
 
 
 def read_run(source: Path, overrides: Sequence[str] = ()) -> tuple[TrainConfig, dict[str, Any]]:

@@ -240,10 +240,11 @@ def write_onnx(model: Any, spec: EngineSpec, path: Path) -> None:
     onnx.save(model, path)
 
 
-def store_rules(path: Path, rules: Sequence[Rule]) -> None:
-    """Write rules into the spec of an exported ONNX model and of its int8 form, and the new checksums where they stand.
+def store_explanation(path: Path, rules: Sequence[Rule], prototypes: Mapping[str, str]) -> None:
+    """Write rules and typical faces into the spec of an exported ONNX model and of its int8 form.
 
-    Raises ValueError where a file carries no spec.
+    The new checksums are written where the old ones stand. prototypes: by label, see `EngineSpec`. Raises ValueError
+    where a file carries no spec.
     """
     import onnx
 
@@ -254,7 +255,8 @@ def store_rules(path: Path, rules: Sequence[Rule]) -> None:
         found = [entry.value for entry in model.metadata_props if entry.key == "spec"]
         if not found:
             raise ValueError(f"{file}: expected a model that carries its spec, found none")
-        spec = EngineSpec.parse(found[0], str(file)).model_copy(update={"rules": tuple(rules)})
+        spec = EngineSpec.parse(found[0], str(file))
+        spec = spec.model_copy(update={"rules": tuple(rules), "prototypes": prototypes})
         if "int8" in spec.training:  # says of which file it is the int8 form
             form = {**spec.training["int8"], "of": sha256_of(path)}
             spec = spec.model_copy(update={"training": {**spec.training, "int8": form}})

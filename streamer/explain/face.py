@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,8 @@ class Explanation:
     uint8, what the network was given, padded. box: (4,) xyxy that this covers in `face`. maps: (h, w) float32 over the
     box by name, 'cam' (of `label`) and 'attention' where there are. grid: (4, 4, 6) change of the label's probability
     where a cell of what was seen is filled with one of six grey levels. rules: those stored in the artefact that stand
-    for this label, and whether they hold here.
+    for this label, and whether they hold here. typical: (H, W, C) uint8, what faces with this answer typically look
+    like, the mean of many, where the artefact holds it.
     """
 
     network: str
@@ -48,6 +50,7 @@ class Explanation:
     maps: Mapping[str, NDArray[np.float32]]
     grid: NDArray[np.float32]
     rules: tuple[tuple[Rule, bool], ...]
+    typical: NDArray[np.uint8] | None
 
     def to_json(self) -> dict[str, Any]:
         """Return all but the pictures as JSON values."""
@@ -65,13 +68,11 @@ class Explanation:
 
     def panels(self) -> dict[str, NDArray[np.uint8]]:
         """Return (224, 224, 3) BGR pictures by name: the face, what was seen of it, and over it where that counted."""
-        height, width = self.seen.shape[:2]
-        seen = crop(self.seen, np.array([0, 0, width, height], np.float32), PANEL, PANEL, 3, padding=24)
         lost = np.kron(-self.grid.mean(axis=2), np.ones((16, 16))).clip(0).astype(np.float32)
         maps = {**self.maps, "occlusion": lost}
-        return {"face": self._framed(), "seen": seen} | {
-            name: heated(self.face, values, self.box) for name, values in maps.items()
-        }
+        found = {"face": self._framed(), "seen": _fitted(self.seen)}
+        found |= {name: heated(self.face, values, self.box) for name, values in maps.items()}
+        return found if self.typical is None else found | {"typical": _fitted(self.typical)}
 
     def _framed(self) -> NDArray[np.uint8]:
         """Return the face with a line around the region that was judged by, where that is not all of it."""
@@ -122,4 +123,18 @@ def explain_face(engine: Engine, image: NDArray[np.uint8], face: Face) -> Explan
         maps=maps,
         grid=grid_of(classify, seen, int(first)),
         rules=tuple((rule, rule.holds(features)) for rule in spec.rules if rule.label == label and len(features)),
+        typical=_decoded(spec.prototypes.get(label)),
     )
+
+
+def _fitted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bring a (H, W, C) picture to the size of a panel, padded."""
+    height, width = picture.shape[:2]
+    return crop(picture, np.array([0, 0, width, height], np.float32), PANEL, PANEL, 3, padding=24)
+
+
+def _decoded(picture: str | None) -> NDArray[np.uint8] | None:
+    if picture is None:
+        return None
+    data = np.frombuffer(base64.b64decode(picture), np.uint8)
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)

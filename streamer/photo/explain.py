@@ -26,6 +26,7 @@ ABOUT = {
     "cam": "class activation map of the answer: where its evidence is (Zhou et al. 2016)",
     "attention": "attention: how much each position counts",
     "occlusion": "where hiding a cell of a 4x4 grid takes probability from the answer, mean over six grey levels",
+    "typical": "what faces with this answer typically look like: the mean of training faces, no single person",
 }
 
 

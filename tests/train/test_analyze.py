@@ -21,6 +21,7 @@ from streamer.config import load_config
 from streamer.explain.maps import heated
 from streamer.explain.occlusion import hidden, kept
 from tests.conftest import expression_spec
+from tests.faces import points_of_face
 from tests.train.conftest import CLASSES, write_toy_set
 from train import analyze
 from train.__main__ import app
@@ -28,9 +29,9 @@ from train.classifier import Classifier
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, labelled
 from train.data.regions import whole
-from train.explain import faithful, grid, rules, transfer, units
-from train.explain.maps import surest
-from train.explain.saliency import compare, saliency
+from train.explain import faithful, grid, prototypes, rules, transfer, units
+from train.explain.maps import maps_of, saliency, surest
+from train.explain.saliency import Source, compare, of_the_same_faces
 from train.fit import fit
 from train.models import Output
 
@@ -115,8 +116,12 @@ def test_the_surest_right_answers_come_first() -> None:
 class LeftHalf(nn.Module):
     """Score class 1 by the left half of the picture."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(()))
+
     def forward(self, images: torch.Tensor) -> Output:
-        left = images[..., : images.shape[-1] // 2].mean(dim=(1, 2, 3))
+        left = self.gain * images[..., : images.shape[-1] // 2].mean(dim=(1, 2, 3))
         return Output(torch.stack([-left, left], dim=1), left[:, None])
 
 
@@ -135,15 +140,53 @@ def test_saliency_lies_where_the_score_comes_from() -> None:
     assert (found[:, :, 4:] == 0).all()
 
 
+def test_maps_are_those_of_each_faces_own_label() -> None:
+    images = np.random.default_rng(0).integers(0, 255, (3, 8, 8, 1), np.uint8)
+    outputs = {"cam": np.arange(6, dtype=np.float32).reshape(3, 2, 1, 1), "attention": np.ones((3, 2, 2), np.float32)}
+    found = maps_of(outputs, LeftHalf(), images, np.array([1, 0, 1]))
+    assert list(found) == ["cam", "attention", "saliency"]
+    assert found["cam"].ravel().tolist() == [1, 2, 5]
+    assert list(maps_of({}, None, images, np.array([1, 0, 1]))) == []
+
+
 def test_saliency_of_several_networks_is_compared(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 1), np.uint8)
-    rows = labelled(("calm", "glad"), list("abcd"), images, [0, 1, 0, 1])
-    values = compare([("early", nn.Sequential(Spread(), LeftHalf())), ("late", LeftHalf())], rows, tmp_path)
+    rows = labelled(("calm", "glad"), list("abcd"), images, [0, 1, 1, 1])
+    early, late = Source("early", nn.Sequential(Spread(), LeftHalf()), rows), Source("late", LeftHalf(), rows)
+    values = compare([early, late], tmp_path)
     assert values["late"]["half"] == pytest.approx(0.25, abs=0.02)  # half of the left half
     assert values["late"]["like_last"] == pytest.approx(1)
+    assert values["late"]["accuracy"] == 0.75
     assert values["early"]["like_last"] < 0.9
-    assert "| late | 2" in (tmp_path / "saliency.md").read_text()
+    assert "| late | 75.0 | 2" in (tmp_path / "saliency.md").read_text()
     assert (tmp_path / "saliency.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_networks_that_see_faces_differently_are_compared_on_the_faces_that_all_know() -> None:
+    small, large = np.zeros((3, 8, 8, 1), np.uint8), np.zeros((3, 12, 12, 1), np.uint8)
+    small[:, 0, 0, 0] = large[:, 0, 0, 0] = (1, 2, 3)
+    first = Source("small", LeftHalf(), labelled(("calm", "glad"), list("abc"), small, [0, 1, 1]))
+    second = Source("large", LeftHalf(), labelled(("calm", "glad"), list("bcx"), large, [1, 1, 0]))
+    found = of_the_same_faces([first, second], 10)
+    assert [one.rows.names.tolist() for one in found] == [["b", "c"], ["b", "c"]]
+    assert [one.rows.images[:, 0, 0, 0].tolist() for one in found] == [[2, 3], [1, 2]]
+    other = second._replace(rows=labelled(("calm", "glad"), ["y"], large[:1], [0]))
+    with pytest.raises(ValueError, match="no face that all of them know"):
+        of_the_same_faces([first, other], 10)
+
+
+def test_typical_faces_are_means_of_many_and_never_of_few() -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [60, 60, 5])
+    features = np.eye(3, dtype=np.float32)[labels] + random.normal(0, 0.05, (125, 3)).astype(np.float32)
+    outputs = {"features": features, "probabilities": np.eye(3, dtype=np.float32)[labels]}
+    images = np.where(labels == 0, 40, 200).astype(np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 1), np.uint8)
+    rows = labelled(("calm", "glad", "rare"), [str(i) for i in range(125)], images, labels)
+    found = prototypes.typical(outputs, rows, rows.classes)
+    assert list(found) == ["calm", "glad"], "five faces would show persons"
+    assert (found["calm"].picture == 40).all()
+    assert (found["calm"].faces, found["calm"].labelled) == (60, 1.0)
+    assert prototypes.agreement(found, outputs, rows.classes) == pytest.approx(120 / 125)
 
 
 def test_answers_that_depend_on_the_place_do_not_stay_when_a_photo_is_shifted() -> None:
@@ -181,7 +224,8 @@ def test_rules_name_the_feature_that_decides_and_agree_with_the_network() -> Non
     random = np.random.default_rng(0)
     features = random.normal(0, 1, (400, 6)).astype(np.float32)
     answers = ((features[:, 3] > 0.5) & (features[:, 1] <= 0)).astype(np.int64)
-    calm, glad = rules.extract(features, answers, ("calm", "glad"))
+    fitted = np.random.default_rng(0).random(400) < 0.5
+    calm, glad = rules.extract(features, answers, ("calm", "glad"), fitted)
     assert glad.rule.fidelity > 0.97
     assert glad.rule.balanced > 0.9
     assert glad.rule.baseline == pytest.approx(1 - answers.mean(), abs=0.05)
@@ -193,7 +237,7 @@ def test_rules_name_the_feature_that_decides_and_agree_with_the_network() -> Non
     assert 3 in glad.pattern
     assert calm.rule.fidelity == pytest.approx(glad.rule.fidelity, abs=0.02)
     assert all(glad.rule.holds(row) or not said for row, said in zip(features, answers, strict=True) if row[3] > 0.7)
-    always = rules.extract(features, np.zeros(400, np.int64), ("calm", "glad"))[0].rule
+    always = rules.extract(features, np.zeros(400, np.int64), ("calm", "glad"), fitted)[0].rule
     assert always.text() == "(always)"
     assert always.holds(features[0])
 
@@ -230,17 +274,29 @@ def test_a_mean_map_is_shared_out_over_the_regions_of_the_face(tmp_path: Path) -
     points = np.stack(np.meshgrid(np.linspace(0.1, 0.9, 17), [0.2, 0.4, 0.6, 0.8]), axis=-1).reshape(68, 2)
     masks = units.region_masks(points.astype(np.float32))
     assert all(not (masks["cheek"] & masks[name]).any() for name in masks if name != "cheek")
-    outputs = bars(np.zeros((2, 48, 48, 1), np.uint8))
-    outputs["probabilities"] = np.eye(CLASSES, dtype=np.float32)[[1, 3]]
-    outputs["cam"] = np.zeros((2, CLASSES, 8, 8), np.float32)
-    outputs["cam"][0, 1, 6] = 1
+    maps = np.zeros((2, 8, 8), np.float32)
+    maps[0, 6] = 1
     rows = labelled(EMOTIONS, ["a", "b"], np.zeros((2, 48, 48, 1), np.uint8), [1, 3])
-    found = units.shares(outputs, rows, "cam", masks)
+    found = units.shares(maps, rows, masks)
     assert set(found) == {"happiness", "sadness"}
     assert found["happiness"]["lip"] > found["happiness"]["brow"]
-    text = units.to_markdown({"area": dict.fromkeys(masks, 0.1), "cam": found})
+    text = units.to_markdown({"area": dict.fromkeys(masks, 0.1), "maps": {"cam": found}})
     assert "6 + 12" in text
     assert f"**{100 * found['happiness']['lip']:.1f}" in text
+    assert units.outlined(rows.images[0], masks).std() > 0
+
+
+def test_brows_have_a_region_of_their_own_that_a_coarse_map_reaches() -> None:
+    masks = units.region_masks(points_of_face(1.0))
+    assert masks["brow"][round(0.2 * 96), round(0.25 * 96)]
+    assert not masks["brow"][round(0.32 * 96) :].any()
+    maps = np.zeros((1, 6, 6), np.float32)
+    maps[0, 1] = 1  # the row of cells in which the brows lie
+    rows = labelled(EMOTIONS, ["a"], np.zeros((1, 48, 48, 1), np.uint8), [1])
+    area = {name: mask.mean() for name, mask in masks.items()}
+    found = units.shares(maps, rows, masks)["happiness"]
+    assert found["brow"] / area["brow"] > 2
+    assert found["lip"] / area["lip"] < 0.2
 
 
 def test_explain_writes_maps_rules_and_features_of_a_trained_network(write_config: WriteConfig, tmp_path: Path) -> None:
@@ -251,9 +307,10 @@ def test_explain_writes_maps_rules_and_features_of_a_trained_network(write_confi
     assert list((tmp_path / "out").glob("examples-*.png"))
     assert (tmp_path / "out/mean-cam.png").exists()
     assert "Mean fidelity to the network" in (tmp_path / "out/rules.md").read_text()
-    assert "Action Units" in (tmp_path / "out/units.md").read_text()
+    assert "## saliency" in (tmp_path / "out/units.md").read_text()
+    assert (tmp_path / "out/units.png").exists()
     with (tmp_path / "out/features.csv").open() as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == 24 * CLASSES
+    assert 8 * CLASSES < len(lines) < 16 * CLASSES, "the half that rules are judged on"
     assert lines[0]["answer"] != lines[0]["next"]
     assert "feature 15" in lines[0]

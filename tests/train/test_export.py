@@ -26,7 +26,7 @@ from train.__main__ import app
 from train.classifier import open_network
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, FaceSet
-from train.export import export, export_int8, in_fours, store_rules
+from train.export import export, export_int8, in_fours, store_explanation
 from train.fit import fit
 from train.models import Output
 from train.rows import judged_rows
@@ -240,7 +240,7 @@ def test_only_a_float_onnx_is_quantised(tmp_path: Path, toy_set: Path, name: str
         export_int8(tmp_path / name, Data(path=toy_set), Input())
 
 
-def test_rules_are_stored_in_an_artefact_that_stays_whole(tmp_path: Path) -> None:
+def test_what_explains_is_stored_in_an_artefact_that_stays_whole(tmp_path: Path) -> None:
     path = tmp_path / "face.onnx"
     for name in ("face.onnx", "face.int8.onnx"):
         shutil.copy(ZOO / name, tmp_path / name)
@@ -253,9 +253,10 @@ def test_rules_are_stored_in_an_artefact_that_stays_whole(tmp_path: Path) -> Non
         baseline=0.7,
         balanced=0.8,
     )
-    store_rules(path, [rule])
+    store_explanation(path, [rule], {"happiness": "iVBORw0KGgo="})
     engine = load_engine(path, "expression")
     assert engine.spec.rules == (rule,)
+    assert list(engine.spec.prototypes) == ["happiness"]
     assert np.isfinite(engine.infer(np.zeros((1, 48, 48, 1), np.uint8))["probabilities"]).all()
     engine.close()
     assert sha256_of(path) in (tmp_path / "face.md").read_text()

@@ -19,7 +19,7 @@ from torch import nn
 from engines import Outputs
 from train.classifier import Classifier
 from train.data import FaceSet
-from train.explain.saliency import saliency
+from train.explain.maps import maps_of
 from train.report import table
 
 STEPS = 12  # of a curve
@@ -64,11 +64,9 @@ def orders(
     rival than random pixels; 'centre' falls with the distance from the middle.
     """
     count, (height, width) = len(images), images.shape[1:3]
-    found = {"cam": outputs["cam"][np.arange(count), labels]} if "cam" in outputs else {}
-    found |= {"attention": outputs["attention"]} if "attention" in outputs else {}
-    if network is not None:
-        slopes = saliency(network, images, labels)
-        found["saliency"] = np.stack([cv2.GaussianBlur(slope, (0, 0), 0.04 * height) for slope in slopes])
+    found = maps_of(outputs, network, images, labels)
+    if "saliency" in found:
+        found["saliency"] = np.stack([cv2.GaussianBlur(one, (0, 0), 0.04 * height) for one in found["saliency"]])
     cells = found["cam"].shape[1:] if "cam" in found else (6, 6)
     found["random"] = np.random.default_rng(0).random((count, *cells), np.float32)
     down, right = np.mgrid[:height, :width]

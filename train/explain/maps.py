@@ -1,4 +1,4 @@
-"""Pictures side by side, and which faces to show."""
+"""Maps of many faces, pictures side by side, and which faces to show."""
 
 from __future__ import annotations
 
@@ -6,9 +6,40 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
+from engines import Outputs
 from streamer.explain.maps import colour
+
+BATCH = 128
+
+
+def maps_of(
+    outputs: Outputs, network: nn.Module | None, images: NDArray[np.uint8], labels: NDArray[np.int64]
+) -> Outputs:
+    """Return (N, h, w) float32 maps of (N, H, W, C) pictures by name, as far as they can be had.
+
+    'cam': activation map of each face's label. 'attention'. 'saliency': (N, H, W), where there is a network to take
+    gradients of.
+    """
+    maps = {"cam": outputs["cam"][np.arange(len(labels)), labels]} if "cam" in outputs else {}
+    maps |= {"attention": outputs["attention"]} if "attention" in outputs else {}
+    return maps | ({"saliency": saliency(network, images, labels)} if network is not None else {})
+
+
+def saliency(network: nn.Module, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return |d logit of the label / d pixel| (Simonyan et al. 2014), the largest over the channels: (N, H, W)."""
+    network.eval()
+    slopes = []
+    for start in range(0, len(images), BATCH):
+        batch = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH]))
+        pictures = batch.permute(0, 3, 1, 2).float().requires_grad_(True)
+        wanted = torch.from_numpy(labels[start : start + BATCH])[:, None]
+        (slope,) = torch.autograd.grad(network(pictures).logits.gather(1, wanted).sum(), pictures)
+        slopes.append(slope.abs().amax(dim=1).numpy())
+    return np.concatenate(slopes).astype(np.float32)
 
 
 def draw_grid(rows: Mapping[str, Sequence[NDArray[np.uint8]]], path: Path, heads: Sequence[str] = ()) -> None:

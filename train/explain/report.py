@@ -1,4 +1,4 @@
-"""Write what explains a network's answers: maps of the surest faces, mean maps of emotions, rules on its features."""
+"""Write what explains a network's answers: maps of faces and emotions, typical faces, rules on its features."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,13 +18,20 @@ from engines import Outputs
 from streamer.explain.maps import heated
 from train.classifier import Classifier
 from train.data import FaceSet
-from train.explain import rules, units
-from train.explain.maps import draw_grid, surest
+from train.explain import prototypes, rules, units
+from train.explain.maps import draw_grid, maps_of, surest
+from train.explain.prototypes import Prototype
 from train.explain.rules import DEPTH, Judged
-from train.explain.saliency import saliency
 from train.report import table
 
 log = logging.getLogger(__name__)
+
+
+class Explained(NamedTuple):
+    """Hold what of an explanation may be stored in the artefact: rules, and pictures of typical faces by label."""
+
+    rules: Sequence[Judged]
+    prototypes: Mapping[str, Prototype]
 
 
 def write(
@@ -33,70 +41,68 @@ def write(
     folder: Path,
     per_class: int = 4,
     fitting: FaceSet | None = None,
-) -> list[Judged]:
-    """Write pictures, rules and features for labelled rows, cut as the classifier sees them; return the rules.
+) -> Explained:
+    """Write pictures, rules and features for labelled rows, cut as the classifier sees them.
 
-    fitting: other rows, which the rules are fitted to; without them a half is fitted to.
-    network: what gradients are taken of; without it (an engine file) saliency is left out. Maps that the network does
-    not have are left out too. Raises OSError where the folder cannot be written.
+    fitting: other rows, which rules are fitted to and typical faces are taken of; without them, a half of `rows`.
+    network: what gradients are taken of; without it saliency is left out. Maps that the network does not have are left
+    out too. Raises OSError where the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     outputs = classifier.infer(rows.images)
-    draw_examples(outputs, network, rows, folder, per_class)
-    draw_means(outputs, rows, folder)
-    units.write(outputs, rows, folder)
+    maps = maps_of(outputs, network, rows.images, rows.labels)
+    draw_examples(outputs["probabilities"], maps, rows, folder, per_class)
+    draw_means(maps, rows, folder)
+    units.write(outputs["probabilities"], maps, rows, folder)
     if "features" not in outputs:
-        return []
-    others = None if fitting is None else classifier.infer(fitting.images)
-    return write_rules(outputs, rows, classifier.labels, folder, others)
+        return Explained((), {})
+    if fitting is None:
+        half = np.random.default_rng(0).random(len(rows)) < 0.5
+        fitting, rows = rows[half], rows[~half]
+        others, outputs = _part(outputs, half), _part(outputs, ~half)
+    else:
+        others = classifier.infer(fitting.images)
+    found = prototypes.write(others, fitting, outputs, classifier.labels, folder)
+    return Explained(write_rules(outputs, rows, classifier.labels, folder, others), found)
 
 
-def draw_examples(outputs: Outputs, network: nn.Module | None, rows: FaceSet, folder: Path, per_class: int) -> None:
+def draw_examples(
+    probabilities: NDArray[np.float32], maps: Outputs, rows: FaceSet, folder: Path, per_class: int
+) -> None:
     """Draw the surest faces of every emotion, and each with the maps that there are, as `examples-EMOTION.png`."""
     for number, label in enumerate(rows.classes):
-        chosen = surest(outputs["probabilities"], rows.labels, number, per_class)
+        chosen = surest(probabilities, rows.labels, number, per_class)
         if not len(chosen):
             continue
-        pictures = rows.images[chosen]
-        lines: dict[str, Sequence[NDArray[np.uint8]]] = {"face": list(pictures)}
-        for name, maps in _maps(outputs, chosen, number).items():
-            lines[name] = [heated(picture, heat) for picture, heat in zip(pictures, maps, strict=True)]
-        if network is not None:
-            slopes = saliency(network, pictures, np.full(len(chosen), number))
-            lines["saliency"] = [heated(picture, heat) for picture, heat in zip(pictures, slopes, strict=True)]
+        lines: dict[str, list[NDArray[np.uint8]]] = {"face": list(rows.images[chosen])}
+        for name, heat in maps.items():
+            lines[name] = [heated(rows.images[row], heat[row]) for row in chosen]
         draw_grid(lines, folder / f"examples-{label}.png")
 
 
-def draw_means(outputs: Outputs, rows: FaceSet, folder: Path) -> None:
+def draw_means(maps: Outputs, rows: FaceSet, folder: Path) -> None:
     """Draw the mean face of every emotion under its mean map (Sun et al., Fig. 5 and 6), as `mean-MAP.png`."""
-    for name in ("cam", "attention"):
+    for name, heat in maps.items():
         lines: dict[str, list[NDArray[np.uint8]]] = {}
         for number, label in enumerate(rows.classes):
-            own = np.flatnonzero(rows.labels == number)
-            if name in outputs and len(own):
-                mean = rows.images[own].mean(axis=0).astype(np.uint8)
-                heat = _maps(outputs, own, number)[name].mean(axis=0)
-                lines[label] = [mean, heated(mean, heat), _large(heat, mean.shape)]
-        if lines:
-            draw_grid(lines, folder / f"mean-{name}.png", ("mean face", "both", "mean map"))
+            own = rows.labels == number
+            if own.any():
+                face, mean = rows.images[own].mean(axis=0).astype(np.uint8), heat[own].mean(axis=0)
+                lines[label] = [face, heated(face, mean), _large(mean, face.shape)]
+        draw_grid(lines, folder / f"mean-{name}.png", ("mean face", "both", "mean map"))
 
 
-def write_rules(
-    outputs: Outputs, rows: FaceSet, labels: Sequence[str], folder: Path, fitting: Outputs | None = None
-) -> list[Judged]:
+def write_rules(outputs: Outputs, rows: FaceSet, labels: Sequence[str], folder: Path, fitting: Outputs) -> list[Judged]:
     """Write `rules.md`, `rules.json` and `features.csv`; return the rules.
 
-    fitting: outputs of other rows to fit to, so that all of `rows` are held out; without them a half is fitted to.
+    outputs: of `rows`, which the rules are judged on. fitting: outputs of other rows, to fit to.
     """
     names = [str(name) for name in rows.names]
     rules.write_features(folder / "features.csv", names, outputs["features"], outputs["probabilities"], labels)
-    parts = [outputs] if fitting is None else [outputs, fitting]
-    features = np.concatenate([part["features"] for part in parts])
-    answers = np.concatenate([part["probabilities"].argmax(axis=1) for part in parts])
-    fitted = None if fitting is None else np.arange(len(answers)) >= len(rows)
-    found = rules.extract(features, answers, labels, fitted)
-    count = len(answers) // 2 if fitted is None else int(fitted.sum())
-    text = rules_to_markdown(found, count, len(answers) - count)
+    features = np.concatenate([part["features"] for part in (outputs, fitting)])
+    answers = np.concatenate([part["probabilities"].argmax(axis=1) for part in (outputs, fitting)])
+    found = rules.extract(features, answers, labels, np.arange(len(answers)) >= len(rows))
+    text = rules_to_markdown(found, len(answers) - len(rows), len(rows))
     (folder / "rules.md").write_text(text, encoding="utf-8")
     values = [asdict(one) | {"rule": one.rule.model_dump(mode="json"), "text": one.rule.text()} for one in found]
     (folder / "rules.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
@@ -141,9 +147,8 @@ def _named(values: Mapping[int, float]) -> str:
     return ", ".join(f"{feature} ({value})" for feature, value in values.items())
 
 
-def _maps(outputs: Outputs, chosen: NDArray[np.int64], label: int) -> Outputs:
-    maps = {"cam": outputs["cam"][chosen, label]} if "cam" in outputs else {}
-    return maps | ({"attention": outputs["attention"][chosen]} if "attention" in outputs else {})
+def _part(outputs: Outputs, chosen: NDArray[np.bool_]) -> Outputs:
+    return {name: values[chosen] for name, values in outputs.items()}
 
 
 def _large(heat: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.uint8]:

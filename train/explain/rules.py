@@ -34,17 +34,12 @@ class Judged:
 
 
 def extract(
-    features: NDArray[np.float32],
-    answers: NDArray[np.int64],
-    labels: Sequence[str],
-    fitted: NDArray[np.bool_] | None = None,
+    features: NDArray[np.float32], answers: NDArray[np.int64], labels: Sequence[str], fitted: NDArray[np.bool_]
 ) -> list[Judged]:
     """Fit a tree for every label that is answered to some rows of (N, K) features, and judge it on the others.
 
-    fitted: (N,) which rows to fit to, a half drawn with a fixed seed unless given.
+    fitted: (N,) which rows to fit to.
     """
-    if fitted is None:
-        fitted = np.random.default_rng(0).random(len(answers)) < 0.5
     found = []
     for number, label in enumerate(labels):
         wanted = answers == number

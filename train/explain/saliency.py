@@ -1,58 +1,97 @@
-"""Which pixels move a class score (Simonyan et al. 2014; Rao & Li, Fig. 5 to 8)."""
+"""Which pixels move a class score, over epochs and networks (Simonyan et al. 2014; Rao & Li, Fig. 5 to 8)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from streamer.explain.maps import levels
 from train.data import FaceSet
-from train.explain.maps import draw_grid
+from train.explain.maps import draw_grid, saliency
 from train.report import table
+from train.served import Served, answer
 
 
-def saliency(network: nn.Module, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return |d logit of the label / d pixel|, the largest over the channels: (N, H, W) for (N, H, W, C) pictures."""
-    pictures = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().requires_grad_(True)
-    logits = network.eval()(pictures).logits
-    (slope,) = torch.autograd.grad(logits.gather(1, torch.from_numpy(labels)[:, None]).sum(), pictures)
-    return np.asarray(slope.abs().amax(dim=1).numpy(), np.float32)
+class Source(NamedTuple):
+    """Hold a network with the rows that it is asked about, cut as it sees them."""
+
+    name: str
+    network: nn.Module
+    rows: FaceSet
 
 
-def compare(sources: Sequence[tuple[str, nn.Module]], rows: FaceSet, folder: Path) -> dict[str, Any]:
+def of_the_same_faces(sources: Sequence[Source], most: int) -> list[Source]:
+    """Keep the rows that all networks know by name, at most so many, in one order. Raises ValueError for none."""
+    common = sorted(set.intersection(*(set(one.rows.names.tolist()) for one in sources)))
+    if not common:
+        raise ValueError("expected networks of one data set, found no face that all of them know")
+    chosen = np.array(common)[np.sort(np.random.default_rng(0).permutation(len(common))[:most])]
+    found = []
+    for one in sources:
+        order = np.argsort(one.rows.names)
+        found.append(one._replace(rows=one.rows[order[np.searchsorted(one.rows.names, chosen, sorter=order)]]))
+    return found
+
+
+def compare(sources: Sequence[Source], folder: Path) -> dict[str, Any]:
     """Write mean saliency maps of several networks, or of one after several epochs, as `saliency.md`, `.json`, `.png`.
 
-    Per network: how concentrated its maps are (the smallest share of pixels that holds half of them) and how much each
-    face's map is like that of the last network (mean correlation). Only means over faces are drawn. Returns the JSON.
+    sources: of the same faces in the same order. Per network: accuracy on them, how concentrated its maps are (the
+    smallest share of pixels that holds half of them) and how much each face's map is like that of the last network
+    (mean correlation). Only means over faces are drawn. Returns the JSON.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    maps = {name: saliency(network, rows.images, rows.labels) for name, network in sources}
-    last = list(maps.values())[-1]
+    maps = [saliency(one.network, one.rows.images, one.rows.labels) for one in sources]
     values = {
-        name: {"half": _concentration(own), "like_last": _likeness(own, last), "faces": len(rows)}
-        for name, own in maps.items()
+        one.name: {
+            "accuracy": _accuracy(one),
+            "half": _concentration(own),
+            "like_last": _likeness(own, maps[-1]),
+            "faces": len(one.rows),
+        }
+        for one, own in zip(sources, maps, strict=True)
     }
-    lines: dict[str, list[NDArray[np.uint8]]] = {}
-    present = [number for number in range(len(rows.classes)) if (rows.labels == number).any()]
-    for name, own in maps.items():
-        lines[name] = [_drawn(own[rows.labels == number].mean(axis=0)) for number in present]
-    draw_grid(lines, folder / "saliency.png", [rows.classes[number] for number in present])
+    classes = max((one.rows.classes for one in sources), key=len)
+    lines = {one.name: [_mean(one, own, label) for label in classes] for one, own in zip(sources, maps, strict=True)}
+    draw_grid(lines, folder / "saliency.png", classes)
     (folder / "saliency.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    text = [(name, f"{100 * one['half']:.1f}", f"{one['like_last']:.3f}") for name, one in values.items()]
-    head = f"{len(rows):,} faces. Half of the saliency lies on this share of the pixels; likeness to the last network."
-    written = table(("network", "half on %", "like the last"), text)
-    (folder / "saliency.md").write_text(
-        f"# Saliency\n\n{head}\n\n{written}\n\n![mean maps](saliency.png)\n", encoding="utf-8"
-    )
+    (folder / "saliency.md").write_text(to_markdown(values), encoding="utf-8")
     return values
+
+
+def to_markdown(values: Mapping[str, Mapping[str, float]]) -> str:
+    """Write the figures as a table."""
+    faces = next(iter(values.values()))["faces"]
+    head = (
+        f"{faces:,} faces, the same for all. Half of a face's saliency, |d score of its label / d pixel|, lies on this "
+        "share of the pixels; likeness is the mean correlation with the last network's map of the same face."
+    )
+    text = [
+        (name, *(f"{100 * one[key]:.1f}" for key in ("accuracy", "half")), f"{one['like_last']:.3f}")
+        for name, one in values.items()
+    ]
+    written = table(("network", "accuracy %", "half on %", "like the last"), text)
+    return f"# Saliency\n\n{head}\n\n{written}\n\nMean maps of each emotion:\n\n![mean maps](saliency.png)\n"
+
+
+def _accuracy(one: Source) -> float:
+    answers = answer(Served([one.network]), one.rows.images)["probabilities"].argmax(axis=1)
+    return float((answers == one.rows.labels).mean())
+
+
+def _mean(one: Source, maps: NDArray[np.float32], label: str) -> NDArray[np.uint8]:
+    """Draw the mean map of an emotion, black where no face has it."""
+    own = one.rows.labels == (one.rows.classes.index(label) if label in one.rows.classes else -1)
+    if not own.any():
+        return np.zeros((*maps.shape[1:], 3), np.uint8)
+    return cv2.applyColorMap(levels(maps[own].mean(axis=0)), cv2.COLORMAP_JET).astype(np.uint8)
 
 
 def _concentration(maps: NDArray[np.float32]) -> float:
@@ -67,7 +106,3 @@ def _likeness(maps: NDArray[np.float32], others: NDArray[np.float32]) -> float:
     fitted = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in maps])
     pairs = zip(fitted.reshape(len(maps), -1), others.reshape(len(maps), -1), strict=True)
     return float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs if a.std() and b.std()]))
-
-
-def _drawn(mean: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return cv2.applyColorMap(levels(mean), cv2.COLORMAP_JET).astype(np.uint8)
