@@ -1,6 +1,6 @@
 """What faces typical of an answer look like, without training anything: the nearest ones in the space of the features.
 
-Pictures of single people are never written: a typical face is the mean of many, and fewer than `LEAST` give none.
+Pictures of single people are never written: a typical face is the mean of many.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from engines import Outputs
 from train.data import FaceSet
-from train.explain.maps import draw_grid
+from train.explain.maps import LEAST, draw_grid
 from train.report import table
 
 NEAREST = 64  # faces that a picture is the mean of
-LEAST = 24
 
 
 @dataclass(frozen=True, eq=False)

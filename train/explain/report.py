@@ -19,7 +19,7 @@ from streamer.explain.maps import heated
 from train.classifier import Classifier
 from train.data import FaceSet
 from train.explain import prototypes, rules, units
-from train.explain.maps import draw_grid, maps_of, surest
+from train.explain.maps import LEAST, draw_grid, maps_of, surest
 from train.explain.prototypes import Prototype
 from train.explain.rules import DEPTH, Judged
 from train.report import table
@@ -81,15 +81,19 @@ def draw_examples(
 
 
 def draw_means(maps: Outputs, rows: FaceSet, folder: Path) -> None:
-    """Draw the mean face of every emotion under its mean map (Sun et al., Fig. 5 and 6), as `mean-MAP.png`."""
+    """Draw the mean face of every emotion under its mean map (Sun et al., Fig. 5 and 6), as `mean-MAP.png`.
+
+    Emotions with fewer than 16 faces are left out: their mean would show persons.
+    """
     for name, heat in maps.items():
         lines: dict[str, list[NDArray[np.uint8]]] = {}
         for number, label in enumerate(rows.classes):
             own = rows.labels == number
-            if own.any():
+            if own.sum() >= LEAST:
                 face, mean = rows.images[own].mean(axis=0).astype(np.uint8), heat[own].mean(axis=0)
                 lines[label] = [face, heated(face, mean), _large(mean, face.shape)]
-        draw_grid(lines, folder / f"mean-{name}.png", ("mean face", "both", "mean map"))
+        if lines:
+            draw_grid(lines, folder / f"mean-{name}.png", ("mean face", "both", "mean map"))
 
 
 def write_rules(outputs: Outputs, rows: FaceSet, labels: Sequence[str], folder: Path, fitting: Outputs) -> list[Judged]:

@@ -126,7 +126,9 @@ def outlined(face: NDArray[np.uint8], masks: Mapping[str, NDArray[np.bool_]]) ->
         tone = TONES[number % len(TONES)]
         cv2.drawContours(drawn, outlines, -1, tone, 2)
         left, top = max(outlines, key=cv2.contourArea).min(axis=0)[0].tolist()
-        cv2.putText(drawn, name, (left + 4, top + 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, tone, 1, cv2.LINE_AA)
+        for colour_of, thickness in (((0, 0, 0), 3), (tone, 1)):
+            place = left + 6, top + 18
+            cv2.putText(drawn, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour_of, thickness, cv2.LINE_AA)
     return np.asarray(drawn, np.uint8)
 
 
