@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -69,22 +69,22 @@ class Rule(Strict):
     baseline: float = Field(ge=0, le=1)
     balanced: float = Field(ge=0, le=1)
 
-    def holds(self, features: NDArray[np.float32]) -> bool:
-        """Tell whether the rule gives its label to (K,) features."""
-        return any(
-            all((features[one.feature] > one.threshold) == one.above for one in alternative)
-            for alternative in self.alternatives
-        )
+    def holding(self, features: NDArray[np.float32]) -> tuple[Condition, ...] | None:
+        """Return the conditions by which the rule gives its label to (K,) features, None where it does not."""
+        for alternative in self.alternatives:
+            if all((features[one.feature] > one.threshold) == one.above for one in alternative):
+                return alternative
+        return None
 
     def text(self) -> str:
         """Return the rule in one line."""
-        parts = [
-            " and ".join(
-                f"feature {one.feature} {'>' if one.above else '<='} {one.threshold:.3f}" for one in alternative
-            )
-            for alternative in self.alternatives
-        ]
-        return " or ".join(f"({part or 'always'})" for part in parts) or "never"
+        return " or ".join(f"({text_of(alternative)})" for alternative in self.alternatives) or "never"
+
+
+def text_of(conditions: Sequence[Condition]) -> str:
+    """Return conditions that all must hold in one line."""
+    parts = [f"feature {one.feature} {'>' if one.above else '<='} {one.threshold:.3f}" for one in conditions]
+    return " and ".join(parts) or "always"
 
 
 class EngineSpec(Strict):

@@ -39,11 +39,12 @@ CROWD = 6  # with more faces than this, nobody gets bars
 CAPS = (7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 23, 26, 30, 34, 39, 44, 50)  # text sizes: heights of a capital in pixels
 
 
-def draw(result: Result, *, details: bool = True, maps: bool = False) -> NDArray[np.uint8]:
+def draw(result: Result, *, details: bool = True, maps: bool = False, clock: bool = True) -> NDArray[np.uint8]:
     """Return a new (H, W, 3) uint8 BGR picture of the frame with its faces marked, hidden parts dimmed.
 
     details: also show probability bars, and a line with stream, time and number of faces. maps: lay over each face
-    where the network looked, and say in that line for how many there was no time.
+    where the network looked, and say in that line for how many there was no time. clock: show the stream time in it,
+    which a photo does not have.
     """
     page = _Page(result.frame.image.copy())
     faces = [(face, rect) for face in result.faces if (rect := page.visible(face.box))]
@@ -58,7 +59,7 @@ def draw(result: Result, *, details: bool = True, maps: bool = False) -> NDArray
         _draw_box(page, face, rect)
     missing = _without_map(result) if maps else 0
     if details or missing or result.shed:
-        _draw_status(page, result, missing)
+        _draw_status(page, result, missing, clock)
     for face, rect in faces:
         _draw_label(page, face, rect)
     for face, rect in faces if details and len(faces) <= CROWD else ():
@@ -229,11 +230,12 @@ def _draw_bar(picture: NDArray[np.uint8], right: int, y: int, cap: int, share: f
         cv2.rectangle(picture, (right - length, top, filled, thickness), colour, cv2.FILLED)
 
 
-def _draw_status(page: _Page, result: Result, without_map: int) -> None:
+def _draw_status(page: _Page, result: Result, without_map: int, clock: bool) -> None:
     """Write stream, stream time, number of faces and what was left out into a corner where no face is."""
     minutes, seconds = divmod(round(result.frame.time, 1), 60)
     count = len(result.faces)
-    words = [f"{int(minutes)}:{seconds:04.1f}", f"{count} face{'' if count == 1 else 's'}"]
+    words = [f"{int(minutes)}:{seconds:04.1f}"] if clock else []
+    words.append(f"{count} face{'' if count == 1 else 's'}")
     if result.shed:
         words.append(f"overload: {result.shed.words}")
     elif without_map:

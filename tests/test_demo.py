@@ -20,6 +20,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
+
+from tests.test_photo import huge_png
 
 pytest.importorskip("gradio", reason="needs the extra demo")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -222,31 +225,65 @@ def test_a_video_without_frames_is_a_message_and_the_page_goes_on(visitor: Visit
 def test_a_group_photo_gets_its_report_and_bad_ones_a_message(visitor: Visitor, tmp_path: Path) -> None:
     page = visitor.page
     visitor.open_tab("Photo")
+    page.click("#photo-go")
+    page.wait_for_selector("text=/Choose a photo first/")
     visitor.upload("photo", EXAMPLES / "two.jpg")
-    page.wait_for_selector("#photo-out img")
-    frame = page.frame_locator("#photo-summary iframe")
+    frame = page.frame_locator("#photo-out iframe")
     frame.locator("#shares svg").wait_for()
     assert "happiness" in frame.locator("body").inner_text()
+    assert frame.locator("img").count() == 1
+    page.wait_for_function("document.querySelector('#photo-out iframe').contentDocument.body.offsetHeight > 600")
+    scrolls = "(() => { const d = document.querySelector('#photo-out iframe').contentDocument.documentElement;"
+    page.wait_for_function(scrolls + " return d.scrollHeight <= d.clientHeight + 1; })()")
+    assert ".html" in page.inner_text("#photo-files")
     visitor.shoot("photo")
-    (tmp_path / "paper.jpg").write_bytes(b"%PDF-1.7")
-    page.reload()
-    visitor.open_tab("Photo")
-    visitor.upload("photo", tmp_path / "paper.jpg")
-    page.wait_for_selector("text=/found a PDF/")
     cv2.imwrite(str(tmp_path / "nobody.png"), np.full((90, 120, 3), 120, np.uint8))
     page.reload()
     visitor.open_tab("Photo")
     visitor.upload("photo", tmp_path / "nobody.png")
-    page.frame_locator("#photo-summary iframe").locator("text=No face was found").wait_for()
+    frame.locator("text=No face was found").wait_for()
 
 
 @browsing
-def test_explain_shows_maps_and_the_next_most_likely_emotion(visitor: Visitor) -> None:
+def test_bad_uploads_get_a_message_and_odd_pictures_an_answer(visitor: Visitor, tmp_path: Path) -> None:
+    page = visitor.page
+    (tmp_path / "paper.jpg").write_bytes(b"%PDF-1.7")
+    (tmp_path / "words.mp4").write_text("no video at all")
+    for tab, path, said in (
+        ("Photo", tmp_path / "paper.jpg", "found a PDF"),
+        ("Photo", huge_png(tmp_path / "huge.png", 20_000, 9_500), "at most 178"),
+        ("Explain", EXAMPLES / "clip.mp4", "found a video or HEIC photo"),
+        ("Video", tmp_path / "words.mp4", "neither a picture nor a video|no frame|cannot be"),
+    ):
+        page.reload()
+        visitor.open_tab(tab)
+        visitor.upload(tab.lower(), path)
+        page.wait_for_selector(f"text=/{said}/")
+    portrait = Image.open(EXAMPLES / "portrait.jpg").convert("RGB")
+    portrait.convert("CMYK").save(tmp_path / "cmyk.jpg")
+    portrait.convert("RGBA").save(tmp_path / "alpha.png")
+    wide = Image.fromarray(np.asarray(portrait.convert("L")).astype(np.uint16) * 257)
+    wide.save(tmp_path / "deep.png")
+    portrait.save(tmp_path / "moving.gif", save_all=True, append_images=[portrait.rotate(90)])
+    for name in ("cmyk.jpg", "alpha.png", "deep.png", "moving.gif"):
+        page.reload()
+        visitor.open_tab("Photo")
+        visitor.upload("photo", tmp_path / name)
+        page.frame_locator("#photo-out iframe").locator("td >> text=happiness").first.wait_for()
+
+
+@browsing
+def test_explain_shows_why_each_face_got_its_answer_hidden_ones_too(visitor: Visitor) -> None:
+    page = visitor.page
     visitor.open_tab("Explain")
-    visitor.upload("explain", EXAMPLES / "portrait.jpg")
-    visitor.page.wait_for_selector("#explain-text >> text=/Face 1: happiness/")
-    assert visitor.page.locator("#explain-out img").count() >= 3
-    assert "next most likely" in visitor.page.inner_text("#explain-text")
+    visitor.upload("explain", EXAMPLES / "hidden.jpg")
+    page.wait_for_selector("#explain-out >> text=/Face 2/")
+    assert page.locator("#explain-out img").count() == 2
+    words = page.inner_text("#explain-out")
+    assert "next most likely" in words
+    assert "judged by the whole face" in words
+    assert re.search("judged by the (eyes|nose and eyes)", words)
+    page.wait_for_function("[...document.querySelectorAll('#explain-out img')].every((one) => one.naturalWidth > 500)")
     visitor.shoot("explain")
 
 

@@ -71,10 +71,13 @@ def test_a_typical_face_is_shown_where_the_artefact_holds_one() -> None:
     data = cv2.imencode(".png", np.full((48, 48, 1), 77, np.uint8))[1].tobytes()
     engine.spec = engine.spec.model_copy(update={"prototypes": {"happiness": base64.b64encode(data).decode()}})
     image = np.full((200, 300, 3), 180, np.uint8)
-    panels = explain_face(engine, image, judged_by("face")).panels()
+    found = explain_face(engine, image, judged_by("face"))
+    panels = found.panels()
     assert list(panels)[-1] == "typical"
     assert (panels["typical"] == 77).all()
-    assert "no single person" in to_markdown("a.jpg", Explained([explain_face(engine, image, judged_by("face"))], []))
+    assert "no single person" in to_markdown(
+        "a.jpg", Explained([explain_face(engine, image, judged_by("face"))], []), ["a.png"]
+    )
 
 
 def judged_by(region: str, label: str = "happiness") -> Face:
@@ -91,13 +94,14 @@ def test_an_explanation_holds_answer_next_map_and_the_rules_of_its_label() -> No
     found = explain_face(corner_engine((BRIGHT, other)), image, judged_by("face"))
     assert (found.label, found.following, found.region) == ("happiness", "fear", "face")
     assert found.maps["cam"].argmax() == 5
-    assert [(rule.label, holds) for rule, holds in found.rules] == [("happiness", True)]
+    assert found.rules == ((BRIGHT, BRIGHT.alternatives[0]),)
     panels = found.panels()
     assert list(panels) == ["face", "seen", "cam", "occlusion"]
     assert panels["occlusion"][95, 95, 2] > panels["occlusion"][190, 190, 2], "hot where hiding takes the answer away"
-    text = to_markdown("a.jpg", Explained([found], ["A note."]))
-    assert "`(feature 0 > 100.000 and feature 1 <= 50.000)`" in text
+    text = to_markdown("a.jpg", Explained([found], ["A note."]), ["face-1.png"])
+    assert "holds here, as `feature 0 > 100.000 and feature 1 <= 50.000`" in text
     assert "like the network on 97.0 % of faces" in text
+    assert "![face 1](face-1.png)" in text
     assert "A note." in text
     assert json.loads(json.dumps(found.to_json()))["rules"][0]["holds"] is True
 
@@ -124,7 +128,7 @@ def test_a_part_of_a_face_is_explained_where_it_lies_and_as_sure_as_it_was_answe
     x1, y1, x2, y2 = np.rint(found.box).astype(int)
     assert heat[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].all()
     assert (found.panels()["cam"][: y1 - 2] == found.face[: y1 - 2]).all(), "nothing above the mouth"
-    assert "uncertain**, most likely happiness, next most likely fear; judged by mouth." in words(1, found)[0]
+    assert "uncertain**, most likely happiness, next most likely fear; judged by the mouth." in words(1, found)[0]
 
 
 def test_each_face_is_explained_by_the_network_that_answered_and_hidden_ones_are_counted() -> None:
@@ -147,8 +151,9 @@ def test_each_face_is_explained_by_the_network_that_answered_and_hidden_ones_are
 def test_rules_travel_inside_the_spec() -> None:
     spec = corner_engine((BRIGHT,)).spec
     assert EngineSpec.parse(spec.model_dump_json(), "a.onnx").rules == (BRIGHT,)
-    assert not BRIGHT.holds(np.array([90, 0], np.float32))
-    assert not BRIGHT.holds(np.array([200, 60], np.float32))
+    assert BRIGHT.holding(np.array([90, 0], np.float32)) is None
+    assert BRIGHT.holding(np.array([200, 60], np.float32)) is None
+    assert BRIGHT.holding(np.array([200, 40], np.float32)) == BRIGHT.alternatives[0]
 
 
 def test_the_command_writes_pictures_json_and_words(tmp_path: Path) -> None:

@@ -153,12 +153,14 @@ function drawPlot(faces, now) {
   plotPaper.clearRect(0, 0, plot.width, plot.height);
   for (let i = 1; i < history.length; i++) {
     if (!history[i].probabilities) continue;
-    const right = plot.width * (1 - (now - history[i].at) / SECONDS), left = plot.width * (1 - (now - history[i - 1].at) / SECONDS);
-    let bottom = plot.height;
+    const place = (at) => Math.round(plot.width * (1 - (now - at) / SECONDS));  // whole pixels leave no seams
+    const left = place(history[i - 1].at), right = place(history[i].at);
+    let below = 0;
     for (const [label, share] of Object.entries(history[i].probabilities)) {
+      const low = Math.round(plot.height * (1 - below)), high = Math.round(plot.height * (1 - below - share));
       plotPaper.fillStyle = colours[label] || colours.uncertain;
-      plotPaper.fillRect(left, bottom - share * plot.height, right - left + 0.5, share * plot.height);
-      bottom -= share * plot.height;
+      plotPaper.fillRect(left, high, right - left, low - high);
+      below += share;
     }
   }
 }

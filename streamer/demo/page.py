@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import cv2
 import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,17 @@ from numpy.typing import NDArray
 from streamer.demo.studio import KEPT, Studio
 from streamer.explain.maps import JET
 from streamer.overlay import PALETTE, draw
-from streamer.photo.explain import words
+from streamer.photo.explain import sheet, to_markdown
 from streamer.report.page import hex_colour
 
 HERE = files("streamer.demo")
 EXAMPLES = Path(str(HERE / "examples"))
+PHOTOS = ("two.jpg", "hidden.jpg", "portrait.jpg")
+WAITING = "Choose a photo, or one of the examples, and press the button. Pictures are not stored."
+FITTING = (  # charts come after the page has loaded
+    "const inside = this.contentDocument.documentElement;"
+    "new ResizeObserver(() => { this.style.height = inside.getBoundingClientRect().height + 'px'; }).observe(inside);"
+)
 AWAY = 600  # seconds without a picture after which the slower view forgets its visitor
 NOTE = (
     "Labels say what people would call the expression that a face shows: an expression is not a feeling. "
@@ -85,39 +92,38 @@ def _video(studio: Studio) -> None:
             given = gr.File(label="Video", file_types=["video"], elem_id="video-in")
             go = gr.Button("Analyse", variant="primary", elem_id="video-go")
             gr.Examples([[str(EXAMPLES / "clip.mp4")]], [given], cache_examples=False)
+            saved = gr.Files(label="Log and timeline", visible=False, elem_id="video-files")
         with gr.Column():
             shown = gr.Video(label="Annotated", interactive=False, elem_id="video-out")
             note = gr.Markdown(elem_id="video-note")
     timeline = gr.HTML(elem_id="video-timeline")
-    saved = gr.Files(label="Downloads: log and timeline", elem_id="video-files")
 
     def analyse(upload: str | None, progress: gr.Progress = gr.Progress()) -> tuple[Any, ...]:  # noqa: B008
         path = _given(upload, "a video")
         with told():
             found = studio.video(path, lambda share: progress(share, desc="analysing"))
-        return str(found.video), found.note, _framed(found.page), [str(found.log), str(found.page)]
+        return str(found.video), found.note, _framed(found.page), _downloads(found.log, found.page)
 
-    go.click(analyse, [given], [shown, note, timeline, saved], concurrency_limit=1, concurrency_id="studio")
+    _on_click(go, analyse, [given], [shown, note, timeline, saved])
 
 
 def _photo(studio: Studio) -> None:
     with gr.Row():
-        with gr.Column():
+        with gr.Column(scale=1):
             given = gr.File(label="Photo", elem_id="photo-in")
             go = gr.Button("Analyse", variant="primary", elem_id="photo-go")
-            examples = [[str(EXAMPLES / "two.jpg")], [str(EXAMPLES / "portrait.jpg")]]
-            gr.Examples(examples, [given], cache_examples=False)
-        shown = gr.Image(label="Annotated", interactive=False, format="jpeg", elem_id="photo-out")
-    summary = gr.HTML(elem_id="photo-summary")
-    saved = gr.Files(label="Downloads: report and JSON", elem_id="photo-files")
+            gr.Examples([[str(EXAMPLES / name)] for name in PHOTOS], [given], cache_examples=False)
+            saved = gr.Files(label="Report and JSON", visible=False, elem_id="photo-files")
+        with gr.Column(scale=3):
+            shown = gr.HTML(WAITING, elem_id="photo-out")
 
     def analyse(upload: str | None) -> tuple[Any, ...]:
         path = _given(upload, "a photo")
         with told():
-            picture, _, files = studio.photo(path)
-        return picture[..., ::-1], _framed(files[0]), [str(file) for file in files]
+            files = studio.photo(path)
+        return _framed(files[0]), _downloads(*files)
 
-    go.click(analyse, [given], [shown, summary, saved], concurrency_limit=1, concurrency_id="studio")
+    _on_click(go, analyse, [given], [shown, saved])
 
 
 def _explain(studio: Studio) -> None:
@@ -125,24 +131,27 @@ def _explain(studio: Studio) -> None:
         with gr.Column(scale=1):
             given = gr.File(label="Photo", elem_id="explain-in")
             go = gr.Button("Explain", variant="primary", elem_id="explain-go")
-            gr.Examples([[str(EXAMPLES / "portrait.jpg")]], [given], cache_examples=False)
-        with gr.Column(scale=2):
-            panels = gr.Gallery(label="Where the answer comes from", columns=4, elem_id="explain-out", format="png")
-            text = gr.Markdown(elem_id="explain-text")
+            gr.Examples([[str(EXAMPLES / name)] for name in PHOTOS], [given], cache_examples=False)
+        with gr.Column(scale=3):
+            shown = gr.Markdown(WAITING, elem_id="explain-out")
 
-    def analyse(upload: str | None) -> tuple[Any, str]:
+    def analyse(upload: str | None) -> str:
         path = _given(upload, "a photo")
         with told():
             found = studio.explain(path)
-        numbered = list(enumerate(found.faces, start=1))
-        shown = [
-            (cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), f"face {number}: {name}")
-            for number, one in numbered
-            for name, picture in one.panels().items()
-        ]
-        return shown, "\n\n".join([*found.notes, *(line for number, one in numbered for line in words(number, one))])
+        sheets = [base64.b64encode(sheet(one.panels())).decode() for one in found.faces]
+        return to_markdown(path.name, found, [f"data:image/png;base64,{data}" for data in sheets])
 
-    go.click(analyse, [given], [panels, text], concurrency_limit=1, concurrency_id="studio")
+    _on_click(go, analyse, [given], [shown])
+
+
+def _on_click(go: gr.Button, analyse: Callable[..., Any], given: list[Any], shown: list[Any]) -> None:
+    """Let a button analyse an upload, one of all visitors at a time."""
+    go.click(analyse, given, shown, show_progress_on=shown[:1], concurrency_limit=1, concurrency_id="studio")
+
+
+def _downloads(*files: Path) -> Any:
+    return gr.Files([str(file) for file in files], visible=True)
 
 
 def _given(upload: str | None, wanted: str) -> Path:
@@ -161,8 +170,9 @@ def told() -> Iterator[None]:
 
 
 def _framed(page: Path) -> str:
-    """Show a report inside the page, apart from it."""
-    import html
-
+    """Show a report inside the page, apart from it and as high as it is."""
     inside = html.escape(page.read_text(encoding="utf-8"), quote=True)
-    return f'<iframe title="report" style="width: 100%; height: 40rem; border: 0" srcdoc="{inside}"></iframe>'
+    return (
+        f'<iframe title="report" style="width: 100%; height: 30rem; border: 0; border-radius: .5rem" '
+        f'onload="{html.escape(FITTING, quote=True)}" srcdoc="{inside}"></iframe>'
+    )

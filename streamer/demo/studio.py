@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from streamer.build import build_stages
 from streamer.config import Config
 from streamer.overlay import draw
 from streamer.photo.analyst import Analyst
-from streamer.photo.command import record, report
+from streamer.photo.command import draw_all, drawn_small, record, report
 from streamer.photo.explain import Explained, explain_faces
 from streamer.photo.reading import read_photo
 from streamer.report.timeline import write as write_timeline
@@ -84,7 +84,7 @@ class Studio:
     def video(self, path: Path, progress: Callable[[float], None]) -> VideoResult:
         """Analyse an uploaded video. Raises ValueError or OSError in one line where it gives no frame."""
         folder = self._new_folder()
-        found = VideoResult(folder / "annotated.webm", folder / "log.jsonl", folder / "timeline.html", "")
+        found = VideoResult(folder / "annotated.webm", folder / f"{path.stem}.jsonl", folder / "timeline.html", "")
         source = open_source(str(path))
         with self._lock:
             self._count += 1
@@ -112,16 +112,17 @@ class Studio:
         write_timeline([found.log], found.page)
         return found._replace(note=note)
 
-    def photo(self, path: Path) -> tuple[NDArray[np.uint8], dict[str, Any], list[Path]]:
-        """Analyse an uploaded photo; return the annotated picture (BGR), its record, and report and JSON as files."""
+    def photo(self, path: Path) -> tuple[Path, Path]:
+        """Analyse an uploaded photo; return its page and its record as files."""
         photo = read_photo(path)
         with self._lock:
             result = self._photos.look(photo.image, path.name)
-        picture, values = draw(result), record(path.name, photo, result)
+        values, drawn = record(path.name, photo, result), draw_all(result, None, self._photos.config.overlay)
         folder = self._new_folder()
-        (folder / "photo.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
-        (folder / "report.html").write_text(report([values]), encoding="utf-8")
-        return picture, values, [folder / "report.html", folder / "photo.json"]
+        page, saved = folder / "report.html", folder / "photo.json"
+        saved.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        page.write_text(report([values], [drawn_small(drawn)]), encoding="utf-8")
+        return page, saved
 
     def explain(self, path: Path) -> Explained:
         """Explain the answers to the faces of an uploaded photo."""

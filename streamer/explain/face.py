@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Engine, tempered
-from engines.spec import Rule
+from engines.spec import Condition, Rule
 from streamer.explain.maps import heated
 from streamer.explain.occlusion import grid_of
 from streamer.faces.regions import crop, crops_of, face_square, part_boxes, seen_boxes
@@ -33,8 +33,8 @@ class Explanation:
     uint8, what the network was given, padded. box: (4,) xyxy that this covers in `face`. maps: (h, w) float32 over the
     box by name, 'cam' (of `label`) and 'attention' where there are. grid: (4, 4, 6) change of the label's probability
     where a cell of what was seen is filled with one of six grey levels. rules: those stored in the artefact that stand
-    for this label, and whether they hold here. typical: (H, W, C) uint8, what faces with this answer typically look
-    like, the mean of many, where the artefact holds it.
+    for this label, with the conditions by which they hold here, None where they do not. typical: (H, W, C) uint8, what
+    faces with this answer typically look like, the mean of many, where the artefact holds it.
     """
 
     network: str
@@ -49,7 +49,7 @@ class Explanation:
     box: NDArray[np.float32]
     maps: Mapping[str, NDArray[np.float32]]
     grid: NDArray[np.float32]
-    rules: tuple[tuple[Rule, bool], ...]
+    rules: tuple[tuple[Rule, tuple[Condition, ...] | None], ...]
     typical: NDArray[np.uint8] | None
 
     def to_json(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Explanation:
             "probabilities": {name: round(value, 4) for name, value in self.probabilities.items()},
             "maps": {name: np.round(values.astype(float), 4).tolist() for name, values in self.maps.items()},
             "occlusion": np.round(self.grid.astype(float), 4).tolist(),
-            "rules": [rule.model_dump(mode="json") | {"holds": holds} for rule, holds in self.rules],
+            "rules": [rule.model_dump(mode="json") | {"holds": why is not None} for rule, why in self.rules],
         }
 
     def panels(self) -> dict[str, NDArray[np.uint8]]:
@@ -122,7 +122,7 @@ def explain_face(engine: Engine, image: NDArray[np.uint8], face: Face) -> Explan
         box=in_panel(box),
         maps=maps,
         grid=grid_of(classify, seen, int(first)),
-        rules=tuple((rule, rule.holds(features)) for rule in spec.rules if rule.label == label and len(features)),
+        rules=tuple((rule, rule.holding(features)) for rule in spec.rules if rule.label == label and len(features)),
         typical=_decoded(spec.prototypes.get(label)),
     )
 

@@ -62,7 +62,7 @@ def run(config: Config, names: Sequence[str], out: Path, *, page: bool = True, a
             for name, picture in drawn.items():
                 _write_picture(out / f"{stem}{FILES[name]}.png", picture)
             found.append(record(path.name, photo, result, seen))
-            pictures.append({name: _small(picture) for name, picture in drawn.items() if len(found) <= SHOWN})
+            pictures.append(drawn_small(drawn) if len(pictures) < SHOWN else {})
     if not found:
         raise ValueError("; ".join(unreadable))
     _write_json(out / "photos.json", found, unreadable)
@@ -77,7 +77,7 @@ def run(config: Config, names: Sequence[str], out: Path, *, page: bool = True, a
 
 def draw_all(result: Result, seen: GroupAttention | None, overlay: OverlayConfig) -> dict[str, NDArray[np.uint8]]:
     """Return a photo's annotated (H, W, 3) BGR pictures by what they show."""
-    drawn = {FACES: draw(result, details=overlay.bars, maps=overlay.cam)}
+    drawn = {FACES: draw(result, details=overlay.bars, maps=overlay.cam, clock=False)}
     if seen:
         image = result.frame.image
         hot = replace(result, frame=replace(result.frame, image=heated(image, seen.on_faces)))
@@ -129,7 +129,7 @@ def _chart(photos: Sequence[Mapping[str, Any]]) -> Any:
         y=alt.Y("photo:N", sort=[photo["name"] for photo in photos], title=None),
         color=label_colours("emotion", labels),
         tooltip=["photo:N", "emotion:N", alt.Tooltip("share:Q", format=".0%"), "faces:Q"],
-    ).properties(width=700)
+    ).properties(width="container")
 
 
 def _face(face: Face) -> dict[str, Any]:
@@ -139,6 +139,11 @@ def _face(face: Face) -> dict[str, Any]:
         "visible": None if face.visibility is None else round(float(face.visibility.mean()), 4),
     }
     return {name: read(face) for name, read in FACE_READERS if name not in TIMES} | more
+
+
+def drawn_small(drawn: Mapping[str, NDArray[np.uint8]]) -> dict[str, bytes]:
+    """Return pictures as JPEGs of a size for a page."""
+    return {name: _small(picture) for name, picture in drawn.items()}
 
 
 def _small(picture: NDArray[np.uint8]) -> bytes:

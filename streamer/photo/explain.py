@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from engines.spec import text_of
 from streamer.config import Config
 from streamer.explain.face import PANEL, Explanation, explain_face
 from streamer.photo.analyst import Analyst
@@ -60,15 +61,19 @@ def words(number: int, one: Explanation) -> list[str]:
     shares = ", ".join(f"{name} {100 * value:.1f} %" for name, value in one.probabilities.items())
     change = one.grid.mean(axis=2)
     unsure = "" if one.shown == one.label else f", most likely {one.label}"
+    part = "whole face" if one.region == "face" else one.region.replace("_", " and ")
     lines = [
-        f"**Face {number}: {one.shown}**{unsure}, next most likely {one.following}; judged by {one.region}.",
+        f"**Face {number}: {one.shown}**{unsure}, next most likely {one.following}; judged by the {part}.",
         f"Probabilities: {shares}.",
         f"Hiding cell {int(change.argmin()) + 1} of the 4 × 4 grid takes most from {one.label}: {change.min():+.2f}.",
     ]
-    for rule, holds in one.rules:
-        agrees = "holds here" if holds else "does not hold here"
-        like = f"like the network on {100 * rule.fidelity:.1f} % of faces, never saying it would be on"
-        lines.append(f"Rule for {rule.label} ({like} {100 * rule.baseline:.1f} %), {agrees}: `{rule.text()}`")
+    for rule, why in one.rules:
+        ways = len(rule.alternatives)
+        found = f"none of its {ways} ways holds here" if why is None else f"holds here, as `{text_of(why)}`"
+        lines.append(
+            f"The rule for {rule.label} {found}. It answers like the network on {100 * rule.fidelity:.1f} % of faces; "
+            f"never saying {rule.label} would on {100 * rule.baseline:.1f} %."
+        )
     return lines
 
 
@@ -77,31 +82,32 @@ def run(config: Config, path: Path, out: Path) -> int:
     photo = read_photo(path)
     with Analyst(config) as analyst:
         found = explain_faces(analyst, photo.image)
+    sheets = [f"face-{number}.png" for number in range(1, len(found.faces) + 1)]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for number, one in enumerate(found.faces, start=1):
-            (out / f"face-{number}.png").write_bytes(cv2.imencode(".png", sheet(one.panels()))[1].tobytes())
+        for place, one in zip(sheets, found.faces, strict=True):
+            (out / place).write_bytes(sheet(one.panels()))
         values = {"name": path.name, "notes": found.notes, "faces": [one.to_json() for one in found.faces]}
         (out / "explain.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-        (out / "explain.md").write_text(to_markdown(path.name, found), encoding="utf-8")
+        (out / "explain.md").write_text(to_markdown(path.name, found, sheets), encoding="utf-8")
     except OSError as error:
         raise OSError(f"{out}: cannot write the explanation: {error.strerror}") from error
     Console(stderr=True, highlight=False, markup=False).print(f"{len(found.faces)} faces: {out / 'explain.md'}")
     return 0
 
 
-def to_markdown(name: str, found: Explained) -> str:
-    """Write the explanations of a photo's faces."""
+def to_markdown(name: str, found: Explained, sheets: Sequence[str]) -> str:
+    """Write the explanations of a photo's faces; sheets: where the picture of each lies."""
     lines = [f"# {name}", *found.notes]
-    for number, one in enumerate(found.faces, start=1):
-        lines += [f"![face {number}](face-{number}.png)", *words(number, one)]
+    for number, (one, place) in enumerate(zip(found.faces, sheets, strict=True), start=1):
+        lines += [f"![face {number}]({place})", *words(number, one)]
     shown = list(dict.fromkeys(name for one in found.faces for name in one.panels()))
     lines += ["\n".join(f"* {name}: {ABOUT[name]}" for name in shown)] if shown else []
     return "\n\n".join(lines) + "\n"
 
 
-def sheet(panels: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Put captioned panels side by side."""
+def sheet(panels: Mapping[str, NDArray[np.uint8]]) -> bytes:
+    """Put captioned panels side by side, as PNG."""
     columns = []
     for name, picture in panels.items():
         column = np.full((PANEL + CAPTION, PANEL, 3), 24, np.uint8)
@@ -109,4 +115,4 @@ def sheet(panels: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
         text = lettering(name, 10, WHITE)
         text.stamp(column, (PANEL - text.size[0]) // 2, PANEL + (CAPTION - text.size[1]) // 2)
         columns.append(column)
-    return np.hstack(columns)
+    return cv2.imencode(".png", np.hstack(columns))[1].tobytes()

@@ -45,10 +45,10 @@ def hex_colour(label: str) -> str:
 
 
 def label_colours(field: str, labels: list[str]) -> Any:
-    """Return the colour channel of a chart for a field that holds labels."""
+    """Return the colour channel of a chart for a field that holds labels, with its legend above."""
     alt = require_charts()
     scale = alt.Scale(domain=labels, range=[hex_colour(label) for label in labels])
-    return alt.Color(f"{field}:N", scale=scale, title=None, sort=labels)
+    return alt.Color(f"{field}:N", scale=scale, title=None, sort=labels, legend=alt.Legend(orient="top"))
 
 
 def render(template: str, charts: dict[str, Any], **values: Any) -> str:

@@ -155,7 +155,7 @@ def _chart(tracks: Sequence[Track], labels: list[str]) -> Any:
         for start, values in track.bars(seconds)
     ]
     order = list(dict.fromkeys(row["track"] for row in rows))
-    bars = alt.Chart(alt.Data(values=rows), width=760, height=70).mark_bar(strokeWidth=0)
+    bars = alt.Chart(alt.Data(values=rows), width=760, height=70).mark_bar(strokeWidth=0, binSpacing=0)
     return (
         bars.transform_fold(labels, as_=["emotion", "probability"])
         .encode(

@@ -236,10 +236,10 @@ def test_rules_name_the_feature_that_decides_and_agree_with_the_network() -> Non
     assert set(glad.important) >= {1, 3}
     assert 3 in glad.pattern
     assert calm.rule.fidelity == pytest.approx(glad.rule.fidelity, abs=0.02)
-    assert all(glad.rule.holds(row) or not said for row, said in zip(features, answers, strict=True) if row[3] > 0.7)
+    assert all(glad.rule.holding(row) or not said for row, said in zip(features, answers, strict=True) if row[3] > 0.7)
     always = rules.extract(features, np.zeros(400, np.int64), ("calm", "glad"), fitted)[0].rule
     assert always.text() == "(always)"
-    assert always.holds(features[0])
+    assert always.holding(features[0]) == ()
 
 
 def test_rules_are_judged_on_rows_that_they_were_not_fitted_to() -> None:
