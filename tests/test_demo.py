@@ -303,14 +303,8 @@ def two_faces(client: Any) -> dict[str, Any]:
     raise AssertionError("the two faces were not found in 50 frames")
 
 
-def rested(server: Server) -> str:
-    """Wait until the seats of earlier guests have rested; return the websocket's address."""
-    time.sleep(3.2)
-    return server.live()
-
-
 def test_clients_are_served_at_once_and_one_too_many_is_told_to_wait(server: Server) -> None:
-    url = rested(server)
+    url = server.live()
     with websockets.connect(url) as a, websockets.connect(url) as b, websockets.connect(url) as c:
         served = [two_faces(client) for client in (a, b, c)]
         with websockets.connect(url) as d:
@@ -319,8 +313,18 @@ def test_clients_are_served_at_once_and_one_too_many_is_told_to_wait(server: Ser
     assert "All places are taken" in refused["error"]
 
 
+def test_who_comes_back_at_once_waits_until_a_seat_has_rested(server: Server) -> None:
+    url = server.live()
+    with websockets.connect(url) as a, websockets.connect(url) as b, websockets.connect(url) as c:
+        for client in (a, b, c):
+            two_faces(client)
+        c.close()
+        with websockets.connect(url) as again:
+            two_faces(again)
+
+
 def test_a_client_that_sends_nonsense_is_told_so_and_others_go_on(server: Server) -> None:
-    url = rested(server)
+    url = server.live()
     with websockets.connect(url) as good:
         for message, said in (
             (b"not a picture at all", "expected 4 bytes of number and a JPEG"),
@@ -330,7 +334,7 @@ def test_a_client_that_sends_nonsense_is_told_so_and_others_go_on(server: Server
                 bad.send(message)
                 assert said in json.loads(bad.recv(timeout=30))["error"]
             two_faces(good)
-    with websockets.connect(rested(server)) as bad:
+    with websockets.connect(url) as bad:
         bad.send("no json")
         assert "expected a JSON object of switches" in json.loads(bad.recv(timeout=30))["error"]
 

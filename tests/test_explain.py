@@ -99,7 +99,7 @@ def test_an_explanation_holds_answer_next_map_and_the_rules_of_its_label() -> No
     assert list(panels) == ["face", "seen", "cam", "occlusion"]
     assert panels["occlusion"][95, 95, 2] > panels["occlusion"][190, 190, 2], "hot where hiding takes the answer away"
     text = to_markdown("a.jpg", Explained([found], ["A note."]), ["face-1.png"])
-    assert "holds here, as `feature 0 > 100.000 and feature 1 <= 50.000`" in text
+    assert "it holds here: `feature 0 > 100.000 and feature 1 <= 50.000`" in text
     assert "like the network on 97.0 % of faces" in text
     assert "![face 1](face-1.png)" in text
     assert "A note." in text

@@ -90,8 +90,13 @@ class LiveRoom:
         self._pipeline.stop()
         self._thread.join()
 
+    def has_place(self) -> bool:
+        """Tell whether a seat is free, though it may still rest."""
+        with self._lock:
+            return any(seat.deliver is None for seat in self._seats.values())
+
     def take_seat(self, deliver: Deliver) -> Seat | None:
-        """Give a guest a rested seat, whose results go to `deliver` in the room's thread; None where all are taken."""
+        """Give a guest a rested seat, whose results go to `deliver` in the room's thread; None where there is none."""
         now = time.monotonic()
         with self._lock:
             for seat in self._seats.values():

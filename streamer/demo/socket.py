@@ -26,6 +26,7 @@ from streamer.faces.regions import REGIONS, region_box
 from streamer.types import Face, Result
 
 IDLE = 20.0  # seconds without a message after which a guest has gone
+AGAIN = 0.2  # seconds between looks at whether a seat has rested
 LONGEST = 1800.0  # seconds of one visit
 PARTS = set(REGIONS) - {"face"}  # regions that are drawn where they were looked at
 MOST_PIXELS = 1920 * 1080
@@ -45,7 +46,8 @@ class Visit:
 
     async def serve(self) -> None:
         """Go on until the browser leaves, is idle, breaks the rules, or its time is over."""
-        seat = self.room.take_seat(self._deliver)
+        while (seat := self.room.take_seat(self._deliver)) is None and self.room.has_place():
+            await asyncio.sleep(AGAIN)
         if seat is None:
             await self._refuse(BUSY if self.room.failure is None else "The live analysis has stopped: see the log.")
             return

@@ -69,10 +69,10 @@ def words(number: int, one: Explanation) -> list[str]:
     ]
     for rule, why in one.rules:
         ways = len(rule.alternatives)
-        found = f"none of its {ways} ways holds here" if why is None else f"holds here, as `{text_of(why)}`"
+        found = f"none of its {ways} ways holds here." if why is None else f"it holds here: `{text_of(why)}`"
         lines.append(
-            f"The rule for {rule.label} {found}. It answers like the network on {100 * rule.fidelity:.1f} % of faces; "
-            f"never saying {rule.label} would on {100 * rule.baseline:.1f} %."
+            f"The rule for {rule.label} answers like the network on {100 * rule.fidelity:.1f} % of faces, never saying "
+            f"{rule.label} would on {100 * rule.baseline:.1f} %; {found}"
         )
     return lines
 
