@@ -246,7 +246,7 @@ def saliency(
         classifier, network = open_classifier(source, given), open_gradients(source, given)
         if network is None:
             raise ValueError(f"{source}: expected a checkpoint or an exported network (.onnx) in float, found another")
-        after = f" after {len(classifier.epochs)} epochs" if classifier.epochs else ""
+        after = f" after epoch {len(classifier.epochs)}" if classifier.epochs else ""
         found.append(
             maps.Source(classifier.name + after, network, classifier.rows(split or classifier.data.validation))
         )
