@@ -25,7 +25,7 @@ from streamer.report.page import hex_colour
 HERE = files("streamer.demo")
 EXAMPLES = Path(str(HERE / "examples"))
 PHOTOS = ("two.jpg", "hidden.jpg", "portrait.jpg")
-WAITING = "Choose a photo, or one of the examples, and press the button. Pictures are not stored."
+WAITING = "Choose a photo, or one of the examples, and press the button. Uploads are deleted after an hour."
 FITTING = (  # charts come after the page has loaded
     "const inside = this.contentDocument.documentElement;"
     "new ResizeObserver(() => { this.style.height = inside.getBoundingClientRect().height + 'px'; }).observe(inside);"

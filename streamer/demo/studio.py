@@ -18,9 +18,9 @@ from streamer.build import build_stages
 from streamer.config import Config
 from streamer.overlay import draw
 from streamer.photo.analyst import Analyst
-from streamer.photo.command import draw_all, drawn_small, record, report
 from streamer.photo.explain import Explained, explain_faces
 from streamer.photo.reading import read_photo
+from streamer.photo.views import as_jpegs, draw_all, record, report
 from streamer.report.timeline import write as write_timeline
 from streamer.sinks.log import LogSink
 from streamer.sinks.video import VideoSink
@@ -121,7 +121,7 @@ class Studio:
         folder = self._new_folder()
         page, saved = folder / "report.html", folder / "photo.json"
         saved.write_text(json.dumps(values, indent=1), encoding="utf-8")
-        page.write_text(report([values], [drawn_small(drawn)]), encoding="utf-8")
+        page.write_text(report([values], [as_jpegs(drawn)]), encoding="utf-8")
         return page, saved
 
     def explain(self, path: Path) -> Explained:
