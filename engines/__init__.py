@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import OutOfMemory, Unbuildable
 from engines.manifest import ZOO, verify
 from engines.precision import fastest, files_of, key_of, usable
 from engines.spec import Crop, EngineSpec, Task, View, tempered
@@ -50,14 +51,6 @@ BACKENDS = {
     ".xml": ("engines.openvino:OpenVinoEngine",),
     ".pt2": ("engines.tensorrt:TensorRtEngine", "engines.torch:CudaEngine", "engines.torch:TorchEngine"),
 }
-
-
-class OutOfMemory(MemoryError):
-    """Tell that a device has no memory left for even one picture; another backend may have."""
-
-
-class Unbuildable(RuntimeError):
-    """Tell that a backend cannot serve a model here; another one may."""
 
 
 class Engine(Protocol):
@@ -125,8 +118,7 @@ def load_engine(
 
 def precisions_of(path: Path) -> tuple[str, ...]:
     """List the precisions of a file's own weights that 'auto' chooses from on this machine, the finest first."""
-    found: tuple[str, ...] = _backends(path)[0].precisions()
-    return found
+    return tuple(one for one in _backends(path)[0].precisions() if one != "int8")
 
 
 def _backends(path: Path) -> list[Any]:

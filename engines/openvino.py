@@ -72,9 +72,9 @@ class OpenVinoEngine:
 
     @staticmethod
     def precisions() -> tuple[str, ...]:
-        """List the precisions of a float model that this processor computes fast, the finest first."""
+        """List the precisions that this processor computes fast, the finest first."""
         capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        return ("f32", "bf16") if "BF16" in capabilities else ("f32",)
+        return ("f32", "bf16", "int8") if "BF16" in capabilities else ("f32", "int8")
 
     @staticmethod
     def device() -> str:

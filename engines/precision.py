@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engines.errors import Unbuildable
 from engines.manifest import listed_sha256, sha256_of
 
 if TYPE_CHECKING:
@@ -36,31 +37,33 @@ def int8_name(path: Path) -> Path:
     return path.with_suffix(f".int8{path.suffix}")
 
 
-def files_of(path: Path, precision: str, native: Sequence[str], *, pinned: bool) -> dict[str, Path]:
+def files_of(path: Path, precision: str, fast: Sequence[str], *, pinned: bool) -> dict[str, Path]:
     """Return the files that may serve a model by their precision, in order of preference.
 
-    native: what the backend computes fast from a float file. pinned: no other file than `path` will do.
+    fast: what the backend computes fast, int8 from the quantised form. pinned: no other file than `path` will do.
     Raises ValueError where int8 is asked for and there is no such form.
     """
-    beside = int8_name(path)
-    quantised = path if path.suffixes[-2:-1] == [".int8"] else beside if listed_sha256(beside) else None
+    form = int8_name(path)
+    quantised = path if path.suffixes[-2:-1] == [".int8"] else form if listed_sha256(form) else None
     if precision == "int8":
         if quantised is None:
             raise ValueError(
-                f"{path}: precision 'int8' needs {beside.name} beside it; `python -m train export` writes it"
+                f"{path}: precision 'int8' needs {form.name} beside it; `python -m train export` writes it"
             )
         return {"int8": quantised}
     if precision != "auto":
         return {precision: path}
     if quantised == path:
         return {"int8": path}
-    return {one: path for one in native} | ({"int8": quantised} if quantised and not pinned else {})
+    found = {one: quantised if one == "int8" else path for one in fast}
+    return {one: file for one, file in found.items() if file and (file == path or not pinned)}
 
 
 def fastest(options: Mapping[str, Open], key: str, remembered: Path | None) -> Engine:
     """Open the option that is fastest here, by what the file `remembered` says of `key`, or by trying them all.
 
-    options: in order of preference, by precision; all but one are closed again.
+    options: in order of preference, by precision; all but one are closed again. Raises Unbuildable where none can be
+    had.
     """
     if len(options) == 1:
         return next(iter(options.values()))()
@@ -70,7 +73,12 @@ def fastest(options: Mapping[str, Open], key: str, remembered: Path | None) -> E
     engines: dict[str, Engine] = {}
     try:
         for precision, open_engine in options.items():
-            engines[precision] = open_engine()
+            try:
+                engines[precision] = open_engine()
+            except Unbuildable as error:
+                log.warning("not in %s: %s", precision, error)
+        if not engines:
+            raise Unbuildable(f"none of {', '.join(options)} can be had")
         times = _measure(engines)
         chosen = next(iter(times))
         for precision, seconds in times.items():

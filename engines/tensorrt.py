@@ -1,7 +1,7 @@
 """TensorRT on NVIDIA GPUs through torch-tensorrt: a `.pt2` file is built once into a plan, which is kept in a cache.
 
-Plans are strongly typed: the graph itself says which layers compute in f16 or bf16 (`narrowed`). int8 would need
-calibrated quantisation nodes in the graph and is not offered. Nothing is pickled, and `tensorrt` is never called.
+Plans are strongly typed: the graph itself says which layers compute in f16 or bf16 (`narrowed`), or in int8, where the
+file rounds what they take to calibrated ranges (`train.quantise`). Nothing is pickled, `tensorrt` is never called.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,14 +25,17 @@ from torch.utils import _pytree
 from engines import EngineSpec, Unbuildable
 from engines.cuda import MOST, GpuEngine, Runner
 from engines.manifest import sha256_of, verify
+from engines.precision import files_of
 from engines.torch import dtype_of, read_program
 
 log = logging.getLogger(__name__)
 
 USUAL = 64  # pictures a call that the plan is tuned for
 PARITY = 5e-3  # mean difference of the outputs from torch's in f32, as a share of their spread
+PARITY_INT8 = 2e-2  # from torch's, which rounds alike: a value at the edge of a step may fall to the other side
 aten = torch.ops.aten
 NARROW = {aten.conv2d.default, aten.linear.default, aten.batch_norm.default, aten.einsum.default, aten.matmul.default}
+QUANTIZE = (8, 0, False, False)  # bits, bits of an exponent, unsigned, narrow range
 WIDE = {aten.softmax.int, aten.log_softmax.int}
 
 
@@ -52,7 +56,7 @@ class TensorRtEngine(GpuEngine):
             raise Unbuildable(f"{path.name}: pictures of any size have no plan")
         plan = stored_plan(path, precision, cache) or build_plan(program, self.spec, path, precision, cache)
         self._runner = self._opened(plan)
-        if not self._agrees(program):
+        if not self._agrees(program, PARITY_INT8 if precision == "int8" else PARITY):
             raise Unbuildable(f"{path.name}: the plan in {precision} disagrees with the network")
 
     @staticmethod
@@ -65,7 +69,7 @@ class TensorRtEngine(GpuEngine):
     @staticmethod
     def precisions() -> tuple[str, ...]:
         """List the precisions worth trying, the finest first."""
-        return ("f16",)
+        return ("f16", "int8") if find_spec("modelopt") else ("f16",)
 
     @staticmethod
     def device() -> str:
@@ -89,7 +93,7 @@ class TensorRtEngine(GpuEngine):
 
         return Runner(run, self.spec, torch.device(self.DEVICE))
 
-    def _agrees(self, program: Any) -> bool:
+    def _agrees(self, program: Any, parity: float) -> bool:
         """Compare the plan with the network in f32 on smooth pictures."""
         random = np.random.default_rng(0)
         coarse = random.integers(0, 256, (8, 6, 6, self.spec.channels), np.uint8)
@@ -100,7 +104,7 @@ class TensorRtEngine(GpuEngine):
         found = self.infer(pictures)
         for name, value in zip(self.spec.outputs, expected, strict=True):
             wanted = value.float().numpy()
-            if np.abs(found[name] - wanted).mean() > PARITY * max(float(wanted.std()), 0.1):
+            if np.abs(found[name] - wanted).mean() > parity * max(float(wanted.std()), 0.1):
                 return False
         return True
 
@@ -117,9 +121,10 @@ def plan_of(path: Path, precision: str, cache: Path) -> Path:
     Raises ValueError where this machine cannot build it, Unbuildable where TensorRT refuses or the plan disagrees.
     """
     check_buildable()
-    verify(path, None)
-    TensorRtEngine(path, spec=None, precision=precision, threads=1, cache=cache).close()
-    place = _place(path, precision, cache)
+    [(precision, file)] = files_of(path, precision, (), pinned=False).items()
+    verify(file, None)
+    TensorRtEngine(file, spec=None, precision=precision, threads=1, cache=cache).close()
+    place = _place(file, precision, cache)
     if place is None or not place.is_file():
         raise OSError(f"{cache}: the plan was built but cannot be kept: expected a folder that can be written to")
     return place
@@ -151,14 +156,30 @@ class _Typed(torch.fx.Interpreter):
         return super().call_function(target, args, kwargs)
 
 
+def in_words_of_tensorrt(traced: Any) -> Any:
+    """Return a traced graph that says with TensorRT's operator where it rounds to int8. Raises Unbuildable."""
+    try:
+        import_module("modelopt.torch.quantization")  # registers the operator, which torch-tensorrt then knows
+    except ImportError as error:
+        raise Unbuildable(f"an int8 plan needs nvidia-modelopt (extra gpu): {error}") from error
+    for node in traced.graph.nodes:
+        if node.target == torch.ops.engines.int8.default:
+            node.target = torch.ops.tensorrt.quantize_op.default
+            node.args = (*node.args, *QUANTIZE)
+    traced.recompile()
+    return traced
+
+
 def narrowed(program: Any, spec: EngineSpec, precision: str) -> Any:
     """Trace an exported program anew, for any batch size, with the dtypes of a precision written into its graph."""
     if precision == "f32":
         return program
+    traced = program.module()
+    module = in_words_of_tensorrt(traced) if precision == "int8" else Narrowed(traced, dtype_of(precision))
     example = torch.zeros((2, spec.height or 0, spec.width or 0, spec.channels), dtype=torch.uint8)
     shapes = {"images": {0: torch.export.Dim("batch", min=1, max=MOST)}}
     with torch.no_grad():
-        return torch.export.export(Narrowed(program.module(), dtype_of(precision)), (example,), dynamic_shapes=shapes)
+        return torch.export.export(module, (example,), dynamic_shapes=shapes)
 
 
 def platform() -> dict[str, str]:
@@ -227,7 +248,7 @@ def _store(place: Path, plan: bytes, key: dict[str, str]) -> None:
 
 
 def _place(path: Path, precision: str, cache: Path | None) -> Path | None:
-    return cache / "tensorrt" / f"{path.stem}.{precision}.plan" if cache else None
+    return cache / "tensorrt" / f"{path.stem.removesuffix('.int8')}.{precision}.plan" if cache else None
 
 
 def _key(path: Path, precision: str) -> dict[str, str]:

@@ -10,11 +10,25 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from engines import EngineSpec, Outputs, check_batch
 from engines.cuda import GpuEngine, Runner, none_of
 
-DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+# An int8 file rounds by itself what its quantised layers take (`int8`); the rest is f32.
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16, "int8": torch.float32}
+
+
+@torch.library.custom_op("engines::int8", mutates_args=())
+def int8(values: Tensor, largest: Tensor) -> Tensor:
+    """Round values to what int8 keeps of them, in steps of `largest` / 127, which broadcasts against them."""
+    step = largest / 127
+    return torch.clamp(torch.round(values / step), -128, 127) * step
+
+
+@int8.register_fake
+def _(values: Tensor, largest: Tensor) -> Tensor:
+    return torch.empty_like(values)
 
 
 class CudaEngine(GpuEngine):
@@ -27,7 +41,7 @@ class CudaEngine(GpuEngine):
         dtype, device = dtype_of(precision), torch.device("cuda")
         module: Any = program.module().to(device, memory_format=torch.channels_last)
 
-        def run(pictures: torch.Tensor) -> Any:
+        def run(pictures: Tensor) -> Any:
             with torch.autocast("cuda", dtype=dtype, enabled=dtype != torch.float32):
                 return module(pictures)
 

@@ -184,14 +184,14 @@ def with_int8(artefacts, tmp_path):
 
 
 def test_the_int8_form_serves_where_it_is_asked_for_or_fastest(with_int8, artefacts):
-    files = files_of(with_int8, "auto", ("f32", "bf16"), pinned=False)
+    files = files_of(with_int8, "auto", ("f32", "bf16", "int8"), pinned=False)
     beside = with_int8.with_name("tiny.int8.onnx")
     assert files == {"f32": with_int8, "bf16": with_int8, "int8": beside}
     engine = load_engine(with_int8, "expression", precision="int8")
     assert engine.spec.name == "tiny.int8"
     engine.close()
     assert files_of(beside, "auto", ("f32",), pinned=False) == {"int8": beside}
-    assert files_of(with_int8, "auto", ("f32",), pinned=True) == {"f32": with_int8}
+    assert files_of(with_int8, "auto", ("f32", "int8"), pinned=True) == {"f32": with_int8}
     with pytest.raises(ValueError, match=r"needs tiny\.int8\.onnx beside it"):
         load_engine(artefacts / "tiny.onnx", "expression", precision="int8")
     beside.write_bytes(beside.read_bytes() + b"0")

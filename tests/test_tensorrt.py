@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 import types
@@ -21,10 +22,14 @@ from engines import OutOfMemory, Unbuildable, load_engine
 from engines.cuda import Runner
 from engines.fake import FakeEngine
 from engines.fallback import FallbackEngine
-from engines.tensorrt import TensorRtEngine, narrowed
-from engines.torch import CudaEngine, read_program
+from engines.manifest import write_entry
+from engines.precision import int8_name
+from engines.tensorrt import TensorRtEngine, narrowed, plan_of
+from engines.torch import CudaEngine, int8, read_program
 from tests.conftest import LABELS, expression_spec
 from tests.test_engines import faces
+from train.export import graph_of
+from train.quantise import rounded
 
 tqdm.tqdm.monitor_interval = 0  # else tqdm, of which torch.fx makes bars, leaves a thread behind
 
@@ -56,6 +61,38 @@ def model(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def quantised_model(model, tmp_path_factory):
+    """Return the model with its int8 form beside it, calibrated on what it will see."""
+    model = Path(shutil.copy(model, tmp_path_factory.mktemp("quantised")))
+    spec = expression_spec(name="small.int8", outputs=("probabilities", "features"))
+    graph_of(rounded(model, faces(64)), spec, faces(2), ".pt2")(spec, int8_name(model))
+    write_entry(int8_name(model))
+    return model
+
+
+SCHEMA = "(Tensor input, Tensor amax, int num_bits, int exponent_bits, bool unsigned, bool narrow_range) -> Tensor"
+
+
+@pytest.fixture
+def modelopt(monkeypatch):
+    """Play nvidia-modelopt, of which the backend needs the operator that it registers."""
+    library = torch.library.Library("tensorrt", "FRAGMENT")
+    library.define(f"quantize_op{SCHEMA}")
+
+    def quantize(values, amax, bits, exponent, unsigned, narrow):
+        assert (bits, exponent, unsigned, narrow) == (8, 0, False, False)
+        return int8(values, amax)
+
+    library.impl("quantize_op", quantize, "CompositeExplicitAutograd")
+    library._register_fake("quantize_op", lambda values, *rest: torch.empty_like(values))
+    for name in ("modelopt", "modelopt.torch", "modelopt.torch.quantization"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    sys.modules["modelopt"].__spec__ = types.SimpleNamespace(name="modelopt")
+    yield
+    library._destroy()
+
+
 class StandIn(types.ModuleType):
     """Play torch_tensorrt: a plan is a name under which the graph is remembered."""
 
@@ -75,6 +112,9 @@ class StandIn(types.ModuleType):
     def convert(self, program, arg_inputs, **settings):
         if self.failure:
             raise self.failure
+        self.operators = {str(node.target) for node in program.graph.nodes}
+        if "engines.int8.default" in self.operators:
+            raise RuntimeError("unknown operator engines.int8")
         assert arg_inputs[0]["max_shape"] == (256, 48, 48, 1)
         self.built += 1
         plan = f"plan {self.built}".encode()
@@ -126,6 +166,62 @@ def test_auto_is_f16_and_the_graph_computes_so(tensorrt, model, tmp_path):
         if "conv2d" in str(node.target) or "linear" in str(node.target)
     }
     assert dtypes == {torch.float16}
+
+
+def test_an_int8_plan_says_in_tensorrts_words_what_is_rounded(tensorrt, modelopt, quantised_model, tmp_path):
+    engine = load_engine(quantised_model, "expression", precision="int8", cache=tmp_path)
+    found = engine.infer(faces(5))["probabilities"]
+    engine.close()
+    assert "tensorrt.quantize_op.default" in tensorrt.operators
+    assert [file.name for file in (tmp_path / "tensorrt").glob("*.plan")] == ["small.int8.plan"]
+    exact = Small().eval()(torch.from_numpy(faces(5)))[0].detach().numpy()
+    assert not np.array_equal(found, exact)
+    np.testing.assert_allclose(found, exact, atol=0.02)
+    plan = plan_of(quantised_model, "int8", tmp_path)
+    assert plan.name == "small.int8.plan"
+    assert tensorrt.built == 1
+
+
+def test_the_faster_of_both_plans_serves(tensorrt, modelopt, quantised_model, tmp_path, caplog):
+    caplog.set_level("INFO")
+    load_engine(quantised_model, "expression", cache=tmp_path).close()
+    assert {file.name for file in (tmp_path / "tensorrt").glob("*.plan")} == {"small.f16.plan", "small.int8.plan"}
+    assert "measured on this processor: f16" in caplog.text
+
+
+def test_without_modelopt_there_is_no_int8_plan(tensorrt, quantised_model, tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "modelopt", None)
+    monkeypatch.setattr(backend, "find_spec", lambda name: None)
+    load_engine(quantised_model, "expression", cache=tmp_path).close()
+    assert [file.name for file in (tmp_path / "tensorrt").glob("*.plan")] == ["small.f16.plan"]
+    with pytest.raises(Unbuildable, match=r"an int8 plan needs nvidia-modelopt \(extra gpu\)"):
+        plan_of(quantised_model, "int8", tmp_path)
+    # asked for all the same: the next backend rounds as the plan would
+    engine = load_engine(quantised_model, "expression", precision="int8", cache=tmp_path)
+    assert engine.spec.name == "small.int8"
+    engine.close()
+    assert "TensorRtEngine does not serve: small.int8.pt2: TensorRT builds no plan: an int8 plan needs" in caplog.text
+
+
+def test_where_int8_cannot_be_built_f16_serves(tensorrt, modelopt, quantised_model, tmp_path, monkeypatch, caplog):
+    build = tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine
+
+    def only_floats(program, arg_inputs, **settings):
+        if any("quantize_op" in str(node.target) for node in program.graph.nodes):
+            raise RuntimeError("no int8 kernel")
+        return build(program, arg_inputs, **settings)
+
+    tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine = only_floats
+    load_engine(quantised_model, "expression", cache=tmp_path).close()
+    assert [file.name for file in (tmp_path / "tensorrt").glob("*.plan")] == ["small.f16.plan"]
+    assert "not in int8: small.int8.pt2: TensorRT builds no plan: no int8 kernel" in caplog.text
+    assert "does not serve" not in caplog.text
+
+
+def test_an_int8_plan_of_a_model_without_such_a_form_is_refused(tensorrt, model, tmp_path):
+    model = Path(shutil.copy(model, tmp_path))
+    with pytest.raises(ValueError, match=r"precision 'int8' needs small\.int8\.pt2 beside it"):
+        plan_of(model, "int8", tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["plan", "json", "version", "gone"])
@@ -237,22 +333,24 @@ def _train_app():
     return app
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Return the source of the torch-tensorrt wheel that goes with the installed torch, without its dependencies."""
-    folder = tmp_path_factory.mktemp("wheel")
-    series = ".".join(torch.__version__.split(".")[:2])
+def _wheel(folder, wanted):
+    """Return the source of a wheel, without its dependencies; skip where it cannot be had."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--timeout", "10", "--retries", "0"]
     try:
-        done = subprocess.run(
-            [*command, f"torch-tensorrt=={series}.*"], cwd=folder, capture_output=True, check=False, timeout=120
-        )
+        done = subprocess.run([*command, wanted], cwd=folder, capture_output=True, check=False, timeout=120)
     except subprocess.TimeoutExpired:
-        pytest.skip("the torch-tensorrt wheel did not arrive within two minutes")
-    found = list(folder.glob("torch_tensorrt-*.whl"))
+        pytest.skip(f"{wanted} did not arrive within two minutes")
+    found = list(folder.glob("*.whl"))
     if done.returncode or not found:
-        pytest.skip(f"the torch-tensorrt wheel for torch {series} cannot be had here")
+        pytest.skip(f"{wanted} cannot be had here")
     return zipfile.ZipFile(found[0])
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Return the torch-tensorrt wheel that goes with the installed torch."""
+    series = ".".join(torch.__version__.split(".")[:2])
+    return _wheel(tmp_path_factory.mktemp("wheel"), f"torch-tensorrt=={series}.*")
 
 
 def _functions(wheel, file):
@@ -300,6 +398,23 @@ def test_names_and_inputs_are_as_the_real_wheel_has_them(wheel):
     assert "convert_exported_program_to_serialized_trt_engine" in exported
     assert "TorchTensorRTModule" in wheel.read("torch_tensorrt/dynamo/runtime/__init__.py").decode()
     assert "from torch_tensorrt._Input import Input" in wheel.read("torch_tensorrt/__init__.py").decode()
+
+
+def test_the_operator_for_int8_is_the_one_that_the_real_wheels_know(wheel, tmp_path):
+    source = wheel.read("torch_tensorrt/dynamo/conversion/aten_ops_converters.py").decode()
+    assert "import modelopt.torch.quantization" in source
+    assert "torch.ops.tensorrt.quantize_op.default, supports_dynamic_shapes=True" in source
+    takes = _functions(wheel, "torch_tensorrt/dynamo/conversion/impl/quantize.py")["quantize"]
+    assert takes[4:] == ["input_tensor", "amax", "num_bits", "exponent_bits"]
+    modelopt = _wheel(tmp_path, "nvidia-modelopt>=0.40")
+    tree = ast.parse(modelopt.read("modelopt/torch/quantization/tensor_quant.py"))
+    defined = {
+        node.args[0].value: node.args[1].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.library.define"
+    }
+    assert defined["tensorrt::quantize_op"] == SCHEMA
+    assert len(backend.QUANTIZE) == SCHEMA.count(",") - 1
 
 
 def test_nothing_is_pickled_and_tensorrt_is_not_called_directly():

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from engines import ZOO
+from engines import BACKENDS, ZOO
 from streamer.config import load_config
 from train.config import TrainConfig
 
@@ -101,19 +101,19 @@ def export(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            help="A configuration or checkpoint, several make one ensemble; or an exported .onnx, for --int8."
+            help="A configuration or checkpoint, several make one ensemble; or an exported model, for --int8."
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="File to write; engines/zoo/NAME.FORMAT unless said.")] = None,
     suffix: Annotated[str, typer.Option("--format", help="onnx or pt2, where --out does not say.")] = "onnx",
     test: Annotated[bool, typer.Option("--test", help="Also report on the test split in the card.")] = False,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Also write NAME.int8.onnx, quantised; short for --set serve.int8=true.")
+        bool, typer.Option("--int8", help="Also write NAME.int8.FORMAT, quantised; short for --set serve.int8=true.")
     ] = False,
     target: Annotated[
         str | None, typer.Option(help="'tensorrt': build the plan for this machine's GPU from a .pt2, into the cache.")
     ] = None,
-    precision: Annotated[str, typer.Option(help="Of the plan: f16, bf16 or f32.")] = "f16",
+    precision: Annotated[str, typer.Option(help="Of the plan: f16, bf16, f32 or int8.")] = "f16",
     data: DataPath = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
@@ -129,7 +129,7 @@ def export(
     if target:
         typer.echo(_build_plan(target, sources, out, precision, _with_data(overrides, data, None), test))
         return
-    if int8 and sources[0].suffix == ".onnx":
+    if int8 and sources[0].suffix in BACKENDS:
         from train.classifier import open_classifier
 
         exported = open_classifier(sources[0], _with_data(overrides, data, None))
@@ -155,6 +155,7 @@ def _build_plan(
     model = sources[0]
     if model.suffix != ".pt2":
         name = model.stem if model.stem != "checkpoint" else model.parent.name
+        overrides = [*overrides, *(["serve.int8=true"] if precision == "int8" else [])]
         model = run(sources, out or ZOO / f"{name}.pt2", overrides, test=test)
     return plan_of(model, precision, Path(platformdirs.user_cache_dir("emotion-streamer")))
 

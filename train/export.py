@@ -27,7 +27,7 @@ from train.classifier import Classifier, open_network
 from train.config import Data, Input, TrainConfig
 from train.data.regions import recipe
 from train.evaluate import Evaluation, evaluate
-from train.quantise import calibration_faces, check_accuracy, quantised
+from train.quantise import calibration_faces, check_accuracy, quantised, rounded
 from train.rows import judged_rows, training_rows
 from train.scores import fit_temperature, reliability
 from train.served import Served, answer
@@ -50,8 +50,6 @@ def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *,
     if out.suffix.lstrip(".") not in FORMATS:
         raise ValueError(f"{out}: expected a name that ends in .{' or .'.join(FORMATS)}")
     config, labels, networks = _open(sources, overrides)
-    if config.serve.int8 and out.suffix != ".onnx":
-        raise ValueError(f"{out}: expected a name that ends in .onnx, as serve.int8 asks for the int8 form too")
     validation = judged_rows(config.data, config.input, config.data.validation)
     validation = validation[validation.labels >= 0]
     served = Served(networks, flip=config.serve.flip)
@@ -77,12 +75,12 @@ def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *,
 
 
 def export_int8(source: Path, data: Data, seen: Input, *, test: bool = False) -> Path:
-    """Write the int8 form `NAME.int8.onnx` beside an exported `NAME.onnx`, calibrated on faces of the training split.
+    """Write the int8 form `NAME.int8.onnx` or `.pt2` beside an export, calibrated on faces of the training split.
 
     Raises RuntimeError where it is more than 0.3 points less accurate on the validation split; then it is not written.
     """
-    if source.suffixes[-2:] == [".int8", source.suffix] or source.suffix != ".onnx":
-        raise ValueError(f"{source}: expected an exported NAME.onnx")
+    if source.suffixes[-2:] == [".int8", source.suffix] or source.suffix.lstrip(".") not in FORMATS:
+        raise ValueError(f"{source}: expected an exported NAME.{' or NAME.'.join(FORMATS)}")
     out = int8_name(source)
     _forget(out)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".unchecked-") as folder:
@@ -92,7 +90,10 @@ def export_int8(source: Path, data: Data, seen: Input, *, test: bool = False) ->
         engine.close()
         faces = calibration_faces(data, seen, seed=1)
         with quiet():
-            write = partial(write_onnx, quantised(source, faces))
+            if source.suffix == ".pt2":
+                write = graph_of(rounded(source, faces), spec, faces[:2], ".pt2")
+            else:
+                write = partial(write_onnx, quantised(source, faces))
         made = {**spec.training, "int8": {"calibration_faces": len(faces), "of": sha256_of(source)}}
         spec = spec.model_copy(update={"name": out.stem, "training": made})
         write(spec, unchecked)
@@ -183,7 +184,7 @@ def commit() -> str | None:
 
 
 def graph_of(
-    served: Served, spec: EngineSpec, images: NDArray[np.uint8], suffix: str
+    served: nn.Module, spec: EngineSpec, images: NDArray[np.uint8], suffix: str
 ) -> Callable[[EngineSpec, Path], None]:
     """Trace the network for any batch size, and picture size where it is resizable; images: (2, H, W, C) examples.
 

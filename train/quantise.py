@@ -1,4 +1,8 @@
-"""The int8 form of a network: NNCF calibrates its ONNX file on real faces; a form that answers worse is refused."""
+"""The int8 form of a network, calibrated on real faces; a form that answers worse is refused.
+
+NNCF quantises ONNX files, for CPUs. In exported programs, for NVIDIA, what convolutions and linear layers take is
+rounded as TensorRT asks for it: inputs by one range a layer, weights by one for each channel.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 import engines.openvino  # noqa: F401  keeps OpenVINO's telemetry, which NNCF would use too, out of reach
+from engines.torch import read_program
 from train.config import Data, Input
 from train.data import load
 from train.data.regions import as_seen, located, needs
@@ -20,6 +27,9 @@ from train.evaluate import Evaluation
 log = logging.getLogger(__name__)
 
 FACES = 512
+BATCH = 64  # faces
+QUANTISED = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
+LEAST_RANGE = 1e-8  # of a layer that only ever saw zeros
 MOST_LOST = 0.003  # accuracy on the validation split
 
 
@@ -45,6 +55,49 @@ def quantised(path: Path, images: NDArray[np.uint8]) -> Any:
     nncf.set_log_level(logging.ERROR)
     faces = nncf.Dataset([images[row : row + 1] for row in range(len(images))], lambda face: {"images": face})
     return nncf.quantize(onnx.load(path), faces, subset_size=len(images))
+
+
+def rounded(path: Path, images: NDArray[np.uint8]) -> nn.Module:
+    """Return the network of an exported program that rounds what its convolutions and linear layers take to int8.
+
+    The ranges come from `images`.
+    """
+    program, _ = read_program(path, None)
+    network: torch.fx.GraphModule = program.module()
+    ranges, graph = _Ranges(network), network.graph
+    with torch.inference_mode():
+        for start in range(0, len(images), BATCH):
+            ranges.run(torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH])))
+    for number, (node, found) in enumerate(ranges.found.items()):
+        taken = []
+        with graph.inserting_before(node):
+            for values, what, largest in zip(node.args, ("input", "weight"), found, strict=False):
+                network.register_buffer(f"largest_{what}_{number}", largest.clamp(min=LEAST_RANGE))
+                constant = graph.get_attr(f"largest_{what}_{number}")
+                taken.append(graph.call_function(torch.ops.engines.int8.default, (values, constant)))
+        node.args = (*taken, *node.args[2:])
+    network.recompile()
+    return network
+
+
+class _Ranges(torch.fx.Interpreter):
+    """Run a traced network and note the largest absolute values that each convolution and linear layer takes.
+
+    found: by layer, of its inputs () and of each channel of its weights (C, 1, ...).
+    """
+
+    def __init__(self, network: torch.fx.GraphModule) -> None:
+        super().__init__(network)
+        self.found: dict[torch.fx.Node, tuple[Tensor, Tensor]] = {}
+
+    def run_node(self, n: torch.fx.Node) -> Any:
+        """Run one operation."""
+        if n.target in QUANTISED:
+            inputs, weights = (self.env[one].abs() for one in n.all_input_nodes[:2])
+            before, _ = self.found.get(n, (torch.zeros(()), None))
+            each = weights.amax(dim=tuple(range(1, weights.dim())), keepdim=True)
+            self.found[n] = torch.maximum(before, inputs.max()), each
+        return super().run_node(n)
 
 
 def check_accuracy(before: Sequence[Evaluation], after: Sequence[Evaluation], name: str) -> None:

@@ -190,8 +190,9 @@ def test_an_unknown_format_is_refused_before_any_work(trained: Path, tmp_path: P
         export([trained], tmp_path / "toy.h5")
 
 
-def test_the_int8_form_lies_beside_its_source_and_says_where_it_comes_from(zoo: Path, toy_set: Path) -> None:
-    source = zoo / "toy.onnx"
+@pytest.mark.parametrize("name", ["toy.onnx", "toy.pt2"])
+def test_the_int8_form_lies_beside_its_source_and_says_where_it_comes_from(zoo: Path, toy_set: Path, name: str) -> None:
+    source = zoo / name
     result = CliRunner().invoke(app, ["export", str(source), "--int8", "--data", str(toy_set)])
     assert result.exit_code == 0, result.output
     engine = load_engine(source, "expression", precision="int8")
@@ -221,22 +222,23 @@ def test_a_new_export_forgets_the_int8_form_of_the_old_one(
     assert list(json.loads((out.parent / "manifest.json").read_text())) == ["toy.onnx"]
 
 
+@pytest.mark.parametrize("name", ["toy.onnx", "toy.pt2"])
 def test_an_int8_form_that_loses_accuracy_is_not_written(
-    zoo: Path, toy_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    zoo: Path, toy_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    source = tmp_path / "toy.onnx"
-    source.write_bytes((zoo / "toy.onnx").read_bytes())
+    source = tmp_path / name
+    source.write_bytes((zoo / name).read_bytes())
     dark = np.zeros((8, 24, 24, 1), np.uint8)  # ranges learnt from black pictures fit nothing else
     monkeypatch.setattr(exports, "calibration_faces", lambda *args, **named: dark)
     seen = Input(size=24, margin=0.1, shift_y=0.05)
     with pytest.raises(RuntimeError, match=r"accuracy on public falls .* it is not written"):
         export_int8(source, Data(path=toy_set), seen)
-    assert [path.name for path in tmp_path.iterdir()] == ["toy.onnx"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-@pytest.mark.parametrize("name", ["toy.int8.onnx", "toy.pt2"])
-def test_only_a_float_onnx_is_quantised(tmp_path: Path, toy_set: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=r"expected an exported NAME\.onnx"):
+@pytest.mark.parametrize("name", ["toy.int8.onnx", "toy.int8.pt2", "toy.pt"])
+def test_only_a_float_model_is_quantised(tmp_path: Path, toy_set: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"expected an exported NAME\.onnx or NAME\.pt2"):
         export_int8(tmp_path / name, Data(path=toy_set), Input())
 
 
