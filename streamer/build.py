@@ -139,7 +139,7 @@ def load_classifier(config: ClassifierConfig, cache: Path | None = None) -> Engi
 
 def load_regions(config: Config, classifier: EngineSpec) -> Engine | None:
     """Open the network for partly hidden faces, where something tells what is hidden. Raises ValueError for no such."""
-    if config.regions is None or not _routes(config):
+    if config.regions is None or config.landmarks.kind != "zoo":
         return None
     engine = load_classifier(config.regions, config.cache)
     if engine.spec.labels != classifier.labels or not engine.spec.views:
@@ -150,21 +150,16 @@ def load_regions(config: Config, classifier: EngineSpec) -> Engine | None:
     return engine
 
 
-def _routes(config: Config) -> bool:
-    return config.expression.routing and config.landmarks.kind == "zoo"
-
-
 def models(config: Config) -> list[Path]:
     """Return the model files that a run of this configuration reads."""
     found = [in_zoo(config.classifier.model)]
-    if config.regions and _routes(config):
-        found.append(in_zoo(config.regions.model))
     if config.detector.kind != "hog":
         found.append(in_zoo(config.detector.model or SHIPPED_DETECTOR))
     if config.overlay.cam and config.overlay.model:
         found.append(in_zoo(config.overlay.model))
     if config.landmarks.kind == "zoo":
         found.append(in_zoo(config.landmarks.model or SHIPPED_LANDMARKS))
+        found += [in_zoo(config.regions.model)] if config.regions else []
     if config.landmarks.kind == "dlib":
         found.append(config.landmarks.model or installed_predictor())
     return found

@@ -149,7 +149,6 @@ class Expresser:
         self.visibility = visibility
         self._tracks: dict[str, dict[int, _Track]] = {}
         self._tuned: dict[str, ExpressionSettings] = {}
-        self._routed = settings.routing and len(self.judges) > 1
 
     def __call__(self, results: list[Result]) -> list[Result]:
         """Classify the faces that are due, one batch a network, then attach every face's smoothed expression."""
@@ -195,8 +194,9 @@ class Expresser:
         track.seen_at = frame.time
         if tuned := self._tuned.get(frame.stream):
             track.smoother.settings = tuned
-        if not self._routed:
-            return self.engine.spec.crop.region == "face" or face.landmarks is not None
+        if not (self.settings.routing and len(self.judges) > 1):
+            track.view = self.engine.spec.crop.region
+            return track.view == "face" or face.landmarks is not None
         region = track.visible.update(face.visibility, face.usable)
         if region is None or region not in self.judges:
             track.smoother.lose_sight(frame.time)

@@ -210,6 +210,16 @@ def test_without_routing_a_hidden_mouth_changes_nothing():
     assert seen == [1]
 
 
+def test_routing_can_be_switched_while_a_face_is_in_view():
+    engine = many_views([])
+    express, regions = Expresser(engine, ExpressionSettings(interval=10)), []
+    for time, routing in ((0, True), (0.1, False), (0.2, False), (0.3, True)):
+        express.settings = ExpressionSettings(interval=10, routing=routing)
+        regions.append(express([seen_as(time, "mouth")])[0].faces[0].expression.region)
+    assert regions == ["nose_eyes", "face", "face", "nose_eyes"]
+    assert engine.batch_sizes == [1, 1, 1]
+
+
 def test_a_network_of_one_region_is_not_routed():
     engine = fake_classifier()
     assert Expresser(engine, ExpressionSettings())([seen_as(0, "mouth")])[0].faces[0].expression.region == "face"
