@@ -31,7 +31,7 @@ soak: $(VENV)/.dev  ## the slow tests: long runs, end to end, installed wheel
 
 audit: $(VENV)/.dev  ## known weaknesses of what is installed; asks the package index
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
-	$(BIN)/pip-audit --local --skip-editable
+	$(BIN)/python .ci/audit.py
 
 sample: $(VENV)/.dev  ## make the sample clip again
 	$(BIN)/python docs/sample/make_sample.py

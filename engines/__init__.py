@@ -150,8 +150,11 @@ def _warm_up(engine: Engine, source: str) -> None:
     spec = engine.spec
     try:
         outputs = engine.infer(np.zeros((1, spec.height or 64, spec.width or 64, spec.channels), np.uint8))
-    except RuntimeError as error:
-        raise ValueError(f"{source}: does not run as its spec '{spec.name}' says: {str(error).strip()}") from error
+    except OutOfMemory:
+        raise
+    except Exception as error:  # a damaged graph fails in any way
+        reason = " ".join(str(error).split())[:500]
+        raise ValueError(f"{source}: does not run as its spec '{spec.name}' says: {reason}") from error
     if missing := set(spec.outputs) - set(outputs):
         raise ValueError(f"{source}: the spec promises the output {sorted(missing)}, the graph has {sorted(outputs)}")
     if spec.task == "expression":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
+Side = Annotated[int, Field(gt=0, le=4096)]
 Task = Literal["expression", "detection", "landmarks"]
 
 
@@ -101,8 +102,8 @@ class EngineSpec(Strict):
     name: str
     task: Task
     version: str = "1"
-    height: PositiveInt | None
-    width: PositiveInt | None
+    height: Side | None
+    width: Side | None
     resizable: bool = False
     channels: Literal[1, 3]
     crop: Crop = Crop()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import socket
 import uuid
 from collections.abc import Sequence
 from importlib import import_module
@@ -29,6 +30,7 @@ from streamer.sources import open_source, prepare_opencv
 
 LOG = "log.jsonl"
 UNFINISHED = ".unfinished-"
+REACH_TIMEOUT = 5.0  # s
 
 
 class Done(NamedTuple):
@@ -68,6 +70,7 @@ def spread(config: Config, names: Sequence[str], out: Path, address: str, consol
         ray: Any = import_module("ray")
     except ImportError as error:
         raise ImportError("batch needs Ray: pip install 'emotion-streamer[ray]'") from error
+    check_reach(address)
     try:
         where = {"include_dashboard": False} if address == "local" else {"address": address}
         ray.init(log_to_driver=False, logging_level="ERROR", **where)
@@ -87,6 +90,16 @@ def spread(config: Config, names: Sequence[str], out: Path, address: str, consol
         return done
     finally:
         ray.shutdown()
+
+
+def check_reach(address: str) -> None:
+    """Raise OSError where nothing listens at a cluster's host:port; Ray itself would go on trying for ever."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), REACH_TIMEOUT).close()
+        except (OSError, OverflowError) as error:
+            raise OSError(f"--ray {address}: cannot reach the cluster: {error}") from error
 
 
 def collect(ray: Any, ready: Any, name: str) -> Done:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ import pytest
 
 from streamer.batch import batch, place_of
 from streamer.config import Config
-from tests.test_cli import SAMPLE, streamer
+from tests.test_cli import SAMPLE
 
 pytestmark = pytest.mark.skipif(not find_spec("ray"), reason="needs Ray (extra ray)")
 
@@ -50,9 +51,13 @@ print(json.dumps({"code": code, "done_before_kill": killed[0]}))
 def test_live_inputs_and_clusters_that_are_away_are_refused_in_a_line(tmp_path: Path):
     with pytest.raises(ValueError, match="rtsp://x/1: expected files, .* found a stream"):
         batch(Config(), ["rtsp://x/1"], tmp_path, "local")
-    done = streamer("batch", SAMPLE, "--out", tmp_path / "no", "--ray", "nonsense")
-    assert done.returncode == 2
-    assert "--ray nonsense: cannot reach the cluster" in done.stderr
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    for address in ("nonsense", f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "127.0.0.1:99999"):
+        with pytest.raises(OSError, match=f"--ray {address}: cannot reach the cluster: ") as refused:
+            batch(Config(), [str(SAMPLE)], tmp_path / "no", address)
+        assert "\n" not in str(refused.value)
+    assert not list((tmp_path / "no").iterdir())
 
 
 @pytest.mark.slow

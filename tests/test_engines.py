@@ -12,28 +12,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper
 
 from engines import ZOO, check_batch, load_engine
 from engines.fake import FakeEngine
 from engines.manifest import sha256_of, verify, write_entry
 from engines.precision import fastest, files_of
 from tests.conftest import LABELS, expression_spec
-
-
-class Tiny(torch.nn.Module):
-    """Answer with the softmax of one linear map of the mean and the spread of a picture."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.fc = torch.nn.Linear(2, len(LABELS))
-
-    def forward(self, images):
-        pictures = images.to(torch.float32) / 255
-        mean = pictures.mean(dim=(1, 2, 3))
-        spread = ((pictures - mean[:, None, None, None]) ** 2).mean(dim=(1, 2, 3))
-        return (torch.softmax(self.fc(torch.stack([mean, spread], dim=1)), dim=1),)
+from tests.networks import Tiny, write_tiny
 
 
 def faces(count, seed=0):
@@ -42,43 +27,9 @@ def faces(count, seed=0):
 
 @pytest.fixture(scope="module")
 def artefacts(tmp_path_factory):
-    """Write the same network as .onnx and as .pt2."""
-    folder, model = tmp_path_factory.mktemp("artefacts"), Tiny().eval()
-    spec = expression_spec(name="tiny").model_dump_json()
-    weight, bias = (t.detach().numpy() for t in (model.fc.weight, model.fc.bias))
-    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 48, 48, 1])
-    out = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(LABELS)])
-    nodes = [
-        helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Div", ["float", "scale"], ["unit"]),
-        helper.make_node("ReduceMean", ["unit", "axes"], ["mean4"], keepdims=1),
-        helper.make_node("Sub", ["unit", "mean4"], ["rest"]),
-        helper.make_node("Mul", ["rest", "rest"], ["square"]),
-        helper.make_node("ReduceMean", ["square", "axes"], ["spread4"], keepdims=1),
-        helper.make_node("Reshape", ["mean4", "column"], ["mean"]),
-        helper.make_node("Reshape", ["spread4", "column"], ["spread"]),
-        helper.make_node("Concat", ["mean", "spread"], ["both"], axis=1),
-        helper.make_node("Gemm", ["both", "w", "b"], ["logits"], transB=1),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
-    ]
-    constants = {
-        "scale": np.float32(255),
-        "axes": np.array([1, 2, 3]),
-        "column": np.array([-1, 1]),
-        "w": weight,
-        "b": bias,
-    }
-    initial = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "tiny", [images], [out], initial)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.save(proto, folder / "bare.onnx")
-    onnx.helper.set_model_props(proto, {"spec": spec})
-    onnx.save(proto, folder / "tiny.onnx")
-    dynamic = ({0: torch.export.Dim("n", min=1, max=4096)},)
-    program = torch.export.export(model, (torch.zeros(2, 48, 48, 1, dtype=torch.uint8),), dynamic_shapes=dynamic)
-    torch.export.save(program, folder / "pickled.pt2", extra_files={"spec": spec})
-    program._example_inputs = None
-    torch.export.save(program, folder / "tiny.pt2", extra_files={"spec": spec})
+    """Return a folder with the same network as .onnx and as .pt2."""
+    folder = tmp_path_factory.mktemp("artefacts")
+    write_tiny(folder)
     return folder
 
 
@@ -154,22 +105,63 @@ def test_a_checksum_that_does_not_fit_is_refused(artefacts, tmp_path):
         load_engine(path, "expression")
 
 
+def rewritten(path, out, change):
+    """Copy an archive; `change` maps each member's name and bytes to those of the copy, None leaves it out."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            if changed := change(name, old.read(name)):
+                new.writestr(*changed)
+    return out
+
+
 def test_pickles_are_never_loaded(artefacts):
-    with pytest.raises(ValueError, match="pickled data, which is never loaded"):
+    with pytest.raises(ValueError, match="sample_inputs.*no pickled data"):
         load_engine(artefacts / "pickled.pt2", "expression")
 
 
-def test_an_archive_that_asks_for_unpickling_weights_is_refused(artefacts, tmp_path):
-    path = tmp_path / "evil.pt2"
-    with zipfile.ZipFile(artefacts / "tiny.pt2") as old, zipfile.ZipFile(path, "w") as new:
-        for name in old.namelist():
-            data = old.read(name)
-            if name.endswith("model_weights_config.json"):
-                data = data.replace(b'"use_pickle": false', b'"use_pickle": true')
-                assert json.loads(data)
-            new.writestr(name, data)
-    with pytest.raises(ValueError, match="never loaded"):
+@pytest.mark.parametrize(
+    ("part", "old", "new", "told"),
+    [
+        ("model_weights_config.json", b'"use_pickle": false', b'"use_pickle": true', "use_pickle 'True'"),
+        ("model_weights_config.json", b'"path_name": "weight_0"', b'"path_name": "opaque_obj_0"', "path_name"),
+        ("model.json", b"Symbol('s", b"exec('s", "expr_str"),
+        ("model.json", b"torch.ops.aten.softmax.int", b"torch.hub.load", "target 'torch.hub.load'"),
+        ("model.json", b'"guards_code": []', b'"guards_code": ["exit()"]', "guards_code"),
+    ],
+)
+def test_an_archive_that_would_have_something_run_is_refused(artefacts, tmp_path, part, old, new, told):
+    def change(name, data):
+        if not name.endswith(part):
+            return name, data
+        assert old in data
+        assert json.loads(data.replace(old, new))
+        return name, data.replace(old, new)
+
+    path = rewritten(artefacts / "tiny.pt2", tmp_path / "evil.pt2", change)
+    with pytest.raises(ValueError, match=rf"evil\.pt2: holds {told}") as refused:
         load_engine(path, "expression")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["tiny/data/weights/model.pt", "serialized_state_dict.pt", "../tiny/extra/spec"])
+def test_an_archive_with_an_unknown_member_is_refused(artefacts, tmp_path, name):
+    path = rewritten(artefacts / "tiny.pt2", tmp_path / "evil.pt2", lambda member, data: (member, data))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, b"x")
+    with pytest.raises(ValueError, match=f"holds the member '{name}'"):
+        load_engine(path, "expression")
+
+
+def test_an_archive_with_a_member_twice_or_packed_is_refused(artefacts, tmp_path):
+    twice = rewritten(artefacts / "tiny.pt2", tmp_path / "twice.pt2", lambda name, data: (name, data))
+    with zipfile.ZipFile(twice, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("tiny/models/model.json", b"{}")
+    packed = rewritten(
+        artefacts / "tiny.pt2", tmp_path / "packed.pt2", lambda name, data: (name, data, zipfile.ZIP_DEFLATED)
+    )
+    for path in (twice, packed):
+        with pytest.raises(ValueError, match=f"{path.name}: holds"):
+            load_engine(path, "expression")
 
 
 @pytest.fixture
