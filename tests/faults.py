@@ -97,6 +97,8 @@ class Link:
                     thread = threading.Thread(target=self._pump, args=(one, other, damaged), daemon=True)
                     thread.start()
                     self._threads.append(thread)
+            # in a soak, connections come and go for hours
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
 
     def _pump(self, source: socket.socket, target: socket.socket, damaged: bool) -> None:
         with suppress(OSError):
