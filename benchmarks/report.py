@@ -11,16 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from streamer.machine import cores, processor
+
 RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> str:
     """Name processor, cores and Python, and what else the machine was doing."""
-    info = Path("/proc/cpuinfo")
-    names = {line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")}
-    processor = ", ".join(sorted(names)) or platform.processor()
     load = f"load {os.getloadavg()[0]:.1f}" + (f", niceness {os.nice(0)}" if os.nice(0) else "")
-    return f"{processor}, {os.cpu_count()} cores, {load}, Python {platform.python_version()}"
+    return f"{processor()}, {cores()} cores, {load}, Python {platform.python_version()}"
 
 
 def write(name: str, title: str, rows: Sequence[Mapping[str, Any]], notes: str = "") -> None:

@@ -44,7 +44,7 @@ class Metrics:
             "streamer_results_fresh", "Results whose faces were detected and classified just now"
         )
         self.tracks = self._counter("streamer_tracks", "Faces followed so far")
-        self.detections = self._counter("streamer_detections", "Results with a detection of their own")
+        self.detections = self._counter("streamer_detections", "Frames that the detector searched")
         self.classifications = self._counter("streamer_classifications", "Faces classified")
         self.retries = self._counter("streamer_source_retries", "Times a source was lost and tried again")
         self.failures = Counter(
@@ -90,8 +90,8 @@ class Metrics:
         self.states: dict[str, State] = {}
         self.reasons: dict[str, dict[str, Any]] = {}
         self._shown: dict[str, dict[int, str]] = {}  # label by track, by stream
-        self.quantiles: dict[str, Quantiles] = {}
-        self.stage_quantiles: dict[str, Quantiles] = {}
+        self.quantiles: defaultdict[str, Quantiles] = defaultdict(Quantiles)
+        self.stage_quantiles: defaultdict[str, Quantiles] = defaultdict(Quantiles)
         self._totals: dict[tuple[Counter, str], int] = {}
         self._server: HealthServer | None = None
 
@@ -128,14 +128,14 @@ class Metrics:
         yield
         seconds = time.perf_counter() - started
         self.stages.labels(name).observe(seconds)
-        self.stage_quantiles.setdefault(name, Quantiles()).add(seconds)
+        self.stage_quantiles[name].add(seconds)
 
     def record(self, result: Result, *, captured: int, dropped: int) -> None:
         """Count one result; captured and dropped are the stream's totals so far."""
         stream, now = result.frame.stream, result.frame.time
         latency = time.monotonic() - result.frame.captured_at
         self.latency.labels(stream).observe(latency)
-        self.quantiles.setdefault(stream, Quantiles()).add(latency)
+        self.quantiles[stream].add(latency)
         self.results.labels(stream).inc()
         self._raise_to(self.frames, stream, captured)
         self._raise_to(self.dropped, stream, dropped)
@@ -144,7 +144,7 @@ class Metrics:
         self._raise_to(self.tracks, stream, max((face.track_id for face in result.faces), default=0))
         read = [face.expression.time for face in result.faces if face.expression]
         self.classifications.labels(stream).inc(sum(at == now for at in read))
-        self.detections.labels(stream).inc(any(face.detected_time == now for face in result.faces))
+        self.detections.labels(stream).inc(result.searched)
         self._record_labels(stream, result)
         fresh = len(read) == len(result.faces) and all(now - at <= CLASSIFIED_WITHIN for at in read)
         self.fresh.labels(stream).inc(

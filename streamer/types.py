@@ -145,8 +145,12 @@ class Step(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Hold a frame and the faces in it, ordered by track id; shed: what was left out for want of time."""
+    """Hold a frame and the faces in it, ordered by track id.
+
+    shed: what was left out for want of time. searched: whether the detector ran on this frame, or the tracker alone.
+    """
 
     frame: Frame
     faces: tuple[Face, ...]
     shed: Step = Step.NONE
+    searched: bool = False

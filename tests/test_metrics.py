@@ -16,7 +16,7 @@ from tests.conftest import picture
 def result(time, *, detected=0.0, classified=0.0, track_id=1):
     expression = Expression("happiness", 0.9, {"happiness": 0.9}, "face", None, True, time - classified)
     face = Face(track_id, np.zeros(4, np.float32), 0.9, time - detected, expression=expression)
-    return Result(Frame(picture(), "cam", 0, time, 0.0), (face,))
+    return Result(Frame(picture(), "cam", 0, time, 0.0), (face,), searched=detected == 0)
 
 
 def test_quantiles_are_right_within_two_percent():
@@ -27,6 +27,8 @@ def test_quantiles_are_right_within_two_percent():
     for share in (0.05, 0.5, 0.95, 0.99):
         assert quantiles.at(share) == pytest.approx(np.quantile(values, share), rel=0.03)
     assert (quantiles + quantiles).at(0.5) == quantiles.at(0.5)
+    assert (quantiles + quantiles - quantiles).at(0.95) == quantiles.at(0.95)
+    assert quantiles.count == 5000
     assert Quantiles().at(0.5) == 0.0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from engines import tempered
+from streamer.machine import processor
 from train.evaluate import Evaluation
 from train.scores import BINS, Scores, calibration_bins, calibration_error, nll
 
@@ -54,14 +55,6 @@ def to_json(found: Evaluation) -> dict[str, Any]:
 def machine() -> str:
     """Name the processor and system that measured."""
     return f"{processor()}, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-
-
-def processor() -> str:
-    """Return the processor's name as the system tells it."""
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"
 
 
 SUMMARY = ("rows", "n", "accuracy", "95 % interval", "macro F1", "calibration error")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +19,12 @@ import streamer
 from streamer.bench.measure import measure
 from streamer.bench.scene import Played, write_scene
 from streamer.config import Config
+from streamer.machine import cores, processor
 from streamer.sources import Source, open_source
 
 LOOP = 6.0  # seconds of a made clip
 SHARES = ("p50", "p95", "p99")
+PLOTS = (".png", ".svg", ".html")
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,7 @@ def bench(config: Config, wishes: Wishes, out: Path | None, plot: Path | None) -
 
     Raises ValueError, OSError or ImportError in one line.
     """
-    if plot:
-        import altair  # noqa: F401  absent: told before, not after the run
+    check_outputs(out, plot)
     console = Console(highlight=False)
     with TemporaryDirectory() as folder:
         found = run(config, wishes, Path(folder))
@@ -57,6 +59,18 @@ def bench(config: Config, wishes: Wishes, out: Path | None, plot: Path | None) -
         out.write_text(text, encoding="utf-8")
     if plot:
         draw_plot(found, plot)
+
+
+def check_outputs(out: Path | None, plot: Path | None) -> None:
+    """Tell before the run what could not be written after it. Raises ValueError, OSError or ImportError."""
+    if plot:
+        import altair  # noqa: F401
+
+        if plot.suffix not in PLOTS:
+            raise ValueError(f"--plot {plot}: expected a name that ends in {', '.join(PLOTS)}")
+    for path in filter(None, (out, plot)):
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise OSError(f"{path}: cannot be written: expected a file in a folder that can be written to")
 
 
 def run(config: Config, wishes: Wishes, folder: Path) -> dict[str, Any]:
@@ -87,7 +101,7 @@ def about(wishes: Wishes) -> dict[str, Any]:
     """Say what was measured, on what."""
     return {
         "version": streamer.__version__,
-        "machine": f"{platform.processor() or platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{processor()}, {cores()} cores, Python {platform.python_version()}",
         "source": wishes.source.name if wishes.source else "made",
         "faces": wishes.faces,
         "size": list(wishes.size),

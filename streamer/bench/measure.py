@@ -23,6 +23,7 @@ from streamer.sources import Source
 from streamer.summary import COUNTS
 from streamer.types import Result, Step
 
+STAGES = ("decode", "perceive", "express", "overlay", "log")  # in the order of a frame's way; decoding of cameras only
 RATES = {
     "results_per_s": "results",
     "fresh_results_per_s": "fresh_results",
@@ -134,7 +135,7 @@ def _told(run: Reading) -> dict[str, Any]:
         "faces_a_frame": round(counts["shown"] / results, 2),
         **{name: counts[name] for name in ("frames", "dropped", "missed")},
         "latency_ms": _milliseconds(latency),
-        "stages_ms": {name: _milliseconds(times[name]) for name in sorted(times)},
+        "stages_ms": {name: _milliseconds(times[name]) for name in STAGES if name in times},
         "frames_a_tick": round(results / max(times["perceive"].count, 1), 2),
         "shed": {name: round(counts[name] / results, 3) for name in map(_left_out, Step) if counts[name]},
         "cpu_ms_a_frame": round(1000 * run.cpu / results, 2),
