@@ -53,11 +53,12 @@ class Wish(BaseModel):
 
 
 class Stream(BaseModel):
-    """Describe a stream as it is now. latency_ms: p50, p95 and p99 from capture to result."""
+    """Describe a stream as it is now. reason: why it is in that state; latency_ms: p50, p95, p99, capture to result."""
 
     name: str
     live: bool
     state: str
+    reason: str
     leaving: bool
     frames: int
     dropped: int
@@ -197,7 +198,7 @@ def _routes(board: Board, desk: Desk, token: str) -> APIRouter:
     async def list_streams() -> list[Stream]:
         return await _ask(desk, board.list)
 
-    @routes.get("/streams/{name}")
+    @routes.get("/streams/{name:path}")
     async def one_stream(name: str) -> Stream:
         for stream in await _ask(desk, board.list):
             if stream.name == name:
@@ -208,7 +209,7 @@ def _routes(board: Board, desk: Desk, token: str) -> APIRouter:
     async def add_stream(wish: Wish) -> Stream:
         return await _ask(desk, lambda: board.add(wish))
 
-    @routes.delete("/streams/{name}", status_code=202)
+    @routes.delete("/streams/{name:path}", status_code=202)
     async def remove_stream(name: str) -> dict[str, str]:
         await _ask(desk, lambda: board.remove(name))
         return {"leaving": name}
@@ -231,5 +232,7 @@ def _told(status: int, reason: str, headers: Any = None) -> Response:
 
 
 def _describe(problem: Any) -> str:
+    if problem["type"] == "json_invalid":
+        return f"expected JSON: {problem['ctx']['error'].lower()} at character {problem['loc'][-1]}"
     place = ".".join(str(part) for part in problem["loc"][1:]) or "body"
     return f"'{place}': {problem['msg'][0].lower()}{problem['msg'][1:]}"

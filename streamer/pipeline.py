@@ -61,6 +61,7 @@ class Capture:
         self.captured = 0
         self.dropped = 0
         self.failure: SourceError | None = None
+        self.first_frame_at: float | None = None
         self.last_frame_at: float | None = None
         self.stall_limit = StallLimit(STALLED_AFTER)
         self.stop = threading.Event()
@@ -77,7 +78,9 @@ class Capture:
         try:
             for frame in observed(self.source, self.stop, report):
                 self.captured += 1
-                if self.last_frame_at is not None:
+                if self.last_frame_at is None:
+                    self.first_frame_at = frame.captured_at
+                else:
                     self.stall_limit.seen(frame.captured_at - self.last_frame_at)
                 self.last_frame_at = frame.captured_at
                 if self.source.live:

@@ -11,6 +11,7 @@ import re
 import secrets
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from threading import Thread
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 
 CONNECTIONS = 64  # at once; more are refused with 503
 JOIN_TIMEOUT = 10.0  # seconds
+MEASURED_AFTER = 3.0  # seconds from a stream's first frame on; the load is smoothed over about 2 s
+UNMEASURED = 4  # streams that may run before the load of any is known
 
 
 class Streams:
@@ -78,19 +81,32 @@ class Streams:
 
     def _admit(self) -> None:
         """Raise Refused where one more stream like those that run would be too much."""
-        streams, ladder, limits = len(self._pipeline.captures), self._pipeline.ladder, self.config.serve
-        if streams >= limits.streams:
-            raise Refused(503, f"{streams} streams run, serve.streams allows no more")
-        expected = ladder.load * (streams + 1) / max(streams, 1)
+        ladder, limits = self._pipeline.ladder, self.config.serve
+        running = [name for name in self._pipeline.captures if self._state(name) not in (State.ENDED, State.FAILED)]
+        if len(running) >= limits.streams:
+            raise Refused(503, f"{len(running)} streams run, serve.streams allows no more")
+        measured = sum(map(self._is_measured, running))
+        if not measured and len(running) >= UNMEASURED:
+            raise Refused(503, f"{len(running)} streams have just begun: what they take is not measured yet")
+        expected = ladder.load * (len(running) + 1) / max(measured, 1)
         if expected > limits.load or ladder.step >= Step.CLASSIFICATIONS:
-            raise Refused(503, f"load {ladder.load:.2f} with {streams} streams, serve.load allows {limits.load:g}")
+            raise Refused(503, f"load {ladder.load:.2f} with {measured} streams, serve.load allows {limits.load:g}")
+
+    def _is_measured(self, name: str) -> bool:
+        """Tell whether the load holds what a stream takes."""
+        began = self._pipeline.captures[name].first_frame_at
+        return self._state(name) == State.LIVE and began is not None and time.monotonic() - began >= MEASURED_AFTER
+
+    def _state(self, name: str) -> State:
+        return self._metrics.states.get(name, State.CONNECTING)
 
     def _describe(self, name: str) -> Stream:
         capture, latency = self._pipeline.captures[name], self._metrics.quantiles.get(name, Quantiles())
         return Stream(
             name=name,
             live=capture.source.live,
-            state=self._metrics.states.get(name, State.CONNECTING),
+            state=self._state(name),
+            reason=self._metrics.reasons.get(name, {}).get("reason", ""),
             leaving=capture.stop.is_set(),
             frames=capture.captured,
             dropped=capture.dropped,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import signal
 import subprocess
@@ -13,11 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from streamer import serve
 from streamer.config import Config, ServeConfig
 from streamer.control import Desk, Turnstile, create_app
 from streamer.pipeline import Pipeline
 from streamer.serve import Streams, check_reach, listen, serving
-from streamer.types import Result, Step
+from streamer.types import Frame, Result, Step
+from tests.conftest import picture
 
 TOKEN = "long-enough-token"
 SAMPLE = Path(__file__).parents[1] / "docs" / "sample" / "sample.mp4"
@@ -88,12 +91,17 @@ def test_streams_are_added_listed_and_removed_and_their_names_are_free_again(cli
 def test_a_camera_that_is_not_there_is_listed_as_failed(client):
     assert client.post("/streams", json={"source": "rtsp://127.0.0.1:9/x"}).status_code == 201
     until(lambda: client.get("/streams").json()[0]["state"] == "failed", 20)
+    [camera] = client.get("/streams").json()
+    assert camera["reason"] == "rtsp://127.0.0.1:9/x: connection refused"
+    assert client.get(f"/streams/{camera['name']}").json() == camera
+    assert client.delete(f"/streams/{camera['name']}").status_code == 202  # though its name holds slashes
+    until(lambda: client.get("/streams").json() == [])
 
 
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"{no json", "JSON decode error"),
+        (b"{no json", "expected JSON: expecting property name enclosed in double quotes at character 1"),
         (b"[]", "input should be a valid dictionary"),
         (b"{}", "'source': field required"),
         (b'{"source": ""}', "'source': string should have at least 1 character"),
@@ -143,6 +151,49 @@ def test_no_stream_is_added_where_there_is_no_room(service):
     assert (full.status_code, "retry-after" in full.headers) == (503, True)
     pipeline.ladder.step = Step.NONE
     assert client.post("/streams", json={"source": str(SAMPLE)}).status_code == 201
+
+
+class Camera:
+    """Show the same picture 20 times a second."""
+
+    live, fps, total = True, 20.0, None
+
+    def __init__(self, name):
+        self.name = name
+
+    def frames(self, stop, report):
+        for index in itertools.count():
+            if stop.wait(0.05):
+                return
+            yield Frame(picture(), self.name, index, index / 20, time.monotonic(), True)
+
+
+def test_streams_count_for_admission_by_what_is_measured_of_them(service, monkeypatch):
+    pipeline, client = service
+    client.headers["Authorization"] = f"Bearer {TOKEN}"
+    monkeypatch.setattr(serve, "open_source", lambda text, **settings: Camera(text))
+
+    def add():
+        return client.post("/streams", json={"source": f"rtsp://camera/{time.monotonic_ns()}"})
+
+    assert [add().status_code for _ in range(serve.UNMEASURED)] == [201] * serve.UNMEASURED
+    refused = add()
+    assert (refused.status_code, refused.json()["error"]) == (
+        503,
+        "4 streams have just begun: what they take is not measured yet",
+    )
+    monkeypatch.setattr(serve, "MEASURED_AFTER", 0.2)
+    until(lambda: all(capture.first_frame_at for capture in pipeline.captures.values()))
+    time.sleep(0.3)
+    assert add().status_code == 201
+    # A newcomer is not in the load yet: four streams take 0.7, so six would take more than 0.9.
+    monkeypatch.setattr(serve, "MEASURED_AFTER", 60.0)
+    list(pipeline.captures.values())[-1].first_frame_at = None
+    for capture in list(pipeline.captures.values())[:4]:
+        capture.first_frame_at -= 100
+    pipeline.ladder.load = 0.7
+    pipeline.ladder.look = lambda now, busy: None
+    assert "load 0.70 with 4 streams" in add().json()["error"]
 
 
 def test_files_are_refused_unless_allowed():
