@@ -181,6 +181,18 @@ def test_live_frames_arrive_analysed_with_labels_maps_and_switches(visitor: Visi
 
 
 @browsing
+def test_without_a_websocket_pictures_come_back_annotated(visitor: Visitor) -> None:
+    page = visitor.page
+    page.get_by_text("Without a websocket (slower)").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.get_by_role("button", name="capture photo").click()
+    page.wait_for_selector("#fallback img")
+    seen = page.get_attribute("#fallback img", "src")
+    page.wait_for_function(f"document.querySelector('#fallback img').src !== '{seen}'")
+    visitor.shoot("fallback")
+
+
+@browsing
 def test_a_denied_camera_is_explained_in_the_page(browser: Any, server: Server) -> None:
     visitor = Visitor(browser["denied"], server)
     visitor.page.click(".live-start")
@@ -236,6 +248,10 @@ def test_a_group_photo_gets_its_report_and_bad_ones_a_message(visitor: Visitor, 
     scrolls = "(() => { const d = document.querySelector('#photo-out iframe').contentDocument.documentElement;"
     page.wait_for_function(scrolls + " return d.scrollHeight <= d.clientHeight + 1; })()")
     assert ".html" in page.inner_text("#photo-files")
+    page.check("#photo-attention input")
+    page.click("#photo-go")
+    frame.locator("text=attention everywhere").wait_for()
+    assert frame.locator("img").count() == 3
     visitor.shoot("photo")
     cv2.imwrite(str(tmp_path / "nobody.png"), np.full((90, 120, 3), 120, np.uint8))
     page.reload()

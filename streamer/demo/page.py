@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -68,13 +67,14 @@ def _live(studio: Studio, token: str) -> None:
         session = gr.State(
             dict, time_to_live=AWAY, delete_callback=lambda state: studio.forget((state or {}).get("stream", ""))
         )
-        camera = gr.Image(sources=["webcam"], streaming=True, format="jpeg", label="Camera", type="numpy")
-        shown = gr.Image(format="jpeg", label="Analysed", interactive=False, elem_id="fallback")
+        with gr.Row():
+            camera = gr.Image(sources=["webcam"], streaming=True, format="jpeg", label="Camera", type="numpy")
+            shown = gr.Image(format="jpeg", label="Analysed", interactive=False, elem_id="fallback")
 
         def look(image: NDArray[np.uint8] | None, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             if image is None:
                 return None, state
-            state = state or {"stream": f"page-{uuid.uuid4().hex}", "started": time.monotonic(), "count": 0}
+            state = state or {"stream": studio.new_stream("camera"), "started": time.monotonic(), "count": 0}
             state = state | {"count": state["count"] + 1}
             at = time.monotonic() - state["started"]
             result = studio.frame(np.ascontiguousarray(image[..., ::-1]), state["stream"], state["count"], at)
@@ -111,19 +111,20 @@ def _photo(studio: Studio) -> None:
     with gr.Row():
         with gr.Column(scale=1):
             given = gr.File(label="Photo", elem_id="photo-in")
+            whole = gr.Checkbox(label="Attention over the whole photo", elem_id="photo-attention")
             go = gr.Button("Analyse", variant="primary", elem_id="photo-go")
             gr.Examples([[str(EXAMPLES / name)] for name in PHOTOS], [given], cache_examples=False)
             saved = gr.Files(label="Report and JSON", visible=False, elem_id="photo-files")
         with gr.Column(scale=3):
             shown = gr.HTML(WAITING, elem_id="photo-out")
 
-    def analyse(upload: str | None) -> tuple[Any, ...]:
+    def analyse(upload: str | None, attention: bool) -> tuple[Any, ...]:
         path = _given(upload, "a photo")
         with told():
-            files = studio.photo(path)
+            files = studio.photo(path, attention=attention)
         return _framed(files[0]), _downloads(*files)
 
-    _on_click(go, analyse, [given], [shown, saved])
+    _on_click(go, analyse, [given, whole], [shown, saved])
 
 
 def _explain(studio: Studio) -> None:

@@ -47,7 +47,7 @@ class Studio:
         self._lock = threading.Lock()
         self._count = 0
         self._video = build_stages(config)
-        self._photos = Analyst(photos)
+        self._photos = Analyst(photos, attention=True)
         self._config = config
         self._results = tempfile.TemporaryDirectory(prefix="demo-")
         self._folders: list[tuple[float, Path]] = []
@@ -69,6 +69,12 @@ class Studio:
             self._folders.append((now, folder))
         return folder
 
+    def new_stream(self, name: str) -> str:
+        """Return a name for a stream that no other has."""
+        with self._lock:
+            self._count += 1
+            return f"{name[:20]}-{self._count}"
+
     def frame(self, image: NDArray[np.uint8], stream: str, index: int, at: float) -> Result:
         """Analyse one picture of a stream."""
         with self._lock:
@@ -86,10 +92,7 @@ class Studio:
         folder = self._new_folder()
         found = VideoResult(folder / "annotated.webm", folder / f"{path.stem}.jsonl", folder / "timeline.html", "")
         source = open_source(str(path))
-        with self._lock:
-            self._count += 1
-            stream = f"{path.stem[:20]}-{self._count}"
-        note, count = "", 0
+        stream, note, count = self.new_stream(path.stem), "", 0
         try:
             with VideoSink(found.video, lambda: source.fps) as video, LogSink(found.log, {"sources": {}}) as log:
                 for frame in source.frames(threading.Event(), lambda state, reason, cause: None):
@@ -112,12 +115,16 @@ class Studio:
         write_timeline([found.log], found.page)
         return found._replace(note=note)
 
-    def photo(self, path: Path) -> tuple[Path, Path]:
-        """Analyse an uploaded photo; return its page and its record as files."""
+    def photo(self, path: Path, *, attention: bool) -> tuple[Path, Path]:
+        """Analyse an uploaded photo; return its page and its record as files.
+
+        attention: also show where a network looks in the whole of it.
+        """
         photo = read_photo(path)
         with self._lock:
             result = self._photos.look(photo.image, path.name)
-        values, drawn = record(path.name, photo, result), draw_all(result, None, self._photos.config.overlay)
+            seen = self._photos.attend(photo.image, result.faces) if attention else None
+        values, drawn = record(path.name, photo, result, seen), draw_all(result, seen, self._photos.config.overlay)
         folder = self._new_folder()
         page, saved = folder / "report.html", folder / "photo.json"
         saved.write_text(json.dumps(values, indent=1), encoding="utf-8")
