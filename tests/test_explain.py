@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from engines import Crop, Outputs, View
 from engines.fake import FakeEngine
 from engines.spec import Condition, EngineSpec, Rule
+from streamer.config import Config
 from streamer.explain.face import explain_face
 from streamer.explain.occlusion import grid_of
 from streamer.faces.regions import region_box
@@ -137,7 +138,9 @@ def test_each_face_is_explained_by_the_network_that_answered_and_hidden_ones_are
     judges["mouth"].spec = expression_spec(name="parts", outputs=("probabilities", "features", "cam"))
     express = SimpleNamespace(judges=judges)
     analyst: Any = SimpleNamespace(
-        look=lambda image: SimpleNamespace(faces=faces), stages=SimpleNamespace(express=express)
+        config=Config(),
+        look=lambda image: SimpleNamespace(faces=faces),
+        stages=SimpleNamespace(express=express),
     )
     image = np.full((200, 300, 3), 180, np.uint8)
     found = explain_faces(analyst, image)

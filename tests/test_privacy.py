@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from streamer.build import build_pipeline
 from streamer.config import Config, load_config
+from streamer.photo.explain import run as explain
 from streamer.privacy import Hiding, hide_boxes, mosaic
 from streamer.sources import open_source
 from streamer.types import Face, Frame, Result
@@ -72,3 +74,12 @@ def test_faces_without_a_picture_of_their_own_stay_as_they_are():
     [result] = Hiding(lambda results: results, "faces")([Result(Frame(NOISE.copy(), "cam", 3, 0.1, 0.2), (face,))])
     assert result.faces == (face,)
     assert (result.frame.index, result.frame.time, result.frame.captured_at) == (3, 0.1, 0.2)
+
+
+@pytest.mark.parametrize("blur", ["faces", "frame"])
+def test_no_face_is_explained_where_none_may_be_seen(tmp_path, blur):
+    cv2.imwrite(str(tmp_path / "photo.png"), NOISE)
+    config = load_config(Config, None, [f"privacy.blur={blur}"])
+    with pytest.raises(ValueError, match=f"privacy.blur={blur}: an explanation shows the face"):
+        explain(config, tmp_path / "photo.png", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -41,8 +41,11 @@ class Explained(NamedTuple):
 def explain_faces(analyst: Analyst, image: NDArray[np.uint8], most: int = 8) -> Explained:
     """Explain the answers to the faces of a (H, W, 3) uint8 BGR picture, the largest first, at most `most`.
 
-    Each is explained by the network, and for the region, that it was judged by.
+    Each is explained by the network, and for the region, that it was judged by. Raises ValueError where
+    `privacy.blur` hides faces.
     """
+    if (blur := analyst.config.privacy.blur) != "none":
+        raise ValueError(f"privacy.blur={blur}: an explanation shows the face that it explains: expected 'none'")
     faces = sorted(analyst.look(image).faces, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))
     judged = [(face, face.expression.region) for face in faces if face.expression and face.expression.judged]
     judges = analyst.stages.express.judges
