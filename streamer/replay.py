@@ -17,8 +17,8 @@ CLOCKS = ("wall_time",)  # what differs from run to run
 def replay(path: Path, log: Path | None) -> int:
     """Repeat the run of a manifest into `log` (NAME.replay.jsonl) and print whether it gave the same records.
 
-    Returns the exit code: 1 where a record differs. Raises ValueError where the run cannot be repeated, and what a run
-    raises.
+    Returns the exit code: 1 where a record differs, 128 and more for a signal. Raises ValueError where the run cannot be
+    repeated, and what a run raises.
     """
     manifest = read_manifest(path)
     check_unchanged(manifest, path)
@@ -31,10 +31,10 @@ def replay(path: Path, log: Path | None) -> int:
     again = read_manifest(manifest_path(log))
     if [one.sha256 for one in again.inputs] != [one.sha256 for one in manifest.inputs]:
         raise ValueError(f"{path}: the input has other files now than when it was recorded")
-    if code or not parts(recorded):
-        print(f"{log}: replayed; {'it failed on the way' if code else f'no {recorded} to compare with'}")
+    if code > 128 or not parts(recorded):
+        print(f"{log}: not compared: {'ended by a signal' if code > 128 else f'there is no {recorded}'}")
         return code
-    return _compare(recorded, log)
+    return _compare(recorded, log)  # of a damaged input, too, what could be read of it
 
 
 def _compare(recorded: Path, log: Path) -> int:
