@@ -17,8 +17,8 @@ CLOCKS = ("wall_time",)  # what differs from run to run
 def replay(path: Path, log: Path | None) -> int:
     """Repeat the run of a manifest into `log` (NAME.replay.jsonl) and print whether it gave the same records.
 
-    Returns the exit code: 1 where a record differs, 128 and more for a signal. Raises ValueError where the run cannot be
-    repeated, and what a run raises.
+    Returns the exit code: 1 where a record differs, more than 128 for a signal. Raises ValueError where the run cannot
+    be repeated, and what a run raises.
     """
     manifest = read_manifest(path)
     check_unchanged(manifest, path)
