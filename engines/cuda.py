@@ -98,8 +98,8 @@ class Runner:
         with torch.inference_mode(), self._in_stream():
             self._input[:count].copy_(self._host[:count], non_blocking=True)
             outputs = self._replay(count) if self._graphed and count in GRAPHED else self._module(self._input[:count])
-            fetched = [output.float().cpu() for output in outputs]
-        return {name: value.numpy().copy() for name, value in zip(self._spec.outputs, fetched, strict=True)}
+            fetched = [output.to("cpu", torch.float32, copy=True).numpy() for output in outputs]
+        return dict(zip(self._spec.outputs, fetched, strict=True))
 
     def _make_room(self, shape: tuple[int, ...]) -> None:
         """Allocate the buffers that pictures of this shape pass through, once."""

@@ -36,10 +36,9 @@ def check_alive(metrics: Metrics, now: float | None = None) -> Answer:
 def check_ready(metrics: Metrics, now: float | None = None) -> Answer:
     """Tell whether the run is alive and has a live source, or none as yet, and what every source does."""
     alive, details = check_alive(metrics, now)
-    sources = {
-        stream: {"state": str(state), **metrics.reasons.get(stream, {})} for stream, state in metrics.states.items()
-    }
-    ready = alive and metrics.turned_at is not None and (not sources or State.LIVE in metrics.states.values())
+    states = dict(metrics.states)  # a copy: streams come and go in the caller's thread meanwhile
+    sources = {stream: {"state": str(state), **metrics.reasons.get(stream, {})} for stream, state in states.items()}
+    ready = alive and metrics.turned_at is not None and (not sources or State.LIVE in states.values())
     return ready, {**details, "sources": sources}
 
 

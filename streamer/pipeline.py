@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -339,15 +339,3 @@ class Pipeline:
         self.metrics.record_state(stream, state, reason, cause)
         if self._on_state:
             self._on_state(stream, state, reason, cause)
-
-
-def unique_names(names: Iterable[str]) -> list[str]:
-    """Make stream names unique by numbering repeated ones: cam, cam-2, cam-3."""
-    unique: dict[str, None] = {}
-    for name in names:
-        number, numbered = 1, name
-        while numbered in unique:
-            number += 1
-            numbered = f"{name}-{number}"
-        unique[numbered] = None
-    return list(unique)

@@ -27,15 +27,16 @@ from streamer.logs import structured
 from streamer.manifest import describe, manifest_path, model_hashes, write_manifest
 from streamer.metrics import Metrics
 from streamer.overlay import draw
-from streamer.pipeline import Pipeline, unique_names
+from streamer.pipeline import Pipeline
 from streamer.reload import reload
 from streamer.sinks import Enduring, Sink
 from streamer.sinks.log import LogSink
 from streamer.sinks.video import video_sink
 from streamer.sinks.window import WindowSink
-from streamer.sources import Cause, Source, SourceError, State, open_source, redact
+from streamer.sources import Cause, Source, SourceError, State, open_sources, redact
 from streamer.status import Status
 from streamer.summary import check_summary, print_summary, summarise, write_summary
+from streamer.types import Result
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +61,7 @@ def run(config: Config, names: Sequence[str], outputs: Outputs, read_config: Cal
     if not console.is_terminal:
         console.width = 120  # a pipe or a log file has no width of its own
     check_outputs(names, outputs)
-    sources = [open_source(name, **config.source.model_dump()) for name in names]
-    for source, name in zip(sources, unique_names(source.name for source in sources), strict=True):
-        source.name = name
+    sources = open_sources(names, **config.source.model_dump())
     pipeline, started, failures = None, time.monotonic(), []
     sinks: list[Enduring] = []
     with noted_signals() as received, Status(console, sources) as status:
@@ -72,7 +71,7 @@ def run(config: Config, names: Sequence[str], outputs: Outputs, read_config: Cal
                 opened = open_sinks(stack, config, outputs, names, sources, metrics)
                 sinks += [Enduring(name, sink, metrics, status.say) for name, sink in opened.items()]
                 started = time.monotonic()
-                consume(pipeline, sinks, status, config.overlay)
+                consume(pipeline, sinks, config.overlay, status.count)
         except SourceError:
             raise
         except OSError as error:  # of a sink: wrong from the start, or not to be finished
@@ -129,8 +128,13 @@ def prepare(
     return pipeline
 
 
-def consume(pipeline: Pipeline, sinks: Sequence[Enduring], status: Status, overlay: OverlayConfig) -> None:
-    """Hand every result to every sink; the overlay is drawn once, and only where a sink wants it.
+def consume(
+    pipeline: Pipeline,
+    sinks: Sequence[Enduring],
+    overlay: OverlayConfig,
+    count: Callable[[Result], None] = lambda result: None,
+) -> None:
+    """Hand every result to every sink and to `count`; the overlay is drawn once, and only where a sink wants it.
 
     Raises RuntimeError for a broken promise inside, so that it is not taken for a user's mistake.
     """
@@ -141,7 +145,7 @@ def consume(pipeline: Pipeline, sinks: Sequence[Enduring], status: Status, overl
                 picture = draw(result, details=overlay.bars, maps=overlay.cam) if wanted else None
                 for sink in sinks:
                     sink.write(result, picture)
-                status.count(result)
+                count(result)
     except (ValueError, ImportError) as error:
         raise RuntimeError(f"a bug, please report it: {error}") from error
 

@@ -27,11 +27,11 @@ from streamer.control import Desk, Health, Refused, Stream, Wish, create_app
 from streamer.logs import structured
 from streamer.manifest import model_hashes
 from streamer.metrics import Metrics, Quantiles
-from streamer.pipeline import Pipeline, unique_names
+from streamer.pipeline import Pipeline
 from streamer.reload import reload
-from streamer.run import Outputs, noted_signals, open_sinks
+from streamer.run import Outputs, consume, noted_signals, open_sinks
 from streamer.sinks import Enduring
-from streamer.sources import Cause, State, open_source
+from streamer.sources import Cause, State, open_source, open_sources, unique_names
 from streamer.types import Step
 
 log = logging.getLogger(__name__)
@@ -130,10 +130,8 @@ def serve(
     """
     console, metrics, desk = Console(stderr=True, highlight=False, markup=False), Metrics(), Desk()
     check_reach(config.serve, token)
-    made = None if token else secrets.token_urlsafe(24)
-    sources = [open_source(name, **config.source.model_dump()) for name in names]
-    for source, name in zip(sources, unique_names(source.name for source in sources), strict=True):
-        source.name = name
+    known = token or secrets.token_urlsafe(24)
+    sources = open_sources(names, **config.source.model_dump())
     sinks: list[Enduring] = []
 
     def say(line: str) -> None:
@@ -162,15 +160,12 @@ def serve(
         metrics.describe(streamer.__version__, model_hashes(config))
         opened = open_sinks(stack, config, outputs, names, sources, metrics)
         sinks += [Enduring(name, sink, metrics, say) for name, sink in opened.items()]
-        board, known = Streams(config, pipeline, metrics), token or made or ""
+        board = Streams(config, pipeline, metrics)
         app = create_app(board, desk, metrics, token=known, requests=config.serve.requests)
         stack.enter_context(serving(app, listening))
         place = f"http://{config.serve.address}:{listening.getsockname()[1]}/streams"
-        say(f"control API on {place}" + (f", token {made}" if made else ""))
-        with pipeline as results:
-            for result in results:
-                for sink in sinks:
-                    sink.write(result, None)
+        say(f"control API on {place}" + ("" if token else f", token {known}"))
+        consume(pipeline, sinks, config.overlay)
     for sink in sinks:
         if sink.failure:
             say(f"streamer: {sink.failure}; {sink.lost} records were lost")

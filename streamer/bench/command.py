@@ -20,7 +20,7 @@ from streamer.bench.measure import measure
 from streamer.bench.scene import Played, write_scene
 from streamer.config import Config
 from streamer.machine import cores, processor
-from streamer.sources import Source, open_source
+from streamer.sources import Source, open_sources
 
 LOOP = 6.0  # seconds of a made clip
 SHARES = ("p50", "p95", "p99")
@@ -87,10 +87,7 @@ def streams(wishes: Wishes, folder: Path) -> list[Source]:
         frames = round(wishes.fps * (wishes.duration if wishes.offline else min(LOOP, wishes.duration)))
         clip = write_scene(folder / "scene.mp4", *wishes.size, wishes.faces, wishes.fps, max(frames, 2))
     if wishes.offline:
-        opened = [open_source(str(clip)) for _ in range(wishes.streams)]
-        for number, source in enumerate(opened, 1):
-            source.name = f"clip-{number}"
-        return opened
+        return open_sources([str(clip)] * wishes.streams)
     if not clip.is_file():
         raise FileNotFoundError(f"{clip}: expected a video file")
     step = 1 / wishes.fps / wishes.streams

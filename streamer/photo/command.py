@@ -18,8 +18,8 @@ from streamer.config import Config
 from streamer.photo.analyst import Analyst
 from streamer.photo.reading import photo_paths, read_photo
 from streamer.photo.views import ATTENTION, EVERYWHERE, FACES, as_jpegs, draw_all, record, report
-from streamer.pipeline import unique_names
 from streamer.report.page import preparing_charts, write_page
+from streamer.sources import unique_names
 
 SHOWN = 50  # photos whose pictures are in the page
 FILES = {FACES: "", ATTENTION: ".attention", EVERYWHERE: ".everywhere"}  # in the names of pictures

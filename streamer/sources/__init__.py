@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from functools import partial
 from glob import escape, glob
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import cv2
@@ -20,10 +22,33 @@ from streamer.sources.container import Promise
 from streamer.sources.live import Live, open_webcam
 from streamer.sources.network import LONGEST_READ, PORTS, open_url
 from streamer.sources.pictures import Pictures, find_pictures
-from streamer.sources.source import Cause, Report, Source, SourceError, State, frame_count, frame_rate, observed, redact
+from streamer.sources.source import (
+    Cause,
+    Report,
+    Source,
+    SourceError,
+    State,
+    frame_count,
+    frame_rate,
+    observed,
+    redact,
+    unique_names,
+)
 from streamer.sources.video import Video, open_file
 
-__all__ = ["Cause", "Report", "Source", "SourceError", "State", "observed", "open_source", "prepare_opencv", "redact"]
+__all__ = [
+    "Cause",
+    "Report",
+    "Source",
+    "SourceError",
+    "State",
+    "observed",
+    "open_source",
+    "open_sources",
+    "prepare_opencv",
+    "redact",
+    "unique_names",
+]
 
 CLIPS = {".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"}  # on a web server: a file, not a stream
 EXPECTED = "expected a webcam's number, a video or picture file, a folder or glob of pictures, or a URL"
@@ -73,6 +98,14 @@ def open_source(
     if "://" in text:
         return _from_url(text, timeout, retries, patient)
     return _from_path(text, period)
+
+
+def open_sources(texts: Iterable[str], **settings: Any) -> list[Source]:
+    """Return the sources that texts name, each under a name of its own; see `open_source` for settings and errors."""
+    sources = [open_source(text, **settings) for text in texts]
+    for source, name in zip(sources, unique_names(source.name for source in sources), strict=True):
+        source.name = name
+    return sources
 
 
 def _from_url(text: str, timeout: float, retries: int | None, patient: bool) -> Source:

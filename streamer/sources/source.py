@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from enum import StrEnum
 from threading import Event
 from typing import Protocol
@@ -145,3 +145,15 @@ def frame_count(capture: cv2.VideoCapture) -> int | None:
     """Return how many frames the header promises, exact or estimated; None for a stream without an end."""
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return round(count) if 0 < count < 1e9 else None
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Make stream names unique by numbering repeated ones: cam, cam-2, cam-3."""
+    unique: dict[str, None] = {}
+    for name in names:
+        number, numbered = 1, name
+        while numbered in unique:
+            number += 1
+            numbered = f"{name}-{number}"
+        unique[numbered] = None
+    return list(unique)
