@@ -29,6 +29,7 @@ from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TextIO
 
+import cv2
 import numpy as np
 from scipy.stats import linregress, t
 
@@ -43,6 +44,7 @@ from streamer.pipeline import Pipeline
 from streamer.records.journal import JournalSettings
 from streamer.sinks.log import LogSink
 from streamer.sources import Cause, State, open_source, prepare_opencv
+from streamer.types import Frame
 from tests.faults import Link, Server, ServerAbsent
 
 TIMEOUT = 2.0  # s; the stall limit of these cameras
@@ -162,9 +164,11 @@ def run(
     threads = [
         threading.Thread(target=sabotage, args=(camera, ended, seed)) for seed, camera in enumerate(cameras, start=1)
     ]
+    pipeline = build_pipeline(Config(), sources, Metrics(), on_state)
+    meet_every_batch(pipeline, clip, len(sources))
     with (
         LogSink(folder / "log.jsonl", settings=JournalSettings(rotate_bytes=1 << 20, retention=60)) as log,
-        build_pipeline(Config(), sources, Metrics(), on_state) as results,
+        pipeline as results,
     ):
         for thread in threads:
             thread.start()
@@ -173,6 +177,23 @@ def run(
         for thread in threads:
             thread.join()
     return taken, latencies
+
+
+def meet_every_batch(pipeline: Pipeline, clip: Path, streams: int) -> None:
+    """Show the stages what so many streams of these sizes can bring at once, often enough for graphs of their own.
+
+    An engine compiles one for each size of batch that it has met ten times. That takes some MB once, but else at any
+    time: whenever frames happen to come together.
+    """
+    perceive, express = pipeline.stages
+    _, image = cv2.VideoCapture(str(clip)).read()
+    half = image.copy()
+    half[:, image.shape[1] // 2 :] = 0
+    for picture in (half, image, cv2.resize(image, (320, 240))):
+        for count in range(1, streams + 1):
+            for turn in range(15):
+                names = [f"{id(picture)}-{count}-{number}" for number in range(count)]
+                express(perceive([Frame(picture, name, turn, turn / 10, time.monotonic()) for name in names]))
 
 
 def consume(

@@ -4,9 +4,12 @@ import csv
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +173,37 @@ def test_a_log_is_rotated_by_size_and_reads_as_one(tmp_path: Path):
     with LogSink(path) as sink:
         sink.write(result(0))
     assert parts(path) == [path]
+
+
+@contextmanager
+def limited(what: int, most: int) -> Iterator[None]:
+    """Let this process have no more of something for a while."""
+    before = resource.getrlimit(what)
+    resource.setrlimit(what, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(what, before)
+
+
+@pytest.mark.parametrize("what", ["descriptors", "disk"])
+def test_a_part_that_cannot_be_begun_leaves_the_log_as_it_was(tmp_path: Path, what: str):
+    path = tmp_path / "out"
+    journal = Journal(path, head, settings(rotate_bytes=1024))
+    lines = [b"%03d %s\n" % (number, b"x" * 600) for number in range(4)]
+    journal.append(lines[0])
+    next_free = os.open(path, os.O_RDONLY)
+    os.close(next_free)
+    limit = limited(resource.RLIMIT_NOFILE, next_free) if what == "descriptors" else limited(resource.RLIMIT_FSIZE, 3)
+    with limit, pytest.raises(OSError, match="Too many open files" if what == "descriptors" else "File too large"):
+        journal.append(lines[1])
+    assert [part.read_bytes() for part in parts(path)] == [b"head 1\n" + lines[0]]
+    for line in lines[1:]:
+        journal.append(line)
+    journal.close()
+    assert [part.read_bytes() for part in parts(path)] == [
+        head(number) + line for number, line in enumerate(lines, start=1)
+    ]
 
 
 def test_a_log_is_rotated_by_age_but_never_while_empty(tmp_path: Path):

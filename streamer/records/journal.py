@@ -148,19 +148,18 @@ class Journal:
         """Close the file as a part and begin the next; a crash in between leaves the parts and no file."""
         _flush(self._file)
         target = numbered(self.path, _next_number(self.path))
-        before = self._file
+        before = self._file, self._part, self._size, self._began, self._empty
         os.rename(self.path, target)
         try:
             self._file = self._open()
             self._begin_part()
         except OSError:  # such as a full disk: go on in the file there is
-            if self._file != before:
+            if self._file != before[0]:
                 os.close(self._file)
             os.rename(target, self.path)
-            self._file, self._part = before, self._part - 1
-            self._size = os.fstat(before).st_size
+            self._file, self._part, self._size, self._began, self._empty = before
             raise
-        os.close(before)
+        os.close(before[0])
         _flush_folder(self.path.parent)
 
     def _keep(self) -> None:
