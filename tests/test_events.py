@@ -87,7 +87,8 @@ def test_kafka_gets_every_record_under_its_key(kafka, tmp_path: Path):
         events.write_state("cam", "ended", "")
     found = consumed(kafka.address, 51)
     assert len(found) == 51
-    assert {key for key, value in found if value["type"] == "frame"} == {f"run/cam/frame/{at}" for at in range(50)}
+    frames = {key.rpartition("/")[0] for key, value in found if value["type"] == "frame"}
+    assert frames == {f"run/cam/frame/{at}" for at in range(50)}
     assert all(key == value["key"] and value["run"] == "run" for key, value in found)
 
 
@@ -107,7 +108,9 @@ def test_a_kafka_broker_that_goes_away_and_comes_back_misses_nothing(
         assert until(lambda: metrics.value("streamer_events_waiting", sink="broker") == 40)
         os.kill(kafka.pid, signal.SIGCONT)
         assert until(lambda: "delivers events again" in caplog.text)
-    assert {key for key, _ in consumed(kafka.address, 60)} == {f"run/cam/frame/{at}" for at in range(60)}
+    assert {key.rpartition("/")[0] for key, _ in consumed(kafka.address, 60)} == {
+        f"run/cam/frame/{at}" for at in range(60)
+    }
 
 
 # MQTT, on mosquitto
@@ -219,7 +222,7 @@ def test_a_wrong_password_keeps_the_events_for_the_next_run(
     assert "1 events wait in" in caplog.text
     assert "secret" not in caplog.text
     spool = Spool(tmp_path / "s", 1000)
-    assert [event.key for event in spool.head(9)] == ["run/cam/frame/0"]
+    assert [event.key.rpartition("/")[0] for event in spool.head(9)] == ["run/cam/frame/0"]
     spool.close()
 
 
@@ -255,7 +258,9 @@ def test_what_waits_survives_a_restart_and_comes_first(tmp_path: Path, monkeypat
     with EventSink("broker", held, Spool(tmp_path / "s", 1 << 20), Metrics(), "c"):
         assert until(lambda: len(set(held.published)) == 6)
     first = list(dict.fromkeys(held.published))
-    assert first == [f"{run}/cam/frame/{index}" for run in ("a", "b") for index in range(3)]
+    assert [key.rpartition("/")[0] for key in first] == [
+        f"{run}/cam/frame/{index}" for run in ("a", "b") for index in range(3)
+    ]
     spool = Spool(tmp_path / "s", 1 << 20)
     assert len(spool) == 0
     spool.close()

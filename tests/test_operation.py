@@ -5,6 +5,7 @@ import logging
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -220,15 +221,21 @@ def test_a_wrong_configuration_is_not_reloaded(caplog: pytest.LogCaptureFixture)
     assert "configuration not reloaded: configuration: 'expression'" in caplog.text
 
 
-def test_sighup_reloads_the_file_of_a_running_program(tmp_path: Path):
+def test_a_running_program_tells_its_health_and_reloads_its_file_on_sighup(tmp_path: Path):
     config, log = tmp_path / "my.yaml", tmp_path / "out.jsonl"
     config.write_text("expression: {threshold: 0.4}\n")
-    run = start("run", SAMPLE, "--config", config, "--log", log)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    run = start("run", SAMPLE, "--config", config, "--log", log, "--set", f"metrics.port={port}")
     deadline = time.monotonic() + 60
     while not (log.exists() and log.read_text().count("\n") > 8) and time.monotonic() < deadline:
         time.sleep(0.02)
+    answers = {path: get(port, path) for path in ("/healthz", "/readyz", "/metrics")}
     config.write_text("expression: {threshold: 0.99}\n")
     run.send_signal(signal.SIGHUP)
     _, errors = run.communicate(timeout=60)
     assert run.returncode == 0, errors
     assert "configuration reloaded: expression changed" in errors
+    assert {path: status for path, (status, _) in answers.items()} == dict.fromkeys(answers, 200)
+    assert json.loads(answers["/readyz"][1])["sources"]["sample"]["state"] == "live"
+    assert 'streamer_model{path="face.onnx"' in answers["/metrics"][1]

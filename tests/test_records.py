@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from streamer.config import Config, load_config
 from streamer.manifest import check_unchanged, describe, manifest_path, read_manifest, write_manifest
 from streamer.metrics import Metrics
+from streamer.records.command import app as log_app
 from streamer.records.journal import Journal, JournalSettings, numbered, parts
 from streamer.records.reading import problems, read_log
 from streamer.records.schema import RECORDS, FaceRecord, WallClock, identity
@@ -78,9 +80,10 @@ def test_wall_times_do_not_jitter_but_follow_a_clock_that_is_set():
 
 
 def test_a_record_has_one_identity_for_every_delivery():
-    frame = {"type": "frame", "stream": "cam", "index": 7}
+    frame = {"type": "frame", "stream": "cam", "index": 7, "wall_time": "T"}
     state = {"type": "source", "stream": "cam", "state": "live", "wall_time": "T"}
-    assert identity("r", frame) == identity("r", frame | {"time": 3}) == "r/cam/frame/7"
+    assert identity("r", frame) == identity("r", frame | {"time": 3}) == "r/cam/frame/7/T"
+    assert identity("r", frame | {"wall_time": "later"}) != identity("r", frame)
     assert identity("r", state) == "r/cam/source/live/T"
     assert identity("s", frame) != identity("r", frame)
 
@@ -123,6 +126,7 @@ KILLED = """
 import os, signal, sys, time
 from pathlib import Path
 import numpy as np
+from streamer.records.command import app as log_app
 from streamer.records.journal import JournalSettings
 from streamer.sinks.log import LogSink
 from streamer.types import Frame, Result
@@ -313,6 +317,29 @@ def test_finds_what_is_wrong_with_a_log(tmp_path: Path):
     assert "frame 2 at 0.08 s of 'cam' follows frame 2" in found[0]
     assert "'faces.0.score': input should be less than or equal to 1, found 1.7" in found[2]
     assert "'faces.0.label': field required" in found[3]
+
+
+def test_a_name_that_is_used_anew_counts_from_zero_again(tmp_path: Path):
+    path = tmp_path / "out.jsonl"
+    with LogSink(path) as sink:
+        for _ in range(2):
+            sink.write_state("cam", "connecting", "")
+            sink.write(result(0))
+            sink.write(result(1))
+    assert list(problems(path)) == []
+
+
+def test_validate_prints_the_first_problems_and_fails(tmp_path: Path):
+    path = tmp_path / "out.jsonl"
+    with LogSink(path) as sink:
+        for _ in range(30):
+            sink.write(result(0))
+    told = CliRunner().invoke(log_app, ["validate", str(path)])
+    *first, last = told.output.splitlines()
+    assert told.exit_code == 1
+    assert len(first) == 20
+    assert first[0].startswith(f"{path}, line 3: frame 0")
+    assert last == "... and more"
 
 
 def test_a_log_that_is_not_there_is_told(tmp_path: Path):

@@ -100,3 +100,5 @@ def problems(path: Path) -> Iterator[str]:
             if before and (now[0] <= before[0] or now[1] < before[1]):
                 yield f"{place}: frame {now[0]} at {now[1]} s of '{stream}' follows frame {before[0]} at {before[1]} s"
             newest[run, stream] = now
+        elif record["type"] == "source" and record["state"] == "connecting":  # a stream that has its name anew
+            newest.pop((run, record["stream"]), None)

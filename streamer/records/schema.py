@@ -200,9 +200,12 @@ def source_record(stream: str, state: str, reason: str, cause: str | None, clock
 
 
 def identity(run: str, record: Mapping[str, Any]) -> str:
-    """Return what no other record shares and a repeated delivery of this one does: its key in a message broker."""
-    last = record["index"] if record["type"] == "frame" else f"{record['state']}/{record['wall_time']}"
-    return f"{run}/{record['stream']}/{record['type']}/{last}"
+    """Return what no other record shares and a repeated delivery of this one does: its key in a message broker.
+
+    The time is part of it, as frames are counted from 0 again when a stream is removed and another gets its name.
+    """
+    last = record["index"] if record["type"] == "frame" else record["state"]
+    return f"{run}/{record['stream']}/{record['type']}/{last}/{record['wall_time']}"
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
