@@ -6,8 +6,8 @@ the stall limit plus one back-off step and the opening; memory does not grow; no
 left; the p95 latency of the stream that is left alone is the same while another fails.
 
 Usage: python -m benchmarks.soak [--minutes 3] [--cameras 3] [--name soak] [--samples FILE]
-       (results are written where --name is given; --samples writes what the process had each second while it runs, as
-       CSV, so that a run that is cut short can be read)
+       (results and a plot are written where --name is given; --samples writes what the process had each second while
+       it runs, as CSV, so that a run that is cut short can be read)
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TextIO
 
+import altair
 import cv2
 import numpy as np
 from scipy.stats import linregress, t
@@ -235,6 +236,32 @@ def slope(samples: list[Sample]) -> tuple[float, float]:
     return float(fit.slope), float(fit.slope + t.ppf(0.95, len(means) - 2) * fit.stderr)
 
 
+def draw_plot(samples: list[Sample], path: Path) -> None:
+    """Draw memory, threads and descriptors over the minutes, the warm-up in another colour."""
+    warm = warm_up(samples)
+    rows = [
+        {"minute": one.at / 60, "what": what, "value": value, "part": "warm-up" if one.at <= warm else "judged"}
+        for one in samples[:: max(1, len(samples) // 600)]
+        for what, value in (("memory, MB", one.memory), ("threads", one.threads), ("descriptors", one.descriptors))
+    ]
+    charts = [
+        altair.Chart(altair.InlineData(values=[row for row in rows if row["what"] == what]), width=640, height=120)
+        .mark_line(strokeWidth=1)
+        .encode(
+            x=altair.X("minute:Q"),
+            y=altair.Y("value:Q", title=what, scale=altair.Scale(zero=what != "memory, MB")),
+            color=altair.Color("part:N", title=None),
+        )
+        for what in dict.fromkeys(row["what"] for row in rows)
+    ]
+    altair.vconcat(*charts).save(str(path))
+
+
+def warm_up(samples: list[Sample]) -> float:
+    """Return how many seconds at the beginning are not judged."""
+    return min(WARM_UP, samples[-1].at / 3)
+
+
 def p95(values: Sequence[float]) -> float:
     """Return the 95th percentile in ms, 0 of nothing."""
     return float(1000 * np.quantile(values, 0.95)) if values else 0.0
@@ -244,7 +271,7 @@ def judge(
     samples: list[Sample], latencies: dict[bool, array[float]], cameras: list[Camera], left: list[str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the table of results, and what is wrong."""
-    warm = [one for one in samples if one.at > min(WARM_UP, samples[-1].at / 3)]
+    warm = [one for one in samples if one.at > warm_up(samples)]
     half = len(warm) // 2
     growth = float(np.median([one.memory for one in warm[half:]]) - np.median([one.memory for one in warm[:half]]))
     grows, bound = slope(warm)
@@ -323,6 +350,7 @@ def main() -> None:
     notes = "Wrong: " + "; ".join(wrong) if wrong else "Nothing wrong."
     if given.name:
         report.write(given.name, "Streams under random faults", rows, notes)
+        draw_plot(samples, report.RESULTS / f"{given.name}.png")
     else:
         for row in rows:
             print(f"{row['what']}: {row['value']}")
