@@ -25,10 +25,10 @@ class Tiny(torch.nn.Module):
         return (torch.softmax(self.fc(torch.stack([mean, spread], dim=1)), dim=1),)
 
 
-def write_tiny(folder):
+def write_tiny(folder, given=None):
     """Write the network as `tiny.onnx` and `tiny.pt2`, without a spec as `bare.onnx`, and with a pickle inside."""
     model = Tiny().eval()
-    spec = expression_spec(name="tiny").model_dump_json()
+    spec = (given or expression_spec(name="tiny")).model_dump_json()
     weight, bias = (t.detach().numpy() for t in (model.fc.weight, model.fc.bias))
     images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 48, 48, 1])
     out = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(LABELS)])

@@ -1,0 +1,81 @@
+"""Distillation: targets move towards what the teachers see, and a teacher of something else is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from streamer.config import load_config
+from tests.conftest import expression_spec
+from tests.networks import Tiny, write_tiny
+from train.config import Teacher, TrainConfig
+from train.data import EMOTIONS, FaceSet
+from train.fit import fit
+from train.teach import shifted, taught
+
+WriteConfig = Callable[..., Path]
+CPU = torch.device("cpu")
+
+
+def rows_of(count: int = 6) -> FaceSet:
+    images = np.random.default_rng(0).integers(0, 256, (count, 48, 48, 1), np.uint8)
+    labels = np.arange(count) % len(EMOTIONS)
+    names = np.array([str(number) for number in range(count)])
+    return FaceSet(
+        EMOTIONS, names, images, labels, np.eye(len(EMOTIONS), dtype=np.float32)[labels], np.zeros(count, bool)
+    )
+
+
+def configured(write_config: WriteConfig, weights: list[Path], share: float) -> TrainConfig:
+    teacher = {"weights": [str(one) for one in weights], "share": share}
+    phases = [{"epochs": 1, "size": 48}]
+    return load_config(TrainConfig, write_config(input={"size": 48}, phases=phases, teacher=teacher))
+
+
+def test_without_a_teacher_nothing_changes(write_config: WriteConfig) -> None:
+    rows = rows_of()
+    assert taught(rows, load_config(TrainConfig, write_config()), CPU) is rows
+
+
+def test_targets_move_towards_the_teacher_by_its_share(write_config: WriteConfig, tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    rows = rows_of()
+    alone, half, none = (
+        taught(rows, configured(write_config, [tmp_path / "tiny.onnx"], share), CPU).distribution
+        for share in (1.0, 0.5, 0.0)
+    )
+    np.testing.assert_allclose(none, rows.distribution, atol=1e-6)
+    np.testing.assert_allclose(half, (rows.distribution + alone) / 2, atol=1e-6)
+    np.testing.assert_allclose(alone.sum(axis=1), 1, atol=1e-5)
+    with torch.inference_mode():  # shifts by two pixels change mean and spread a little
+        np.testing.assert_allclose(alone, Tiny().eval()(torch.from_numpy(rows.images))[0], atol=0.01)
+
+
+def test_checkpoints_of_the_same_architecture_teach_by_their_mean(write_config: WriteConfig) -> None:
+    config = load_config(TrainConfig, write_config())
+    other = config.model_copy(update={"name": "other", "seed": 2})
+    weights, rows = [fit(config), fit(other)], rows_of()
+    one, two, both = (
+        taught(rows, config.model_copy(update={"teacher": Teacher(weights=teachers, share=1)}), CPU).distribution
+        for teachers in ((weights[0],), (weights[1],), tuple(weights))
+    )
+    assert np.abs(one - two).max() > 0.01
+    np.testing.assert_allclose(both, (one + two) / 2, atol=1e-5)
+    np.testing.assert_allclose(both.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_teacher_of_other_classes_is_refused(write_config: WriteConfig, tmp_path: Path) -> None:
+    write_tiny(tmp_path, expression_spec(labels=tuple(reversed(EMOTIONS))))
+    with pytest.raises(ValueError, match=r"tiny\.onnx: expected a teacher of .*'neutral', .* found"):
+        taught(rows_of(), configured(write_config, [tmp_path / "tiny.onnx"], 0.5), CPU)
+
+
+def test_pictures_are_moved_and_their_edges_repeated() -> None:
+    picture = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
+    assert (shifted(picture, 0, 0) == picture).all()
+    assert (shifted(picture, 2, 0)[0, :, 0, 0] == [0, 0, 0, 4]).all()
+    assert (shifted(picture, 0, -2)[0, 0, :, 0] == [2, 3, 3, 3]).all()
