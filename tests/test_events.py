@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from streamer.events import open_publisher
+from streamer.events import Event, open_publisher
 from streamer.events import sink as sink_module
 from streamer.events.sink import EventSink
 from streamer.events.spool import Spool
@@ -224,6 +224,33 @@ def test_a_wrong_password_keeps_the_events_for_the_next_run(
     spool = Spool(tmp_path / "s", 1000)
     assert [event.key.rpartition("/")[0] for event in spool.head(9)] == ["run/cam/frame/0"]
     spool.close()
+
+
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_an_mqtt_broker_that_acknowledges_nothing_leaves_the_events_in_the_spool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs_up: bool
+):
+    pytest.importorskip("paho.mqtt", reason="needs paho-mqtt (extra cluster)")
+    monkeypatch.setattr("streamer.events.mqtt.TIMEOUT", 0.5)
+    accepted = bytes([0x20, 3, 0, 0, 0])  # CONNACK of MQTT 5
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(accepted)
+                while connection.recv(4096) and not hangs_up:
+                    pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        publisher = open_publisher(f"mqtt://127.0.0.1:{listener.getsockname()[1]}/faces")
+        with pytest.raises(OSError, match="the broker does not acknowledge"):
+            publisher.publish([Event(1, "a", b"{}"), Event(2, "b", b"{}")])
+        publisher.close()
+        thread.join(10)
+    assert not thread.is_alive()
 
 
 # The spool, and bad requests
