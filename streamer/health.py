@@ -27,19 +27,22 @@ Answer = tuple[bool, dict[str, Any]]
 
 
 def check_alive(metrics: Metrics, now: float | None = None) -> Answer:
-    """Tell whether the caller's loop turns; not so where a stage, a sink or the disk hangs. now: monotonic seconds."""
+    """Tell whether the caller's loop turns, and what every source does; now: monotonic seconds.
+
+    It does not turn where a stage, a sink or the disk hangs. A source that is lost is no reason to start anew.
+    """
     now = time.monotonic() if now is None else now
     silent = 0.0 if metrics.turned_at is None else now - metrics.turned_at
-    return silent < SILENT_FOR, {"silent_seconds": round(silent, 1)}
+    states = dict(metrics.states)  # a copy: streams come and go meanwhile
+    sources = {stream: {"state": str(state), **metrics.reasons.get(stream, {})} for stream, state in states.items()}
+    return silent < SILENT_FOR, {"silent_seconds": round(silent, 1), "sources": sources}
 
 
 def check_ready(metrics: Metrics, now: float | None = None) -> Answer:
     """Tell whether the run is alive and has a live source, or none as yet, and what every source does."""
     alive, details = check_alive(metrics, now)
-    states = dict(metrics.states)  # a copy: streams come and go in the caller's thread meanwhile
-    sources = {stream: {"state": str(state), **metrics.reasons.get(stream, {})} for stream, state in states.items()}
-    ready = alive and metrics.turned_at is not None and (not sources or State.LIVE in states.values())
-    return ready, {**details, "sources": sources}
+    states = [source["state"] for source in details["sources"].values()]
+    return alive and metrics.turned_at is not None and (not states or State.LIVE in states), details
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):

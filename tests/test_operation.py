@@ -158,19 +158,25 @@ def test_a_run_is_alive_while_its_loop_turns_and_ready_once_a_source_is_live():
     assert not check_ready(metrics, 101.0)[0]
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
 def test_health_is_served_beside_the_metrics():
-    metrics = Metrics()
-    metrics.serve(19475, "127.0.0.1")
+    metrics, port = Metrics(), free_port()
+    metrics.serve(port, "127.0.0.1")
     try:
-        assert get(19475, "/readyz")[0] == 503
+        assert get(port, "/readyz")[0] == 503
         with pipeline(ListSource("a", 1), metrics=metrics) as results:
             list(results)
         metrics.record_state("a", State.LIVE)
-        assert get(19475, "/healthz") == (200, '{"ok": true, "silent_seconds": 0.0}\n')
-        code, text = get(19475, "/readyz")
-        assert (code, json.loads(text)["sources"]["a"]["state"]) == (200, "live")
-        assert get(19475, "/else")[0] == 404
-        assert "streamer_results_total" in get(19475, "/metrics")[1]
+        for path in ("/healthz", "/readyz"):
+            code, text = get(port, path)
+            assert (code, json.loads(text)["sources"]["a"]["state"]) == (200, "live")
+        assert get(port, "/else")[0] == 404
+        assert "streamer_results_total" in get(port, "/metrics")[1]
     finally:
         metrics.close()
 
@@ -224,8 +230,7 @@ def test_a_wrong_configuration_is_not_reloaded(caplog: pytest.LogCaptureFixture)
 def test_a_running_program_tells_its_health_and_reloads_its_file_on_sighup(tmp_path: Path):
     config, log = tmp_path / "my.yaml", tmp_path / "out.jsonl"
     config.write_text("expression: {threshold: 0.4}\n")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     run = start("run", SAMPLE, "--config", config, "--log", log, "--set", f"metrics.port={port}")
     deadline = time.monotonic() + 60
     while not (log.exists() and log.read_text().count("\n") > 8) and time.monotonic() < deadline:
