@@ -53,7 +53,7 @@ OPENING = 3 * TIMEOUT  # s that opening may take, see `Live`
 SLACK = 2.0  # s for a machine that does other work beside
 LASTING = 2.0, 4.0  # s that a fault lasts
 PAUSE = 2.0, 5.0  # s between the faults of a camera
-WARM_UP = 300.0  # s, in which every kind of fault comes at least twice; at most a third of the time
+WARM_UP = 1200.0  # s, in which every kind of fault comes several times and engines meet new batches; at most a third
 SLOPE = 8.0  # MB an hour, upper bound of the slope, for runs of half an hour and more
 GROWTH = 25.0  # MB between the halves of a shorter one
 # For long runs too: ratio of the p95 while another stream fails to that while none does; restarts take time.
@@ -181,12 +181,12 @@ def run(
 
 
 def meet_every_batch(pipeline: Pipeline, clip: Path, streams: int) -> None:
-    """Show the stages what so many streams of these sizes can bring at once, often enough for graphs of their own.
+    """Show the engines what so many streams of these sizes can bring at once, often enough for graphs of their own.
 
     An engine compiles one for each size of batch that it has met ten times. That takes some MB once, but else at any
-    time: whenever frames happen to come together.
+    time: whenever frames happen to come together, or a face is judged by a part of it.
     """
-    perceive, express = pipeline.stages
+    perceive, hiding = pipeline.stages
     _, image = cv2.VideoCapture(str(clip)).read()
     half = image.copy()
     half[:, image.shape[1] // 2 :] = 0
@@ -194,7 +194,13 @@ def meet_every_batch(pipeline: Pipeline, clip: Path, streams: int) -> None:
         for count in range(1, streams + 1):
             for turn in range(15):
                 names = [f"{id(picture)}-{count}-{number}" for number in range(count)]
-                express(perceive([Frame(picture, name, turn, turn / 10, time.monotonic()) for name in names]))
+                hiding(perceive([Frame(picture, name, turn, turn / 10, time.monotonic()) for name in names]))
+    engines = [*hiding.stage.judges.values(), perceive.landmarker.engine]
+    for engine in dict.fromkeys(engines):
+        for count in range(1, 9):
+            for _ in range(10):
+                shape = count, engine.spec.height, engine.spec.width, engine.spec.channels
+                engine.infer(np.zeros(shape, np.uint8))
 
 
 def consume(
