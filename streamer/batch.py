@@ -52,7 +52,10 @@ def batch(config: Config, names: Sequence[str], out: Path, address: str) -> int:
         if open_source(name).live or "://" in name:
             raise ValueError(f"{name}: expected files, which can be read again where a node dies, found a stream")
     out = out.absolute()
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"--out {out}: cannot be made: {error.strerror}") from error
     waiting = [name for name in inputs if not is_done(config, name, place_of(out, name))]
     console = Console(stderr=True, highlight=False, markup=False)
     console.print(f"{len(inputs)} inputs, {len(inputs) - len(waiting)} done before")

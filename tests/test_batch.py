@@ -48,9 +48,12 @@ print(json.dumps({"code": code, "done_before_kill": killed[0]}))
 """
 
 
-def test_live_inputs_and_clusters_that_are_away_are_refused_in_a_line(tmp_path: Path):
+def test_live_inputs_bad_folders_and_clusters_that_are_away_are_refused_in_a_line(tmp_path: Path):
     with pytest.raises(ValueError, match="rtsp://x/1: expected files, .* found a stream"):
         batch(Config(), ["rtsp://x/1"], tmp_path, "local")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"--out .*/file/out: cannot be made: Not a directory"):
+        batch(Config(), [str(SAMPLE)], tmp_path / "file" / "out", "local")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     for address in ("nonsense", f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "127.0.0.1:99999"):

@@ -28,7 +28,7 @@ class Spool:
             self._data.execute("CREATE TABLE IF NOT EXISTS events (place INTEGER PRIMARY KEY, key TEXT, value BLOB)")
             [[self._size]] = self._data.execute("SELECT coalesce(sum(length(value)), 0) FROM events")
         except (sqlite3.Error, OSError) as error:
-            raise OSError(f"{path}: cannot keep events: {error}") from error
+            raise OSError(f"{path}: cannot keep events: {getattr(error, 'strerror', None) or error}") from error
 
     def __len__(self) -> int:
         with self._lock:
