@@ -152,7 +152,7 @@ def main() -> None:
         f"{SETTLED:.0f} s. Memory is resident memory at the end, its growth that of the second half. "
         f"{starts(options.overrides)}"
     )
-    report.write("throughput", "Throughput and latency of the pipeline", rows, notes)
+    report.write("throughput", "Throughput and latency of the pipeline", rows, notes, ("run", "p95 ms"))
 
 
 if __name__ == "__main__":

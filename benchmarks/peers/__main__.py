@@ -103,7 +103,7 @@ def main() -> None:
         "passes; CPU time does not depend on what else the machine does. Ours tracks between detections, which are ten "
         "a second of stream time; tracking and smoothing are included, which the others do not have."
     )
-    report.write("peers", "Other tools on the same pictures", rows, notes)
+    report.write("peers", "Other tools on the same pictures", rows, notes, ("tool", "CPU ms a picture"))
 
 
 if __name__ == "__main__":
