@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Outputs
+from streamer.explain.maps import levels
 from train.data import FaceSet
 from train.explain.maps import LEAST, draw_grid
 from train.report import table
@@ -28,7 +29,8 @@ class Prototype:
     """Hold what is typical of an answer.
 
     centre: (K,) mean direction of the features of all faces answered so. picture: (H, W, C) uint8, mean of the faces
-    nearest to it. faces: how many these are. labelled: the share of them whose label is that answer.
+    nearest to it, spread over all grey levels. faces: how many these are. labelled: the share of them whose label is
+    that answer.
     """
 
     centre: NDArray[np.float32]
@@ -70,7 +72,7 @@ def typical(outputs: Outputs, rows: FaceSet, labels: Sequence[str]) -> dict[str,
             continue
         centre = features[own].mean(axis=0)
         nearest = np.argsort(-(features @ centre), kind="stable")[:count]
-        picture = rows.images[nearest].mean(axis=0).round().astype(np.uint8)
+        picture = levels(rows.images[nearest].mean(axis=0, dtype=np.float32))
         found[label] = Prototype(centre, picture, count, float((rows.labels[nearest] == number).mean()))
     return found
 
