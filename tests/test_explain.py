@@ -166,7 +166,7 @@ def test_the_command_writes_pictures_json_and_words(tmp_path: Path) -> None:
     values = json.loads((tmp_path / "out/explain.json").read_text())
     assert [face["label"] for face in values["faces"]] == ["happiness", "happiness"]
     assert np.array(values["faces"][0]["occlusion"]).shape == (4, 4, 6)
-    assert cv2.imread(str(tmp_path / "out/face-2.png")).shape == (252, 4 * 224, 3)
+    assert cv2.imread(str(tmp_path / "out/face-2.png")).shape == (252, 5 * 224, 3)
     assert "next most likely" in (tmp_path / "out/explain.md").read_text()
     (tmp_path / "paper.jpg").write_bytes(b"%PDF")
     command[4] = str(tmp_path / "paper.jpg")
