@@ -53,6 +53,15 @@ def test_values_at_the_border_do_not_make_the_region_flicker() -> None:
     assert follower.update(seen(mouth=0.65)) == "face"
 
 
+def test_where_no_part_is_well_seen_the_one_seen_best_counts_down_to_a_second_border() -> None:
+    assert VisibleRegion().update(seen(eyes=0.1, nose=0.15, mouth=0.25)) == "mouth"
+    follower = VisibleRegion(VisibilitySettings(seen=0.5, least=0.3))
+    assert follower.update(seen(eyes=0.1, nose=0.1, mouth=0.29)) is None
+    assert follower.update(seen(eyes=0.1, nose=0.1, mouth=0.35)) is None
+    assert follower.update(seen(eyes=0.1, nose=0.1, mouth=0.45)) == "mouth"
+    assert follower.update(seen(eyes=0.1, nose=0.1, mouth=0.25)) == "mouth"
+
+
 def test_what_is_no_usable_face_is_not_judged() -> None:
     follower = VisibleRegion()
     assert follower.update(seen(), 0.2) is None
@@ -69,5 +78,7 @@ def test_where_nobody_looked_the_whole_face_is_judged() -> None:
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="expected 0 < seen < 1"):
         VisibilitySettings(seen=1.0)
+    with pytest.raises(ValueError, match="expected 0 < least <= seen"):
+        VisibilitySettings(least=0.6)
     with pytest.raises(ValueError, match="hold less than both ends"):
         VisibilitySettings(hold=0.5)

@@ -15,8 +15,10 @@ INTENDED = """Labelling the facial expression that a picture shows, for demonstr
 that they do so. The input is one face cut out as described above. Probabilities are calibrated on the validation
 split."""
 
-VIEWS = """Accuracy in percent where the network is shown one region of each face and nothing else; pictures in which no
+VIEWS = """Accuracy in percent where {shown}; pictures in which no
 landmarks were found are shown whole. The answers to each region have a temperature of their own, in the spec."""
+ALONE = "the network is shown one region of each face and nothing else"
+REST_HIDDEN = "those of eyes, nose and mouth that a region lacks are hidden"
 
 LIMITS = """An expression is not a feeling: people smile in anger and frown in thought. The labels are what taggers saw
 in grey photos of 48x48 pixels from an image search; ages, origins and poses are not balanced, and no measurement here
@@ -29,7 +31,11 @@ def write(spec: EngineSpec, found: Sequence[Evaluation], path: Path) -> str:
     """Return the card as Markdown; `found` holds the validation split first."""
     parts = [f"# {path.name}", *_summary(spec, found, path), "## Data", *_data(spec)]
     if spec.views:
-        parts += ["## Each region shown alone", VIEWS, _views(found)]
+        parts += [
+            "## Each region",
+            VIEWS.format(shown=REST_HIDDEN if spec.crop.mode == "mask" else ALONE),
+            _views(found),
+        ]
     for evaluation in (one for one in found if one.input.region == found[0].input.region):
         parts += [f"## Measured on {evaluation.data.set} {evaluation.split}", *_measured(spec, evaluation)]
     parts += [f"## Reliability of each answer, on {found[0].split}", _reliability(found[0])]

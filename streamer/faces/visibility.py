@@ -42,17 +42,21 @@ WEIGHTS = _weights()
 class VisibilitySettings:
     """Set what counts as seen; all in 0-1.
 
-    seen: visibility from which a part is seen. usable: score below which there is no face to judge. hold: how far
-    either must pass its border before the answer changes.
+    seen: visibility from which a part is seen. least: where none is, the one seen best counts from this visibility on.
+    usable: score below which there is no face to judge. hold: how far each must pass its border before the answer
+    changes.
     """
 
-    seen: float = 0.35
+    seen: float = 0.4
+    least: float = 0.2
     usable: float = 0.5
     hold: float = 0.1
 
     def __post_init__(self) -> None:
         if not (0 < self.seen < 1 and 0 <= self.usable < 1 and 0 <= self.hold < min(self.seen, 1 - self.seen)):
             raise ValueError(f"expected 0 < seen < 1, 0 <= usable < 1 and hold less than both ends, found {self}")
+        if not 0 < self.least <= self.seen:
+            raise ValueError(f"expected 0 < least <= seen, found {self}")
 
 
 def part_visibility(visibility: NDArray[np.float32]) -> dict[str, float]:
@@ -85,8 +89,11 @@ class VisibleRegion:
         if usable is not None:
             self._usable = usable >= self.settings.usable + (-hold if self._usable else hold)
         shown = dict.fromkeys(PARTS, 1.0) if visibility is None else part_visibility(visibility)
-        self.seen = frozenset(
-            part for part in PARTS if shown[part] >= self.settings.seen + (-hold if part in self.seen else hold)
-        )
+        borders = {part: -hold if part in self.seen else hold for part in PARTS}
+        found = {part for part in PARTS if shown[part] >= self.settings.seen + borders[part]}
+        best = max(PARTS, key=lambda part: shown[part])
+        if not found and shown[best] >= self.settings.least + borders[best]:
+            found = {best}
+        self.seen = frozenset(found)
         self.region = LARGEST.get(self.seen) if self._usable else None
         return self.region

@@ -82,7 +82,7 @@ def test_a_network_of_all_regions_says_how_far_each_can_be_trusted(of_all_region
         assert all(0 <= share <= 1 for share in view.reliability.values()), region
     assert {"public.accuracy", "public.mouth.accuracy", "private.nose_eyes.calibration_error"} <= set(spec.metrics)
     card = of_all_regions.with_suffix(".md").read_text(encoding="utf-8")
-    assert "## Each region shown alone" in card
+    assert "## Each region" in card
     assert "| mouth_eyes | private |" in card
 
 
