@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,17 @@ from engines import EngineSpec, View, load_engine, precisions_of
 from engines.manifest import remove_entry, sha256_of, write_entry
 from engines.precision import int8_name
 from engines.spec import Rule
+from streamer.faces.visibility import VisibleRegion
 from train import card
 from train.classifier import Classifier, open_network
 from train.config import Data, Input, TrainConfig
-from train.data.regions import recipe
+from train.data.regions import as_seen, recipe
 from train.evaluate import Evaluation, evaluate
 from train.quantise import calibration_faces, check_accuracy, quantised, rounded
-from train.rows import judged_rows, training_rows
+from train.rows import judged_faces, judged_rows, training_rows
 from train.scores import fit_temperature, reliability
 from train.served import Served, answer
+from train.views import covered
 
 log = logging.getLogger(__name__)
 
@@ -329,12 +332,24 @@ def in_fours(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def calibrate_views(config: TrainConfig, served: Served) -> dict[str, View]:
-    """Fit on the validation split what the answers to every region need, for a network of several."""
+    """Fit on the validation split what the answers to every region need, for a network of several.
+
+    Where it learned under occluders, faces of which one leaves that region count beside the bare ones.
+    """
+    if not config.input.regions:
+        return {}
+    faces = judged_faces(config.data, config.input, config.data.validation)
+    faces = faces[faces.labels >= 0]
+    assert faces.landmarks is not None
+    torch.manual_seed(config.seed)
+    drawn, visibility = covered(faces.images, faces.landmarks, 1.0)
+    left = np.array([VisibleRegion().update(one) for one in visibility], object)
     views = {}
     for region in config.input.regions:
-        rows = judged_rows(config.data, config.input.model_copy(update={"region": region}), config.data.validation)
-        rows = rows[rows.labels >= 0]
-        views[region] = View(temperature=fit_temperature(answer(served, rows.images)["probabilities"], rows.labels))
+        rows = [faces, replace(faces, images=drawn)[left == region]] if config.augment.occlude else [faces]
+        seen = [as_seen(some, config.input.model_copy(update={"region": region})) for some in rows]
+        found = answer(served, np.concatenate([some.images for some in seen]))["probabilities"]
+        views[region] = View(temperature=fit_temperature(found, np.concatenate([some.labels for some in seen])))
     return views
 
 

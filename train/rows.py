@@ -20,6 +20,11 @@ def judged_rows(data: Data, seen: Input, split: str) -> FaceSet:
     return as_seen(_located_rows(data, needs(seen), split), seen)
 
 
+def judged_faces(data: Data, seen: Input, split: str) -> FaceSet:
+    """Load a split with whole faces, of which a network of several regions is shown one."""
+    return whole_faces(_located_rows(data, needs(seen), split), seen)
+
+
 @lru_cache(maxsize=2)
 def _located_rows(data: Data, needed: Needs, split: str) -> FaceSet:
     """Load a split once for all regions that it is cut to."""
