@@ -47,7 +47,7 @@ class VisibilitySettings:
     changes.
     """
 
-    seen: float = 0.4
+    seen: float = 0.35
     least: float = 0.2
     usable: float = 0.5
     hold: float = 0.1
