@@ -334,7 +334,7 @@ def in_fours(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def calibrate_views(config: TrainConfig, served: Served) -> dict[str, View]:
     """Fit on the validation split what the answers to every region need, for a network of several.
 
-    Where it learned under occluders, faces of which one leaves that region count beside the bare ones.
+    Where it learned under occluders a region is fitted on faces of which one leaves that region, as it is asked for.
     """
     if not config.input.regions:
         return {}
@@ -346,10 +346,10 @@ def calibrate_views(config: TrainConfig, served: Served) -> dict[str, View]:
     left = np.array([VisibleRegion().update(one) for one in visibility], object)
     views = {}
     for region in config.input.regions:
-        rows = [faces, replace(faces, images=drawn)[left == region]] if config.augment.occlude else [faces]
-        seen = [as_seen(some, config.input.model_copy(update={"region": region})) for some in rows]
-        found = answer(served, np.concatenate([some.images for some in seen]))["probabilities"]
-        views[region] = View(temperature=fit_temperature(found, np.concatenate([some.labels for some in seen])))
+        own = left == region if config.augment.occlude and region != "face" else np.zeros(len(faces), bool)
+        rows = replace(faces, images=drawn)[own] if own.any() else faces
+        rows = as_seen(rows, config.input.model_copy(update={"region": region}))
+        views[region] = View(temperature=fit_temperature(answer(served, rows.images)["probabilities"], rows.labels))
     return views
 
 
