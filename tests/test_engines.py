@@ -143,6 +143,25 @@ def test_an_archive_that_would_have_something_run_is_refused(artefacts, tmp_path
     assert "\n" not in str(refused.value)
 
 
+def test_a_program_without_a_spec_or_with_a_broken_graph_is_refused_in_a_line(artefacts, tmp_path):
+    def without_spec(name, data):
+        return None if name.endswith("/spec") else (name, data)
+
+    def without_nodes(name, data):
+        return name, data.replace(b'"nodes"', b'"notes"') if name.endswith("model.json") else data
+
+    for change, told in (
+        (without_spec, "carries no spec; ours are written by"),
+        (without_nodes, "not a readable exported program: "),
+    ):
+        path = rewritten(artefacts / "tiny.pt2", tmp_path / "other.pt2", change)
+        with pytest.raises(ValueError, match=rf"other\.pt2: {told}") as refused:
+            load_engine(path, "expression")
+        assert "\n" not in str(refused.value)
+    path = rewritten(artefacts / "tiny.pt2", tmp_path / "other.pt2", without_spec)
+    load_engine(path, "expression", spec=expression_spec()).close()
+
+
 @pytest.mark.parametrize("name", ["tiny/data/weights/model.pt", "serialized_state_dict.pt", "../tiny/extra/spec"])
 def test_an_archive_with_an_unknown_member_is_refused(artefacts, tmp_path, name):
     path = rewritten(artefacts / "tiny.pt2", tmp_path / "evil.pt2", lambda member, data: (member, data))
