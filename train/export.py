@@ -42,6 +42,7 @@ PARITY_SERVED = 5e-3  # mean difference of the probabilities, in the precision t
 SAME_ANSWERS = 0.99
 LEAST = 32  # pixels of a side, of pictures for a resizable network
 FORMATS = ("onnx", "pt2")
+LEAST_COVERED = 100  # faces that a temperature can be fitted to
 
 
 def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *, test: bool = False) -> Path:
@@ -334,7 +335,8 @@ def in_fours(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def calibrate_views(config: TrainConfig, served: Served) -> dict[str, View]:
     """Fit on the validation split what the answers to every region need, for a network of several.
 
-    Where it learned under occluders a region is fitted on faces of which one leaves that region, as it is asked for.
+    Where it learned under occluders a region is fitted on faces of which one leaves that region, as it is asked for;
+    where there are few of these, on bare faces.
     """
     if not config.input.regions:
         return {}
@@ -346,8 +348,9 @@ def calibrate_views(config: TrainConfig, served: Served) -> dict[str, View]:
     left = np.array([VisibleRegion().update(one) for one in visibility], object)
     views = {}
     for region in config.input.regions:
-        own = left == region if config.augment.occlude and region != "face" else np.zeros(len(faces), bool)
-        rows = replace(faces, images=drawn)[own] if own.any() else faces
+        own = left == region
+        enough = config.augment.occlude and region != "face" and own.sum() >= LEAST_COVERED
+        rows = replace(faces, images=drawn)[own] if enough else faces
         rows = as_seen(rows, config.input.model_copy(update={"region": region}))
         views[region] = View(temperature=fit_temperature(answer(served, rows.images)["probabilities"], rows.labels))
     return views
