@@ -53,7 +53,7 @@ OPENING = 3 * TIMEOUT  # s that opening may take, see `Live`
 SLACK = 2.0  # s for a machine that does other work beside
 LASTING = 2.0, 4.0  # s that a fault lasts
 PAUSE = 2.0, 5.0  # s between the faults of a camera
-WARM_UP = 1200.0  # s, in which every kind of fault comes several times and engines meet new batches; at most a third
+WARM_UP = 1200.0  # s, at most a third of the time: memory rises in steps at first, see docs/decisions.md
 SLOPE = 8.0  # MB an hour, upper bound of the slope, for runs of half an hour and more
 GROWTH = 25.0  # MB between the halves of a shorter one
 # For long runs too: ratio of the p95 while another stream fails to that while none does; restarts take time.
