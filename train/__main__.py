@@ -247,10 +247,9 @@ def saliency(
         classifier, network = open_classifier(source, given), open_gradients(source, given)
         if network is None:
             raise ValueError(f"{source}: expected a checkpoint or an exported network (.onnx) in float, found another")
-        after = f" after epoch {len(classifier.epochs)}" if classifier.epochs else ""
-        found.append(
-            maps.Source(classifier.name + after, network, classifier.rows(split or classifier.data.validation))
-        )
+        epochs, rows = len(classifier.epochs), classifier.rows(split or classifier.data.validation)
+        name = f"{classifier.name} after epoch {epochs}" if epochs else source.stem  # int8 forms have no gradients
+        found.append(maps.Source(name, network, rows))
     maps.compare(maps.of_the_same_faces(found, faces), out)
     typer.echo((out / "saliency.md").read_text(encoding="utf-8"))
 
