@@ -53,7 +53,7 @@ def untrained_densenet(folder: Path) -> Path:
         labels=labels,
         outputs=("probabilities", "features", "cam"),
     )
-    graph_of(served, spec.outputs, np.zeros((2, 64, 64, 1), np.uint8), ".onnx")(spec, path)
+    graph_of(served, spec, np.zeros((2, 64, 64, 1), np.uint8), ".onnx")(spec, path)
     pictures = np.random.default_rng(0).integers(0, 255, (32, 64, 64, 1), np.uint8)
     quick = folder / "densenet.int8.onnx"
     write_onnx(quantised(path, pictures), spec.model_copy(update={"name": "densenet-untrained int8"}), quick)
