@@ -241,9 +241,9 @@ def saliency(
     from train.classifier import open_classifier, open_gradients
     from train.explain import saliency as maps
 
+    given = _with_data(overrides, data, None)
     found = []
     for source in sources:
-        given = _with_data(overrides, data, None)
         classifier, network = open_classifier(source, given), open_gradients(source, given)
         if network is None:
             raise ValueError(f"{source}: expected a checkpoint or an exported network (.onnx) in float, found another")

@@ -23,7 +23,6 @@ from engines import EngineSpec, View, load_engine, precisions_of
 from engines.manifest import remove_entry, sha256_of, write_entry
 from engines.precision import int8_name
 from engines.spec import Rule
-from streamer.faces.visibility import VisibleRegion
 from train import card
 from train.classifier import Classifier, open_network
 from train.config import Data, Input, TrainConfig
@@ -33,7 +32,7 @@ from train.quantise import calibration_faces, check_accuracy, quantised, rounded
 from train.rows import judged_faces, judged_rows, training_rows
 from train.scores import fit_temperature, reliability
 from train.served import Served, answer
-from train.views import covered
+from train.views import covered, left_by
 
 log = logging.getLogger(__name__)
 
@@ -345,7 +344,7 @@ def calibrate_views(config: TrainConfig, served: Served) -> dict[str, View]:
     assert faces.landmarks is not None
     torch.manual_seed(config.seed)
     drawn, visibility = covered(faces.images, faces.landmarks, 1.0)
-    left = np.array([VisibleRegion().update(one) for one in visibility], object)
+    left = np.array(left_by(visibility), object)
     views = {}
     for region in config.input.regions:
         own = left == region

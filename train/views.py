@@ -60,11 +60,14 @@ def draw_views(visibility: NDArray[np.float32], regions: Sequence[str]) -> list[
 
     An occluder may leave a region that is not learned, or nothing: then it is any, too.
     """
-    views = [regions[number] for number in torch.randint(len(regions), (len(visibility),))]
-    for row in np.flatnonzero(np.isfinite(visibility).all(axis=1)):
-        left = VisibleRegion().update(visibility[row])
-        views[row] = left if left in regions else views[row]
-    return views
+    drawn = torch.randint(len(regions), (len(visibility),)).tolist()
+    left = left_by(visibility)
+    return [one if one and one in regions else regions[number] for one, number in zip(left, drawn, strict=True)]
+
+
+def left_by(visibility: NDArray[np.float32]) -> list[str | None]:
+    """Return the region that an occluder leaves of each face, by (N, 68) visibility; None for NaN or where none is."""
+    return [VisibleRegion().update(one) for one in visibility]
 
 
 def shaken(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
