@@ -98,7 +98,7 @@ def clean() -> dict[str, str]:
 def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Do what the image's `-packages` stage does, in a fresh environment; return its folder of programs.
 
-    torch-tensorrt is installed without what it depends on: TensorRT's own packages want an NVIDIA machine.
+    torch-tensorrt and modelopt are installed without what they depend on: TensorRT's packages want an NVIDIA machine.
     """
     folder = tmp_path_factory.mktemp(request.param)
     source = folder / "src"
@@ -114,9 +114,9 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         assert extras.split(",")[-1] == "gpu"
         torch = pytest.importorskip("torch", reason="needs torch, whose version is taken")
         gpu = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["gpu"]
-        assert [re.match(r"[\w-]+", one)[0] for one in gpu] == ["torch", "torch-tensorrt"]  # type: ignore[index]
+        assert [re.match(r"[\w-]+", one)[0] for one in gpu] == ["torch", "torch-tensorrt", "nvidia-modelopt"]  # type: ignore[index]
         steps[0].append(f"torch=={torch.__version__.partition('+')[0]}")
-        steps.append(["--no-deps", gpu[1]])
+        steps.append(["--no-deps", *gpu[1:]])
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, env=clean())
     for step in steps:
         command = [folder / "venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *step]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from train.data.textures import texture_files
 from train.detector import pictures
 from train.detector.config import DetectorData
 from train.detector.pictures import Picture
@@ -24,10 +25,6 @@ from train.detector.teacher import Teacher
 log = logging.getLogger(__name__)
 
 HELD_BACK = ("human-group-1", "human-stock-group-1", "ultraface-1", "ultraface-12")
-TEXTURES = (
-    *("brick", "chelsea", "coffee", "coins", "grass", "gravel", "hubble_deep_field", "ihc", "motorcycle_left"),
-    *("page", "retina", "rocket", "text"),
-)
 UNSEEN_CLIPS = ("fer-test", "short_hamilton_clip")
 ICON = 30_000  # bytes
 LONGEST = 1024  # pixels; larger pictures are shrunk, but for group photos
@@ -144,17 +141,8 @@ def _read_backgrounds(folder: Path, root: Path) -> list[tuple[str, bytes]]:
     return [(file.name, file.read_bytes()) for file in files if file.stat().st_size > ICON]
 
 
-def _read_textures(root: Path) -> list[tuple[str, bytes]]:
-    """Take the pictures without people that scikit-image's wheel holds."""
-    import skimage.data
-
-    folder = Path(skimage.data.__file__).parent
-    files = sorted(file for file in folder.iterdir() if file.stem in TEXTURES)
-    return [(file.name, file.read_bytes()) for file in files]
-
-
 READERS: dict[str, Callable[[Path], list[tuple[str, bytes]]]] = {
-    "textures": _read_textures,
+    "textures": lambda root: [(file.name, file.read_bytes()) for file in texture_files()],
     "groups": _read_groups,
     "masks": _read_masks,
     "videos": _read_videos,

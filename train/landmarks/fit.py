@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from streamer.faces.regions import crop, face_square
 from train import checkpoint, processes
 from train.checkpoint import State
+from train.data.textures import textures
 from train.descent import descend
 from train.fit import autocast, build_optimizer
 from train.landmarks.batches import Batches
@@ -77,18 +78,6 @@ def _load(config: LandmarksConfig, sources: list[Faces], first: int) -> Iterator
     batches = Batches(config, sources, textures())
     cv2.setNumThreads(1)
     return iter(DataLoader(batches, batch_size=None, sampler=range(first, len(batches))))
-
-
-def textures() -> list[NDArray[np.uint8]]:
-    """Return the grey pictures without people that scikit-image's wheel holds."""
-    import skimage.data
-
-    from train.detector.sources import TEXTURES
-
-    folder = Path(skimage.data.__file__).parent
-    files = sorted(file for file in folder.iterdir() if file.stem in TEXTURES)
-    found = [cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE) for file in files]
-    return [np.asarray(picture, np.uint8) for picture in found if picture is not None]
 
 
 def train_epoch(

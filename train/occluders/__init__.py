@@ -1,6 +1,6 @@
 """Synthetic occluders: families of things that hide parts of a face, drawn by code over whole batches.
 
-worn: masks and dark glasses. before: hands, hair, things. picture: bars of text, edges, blur, darkness. All are drawn
+worn: masks and dark glasses. before: hands, hair, things, scraps. picture: bars of text, edges, blur, darkness. All are drawn
 on a `canvas` that notes what is hidden.
 """
 
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.occluders.before import blot, hair, hand, hand_over_eyes, thing
+from train.occluders.before import blot, hair, hand, hand_over_eyes, scrap, thing
 from train.occluders.canvas import Canvas
 from train.occluders.picture import bar, blur, darkness, edge
 from train.occluders.worn import plain_mask, sunglasses, surgical_mask, textured_mask, textured_mask_low
@@ -34,6 +34,7 @@ FAMILIES: Mapping[str, Callable[[Canvas], None]] = {
     "hand": hand,
     "hand_over_eyes": hand_over_eyes,
     "hair": hair,
+    "scrap": scrap,
 }
 # No network is trained on these: what occlusion costs is reported on them.
 EVALUATION_ONLY = ("textured_mask", "textured_mask_low", "hand", "hand_over_eyes", "hair")

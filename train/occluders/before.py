@@ -1,10 +1,12 @@
-"""What comes between a face and the camera: hands, hair, things, and blots of no kind."""
+"""What comes between a face and the camera: hands, hair, things, and blots and scraps of no kind."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from train.data.textures import textures
 from train.occluders.canvas import Canvas, Map, ellipse, rounded
 
 MOUTH, EYES = (0.0, 1.0), (0.0, 0.0)  # in the face's frame
@@ -70,6 +72,55 @@ def blot(canvas: Canvas) -> None:
         alike = canvas.random.random() < 0.6
         tone = canvas.skin() * canvas.uniform(0.7, 1.25) if alike else canvas.uniform(0, 255)
         canvas.lay(shape, _surface(canvas, tone))
+
+
+def scrap(canvas: Canvas) -> None:
+    """Lay pieces of something that has a look of its own over the face: a photo, or other places of this picture.
+
+    They come as patches, as broad strokes, or as all that lies on one side of a line.
+    """
+    kind = canvas.random.integers(3)
+    middle = np.array((MOUTH, EYES, (-0.5, 0.5), (0.5, 0.5), (0.0, 0.5))[canvas.random.integers(5)])
+    shape = np.zeros_like(canvas.hidden)
+    if kind == 0:
+        for _ in range(int(canvas.random.integers(1, 3))):
+            size = (0.3 + 0.7 * canvas.cover) * canvas.unit
+            centre = canvas.at(middle + canvas.random.normal(0, 0.25, 2))
+            outline = ellipse(centre, (size * canvas.uniform(0.5, 1.3), size * canvas.uniform(0.4, 1.1)),
+                              canvas.uniform(0, 3.2), int(canvas.random.integers(4, 10)))  # fmt: skip
+            outline = rounded(canvas.wobble(outline, 0.12), int(canvas.random.integers(3)))
+            shape = np.maximum(shape, canvas.fill(outline, canvas.uniform(0, 0.04)))
+    elif kind == 1:
+        angle, wide = canvas.uniform(0, 3.2), canvas.uniform(0.08, 0.35)
+        along = np.array([np.cos(angle), np.sin(angle)])
+        count = 1 + int(canvas.cover * canvas.uniform(0.3, 1.2) / wide)
+        for place in (np.arange(count) - (count - 1) / 2) * wide * canvas.uniform(0.9, 1.6):
+            centre = canvas.at(middle) + place * canvas.unit * along[::-1] * (-1, 1)
+            ends = centre + canvas.unit * np.outer([canvas.uniform(-3, -0.4), canvas.uniform(-0.3, 1.0)], along)
+            shape = np.maximum(shape, canvas.stroke(canvas.wobble(ends, 0.1), wide))
+    else:
+        angle = canvas.uniform(0, 2 * np.pi)
+        where = ((canvas.points - canvas.origin) @ (np.cos(angle), np.sin(angle))) / canvas.unit
+        limit = float(np.quantile(where, 1 - 0.75 * canvas.cover))
+        border = canvas.ramp(angle) - limit + canvas.uniform(0, 0.1) * canvas.grain(canvas.uniform(0.1, 0.6))
+        shape = np.asarray(np.clip(border * canvas.unit + 0.5, 0, 1), np.float32)
+    canvas.lay(shape, _stuff(canvas))
+
+
+def _stuff(canvas: Canvas) -> Map:
+    """Return the look of a photo, or of this very picture, turned, moved and stretched, in any tone or that of skin."""
+    own = canvas.random.random() < 0.5
+    source = canvas.picture if own else textures()[canvas.random.integers(len(textures()))].astype(np.float32)
+    height, width = canvas.hidden.shape
+    angle, scale = canvas.uniform(0, 2 * np.pi), float(np.exp(canvas.uniform(-1.2, 0.7)))
+    centre = canvas.random.random(2) * source.shape[::-1]
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
+    matrix = np.column_stack([turn, centre - turn @ (width / 2, height / 2)])  # from here to there
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    found = cv2.warpAffine(source, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT)
+    mean = float(found.mean())
+    tone = canvas.skin() * canvas.uniform(0.75, 1.2) if canvas.random.random() < 0.5 else canvas.uniform(20, 235)
+    return np.asarray((tone + canvas.uniform(0.2, 1.3) * (found - mean)).clip(0, 255), np.float32)
 
 
 def _hand(canvas: Canvas, place: tuple[float, float], size: float, lean: float) -> None:
