@@ -32,7 +32,7 @@ from train.quantise import calibration_faces, check_accuracy, quantised, rounded
 from train.rows import judged_faces, judged_rows, training_rows
 from train.scores import fit_temperature, reliability
 from train.served import Served, answer
-from train.views import covered, left_by
+from train.views import Cover, left_by
 
 log = logging.getLogger(__name__)
 
@@ -343,14 +343,18 @@ def calibrate_views(config: TrainConfig, served: Served) -> dict[str, View]:
     faces = faces[faces.labels >= 0]
     assert faces.landmarks is not None
     torch.manual_seed(config.seed)
-    drawn, visibility = covered(faces.images, faces.landmarks, 1.0)
-    left = np.array(left_by(visibility), object)
+    cover = Cover(1.0 if config.augment.occlude else 0.0, config.data, config.input)
+    drawn = cover(faces.images, faces.landmarks)
+    cover.close()
+    left = np.array(left_by(drawn), object)
     views = {}
     for region in config.input.regions:
-        own = left == region
-        enough = config.augment.occlude and region != "face" and own.sum() >= LEAST_COVERED
-        rows = replace(faces, images=drawn)[own] if enough else faces
-        rows = as_seen(rows, config.input.model_copy(update={"region": region}))
+        own, seen = left == region, config.input.model_copy(update={"region": region})
+        if config.augment.occlude and region != "face" and own.sum() >= LEAST_COVERED:
+            rows = replace(faces, images=drawn.pictures, landmarks=drawn.points)[own]
+            rows = as_seen(rows, seen, visibility=drawn.visibility[own])
+        else:
+            rows = as_seen(faces, seen)
         views[region] = View(temperature=fit_temperature(answer(served, rows.images)["probabilities"], rows.labels))
     return views
 

@@ -26,7 +26,7 @@ from train.models.classic import FEATURES
 from train.rows import cut, judged_rows, training_rows
 from train.schedule import is_best, is_over, rate
 from train.transforms import augment, mixup, random_affine
-from train.views import covered, draw_views, move, pad, show_views, zoom
+from train.views import Cover, draw_views, move, pad, show_views, zoom
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +58,14 @@ def fit(config: TrainConfig, until: int | None = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         checkpoint.resume(path, config, state)
         model = processes.parallel(state.model)
+        cover = Cover(config.augment.occlude, config.data, config.input) if config.input.regions else None
         while len(state.epochs) < min(until or config.epochs, config.epochs):
             if is_over(state.history, config.early_stop):
                 break
             started = time.monotonic()
             if config.input.mode == "centre":
                 seen = cut(rows, config, len(state.epochs))
-            loss = train_epoch(config, state, model, seen, device)
+            loss = train_epoch(config, state, model, seen, device, cover)
             accuracy = processes.shared(_accuracy(state.average, validation, device, config.precision))
             _note(config, state, loss, accuracy, time.monotonic() - started)
             checkpoint.save(path, config, rows.classes, state)
@@ -90,8 +91,17 @@ def start(config: TrainConfig, rows: FaceSet, device: torch.device) -> State:
     return State(model, copy.deepcopy(model).eval(), build_optimizer(model, config.optimizer))
 
 
-def train_epoch(config: TrainConfig, state: State, model: nn.Module, rows: FaceSet, device: torch.device) -> float:
+def train_epoch(
+    config: TrainConfig,
+    state: State,
+    model: nn.Module,
+    rows: FaceSet,
+    device: torch.device,
+    cover: Cover | None = None,
+) -> float:
     """Pass once over the rows in random order; return the mean loss.
+
+    cover: draws occluders over the faces of a network of several regions.
 
     Raises RuntimeError where loss or weights are not finite.
     """
@@ -104,7 +114,7 @@ def train_epoch(config: TrainConfig, state: State, model: nn.Module, rows: FaceS
     quiet = processes.rank() > 0 or not Console().is_terminal
     for step in track(range(steps), f"epoch {epoch + 1} of {config.epochs}", transient=True, disable=quiet):
         chosen = order[step * batch : (step + 1) * batch][processes.rank() :: processes.count()]
-        images, target = _changed(config, rows, chosen, wanted[chosen].to(device), size, device)
+        images, target = _changed(config, rows[chosen], wanted[chosen].to(device), size, device, cover)
         done = epoch * steps + step
         for group in state.optimizer.param_groups:
             group["lr"] = rate(config.optimizer, done / (config.epochs * steps), state.history)
@@ -125,24 +135,25 @@ def train_epoch(config: TrainConfig, state: State, model: nn.Module, rows: FaceS
 
 
 def _changed(
-    config: TrainConfig, rows: FaceSet, chosen: NDArray[np.int64], target: Tensor, size: int, device: torch.device
+    config: TrainConfig, rows: FaceSet, target: Tensor, size: int, device: torch.device, cover: Cover | None
 ) -> tuple[Tensor, Tensor]:
     """Change a batch at random; where several regions are learned, show one of each face."""
-    pictures, visibility = rows.images[chosen], None
-    if config.input.regions:
+    faces = None
+    if cover:
         assert rows.landmarks is not None
-        pictures, visibility = covered(pictures, rows.landmarks[chosen], config.augment.occlude)
-    images = to_tensor(pictures).to(device, memory_format=torch.channels_last)
+        faces = cover(rows.images, rows.landmarks)
+    images = to_tensor(rows.images if faces is None else faces.pictures)
+    images = images.to(device, memory_format=torch.channels_last)
     height, width = images.shape[2:]
     matrices = random_affine(len(images), config.augment, width / height, device)
-    if visibility is None:
+    if faces is None:
         return mixup(augment(images, size, config.augment, matrices), target, config.augment.mixup)
-    assert rows.landmarks is not None
-    views = draw_views(visibility, config.input.regions)
+    views = draw_views(faces, config.input.regions)
     shape = (height, width) if config.input.mode == "pad" else (size, round(size * width / height))
-    points = move(rows.landmarks[chosen], matrices, (height, width), shape)
+    points = move(faces.points, matrices, (height, width), shape)
     if config.input.mode == "mask":
-        return show_views(augment(images, size, config.augment, matrices), points, views, config.input), target
+        changed = augment(images, size, config.augment, matrices)
+        return show_views(changed, points, views, config.input, faces.visibility), target
     seen = zoom(points, views, matrices, shape, config.input)
     return pad(augment(images, size, config.augment, seen.matrices), seen.extent, config.input.padding), target
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from streamer.faces.regions import HIDDEN, hidden_boxes, inside, region_box
+from engines import load_engine
+from streamer.build import in_zoo
+from streamer.faces.landmarks import ZooLandmarker
+from streamer.faces.regions import HIDDEN, SEEN, around, hidden_boxes, inside, region_box
 from streamer.faces.visibility import VisibleRegion
-from train.config import Input
-from train.data.regions import recipe
+from train.config import Data, Input
+from train.data.regions import recipe, whole
 from train.occluders import NONE, TRAINING, occlude
 
 JITTER = 0.06  # deviation of each edge of a box, as a share of its longer side: landmarks are never exact
@@ -41,33 +45,81 @@ def move(points: NDArray[np.float32], matrices: Tensor, shape: tuple[int, int], 
     return moved
 
 
-def covered(
-    pictures: NDArray[np.uint8], points: NDArray[np.float32], share: float
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Draw something over a share of the faces of (N, H, W, 1) pictures; points: their (N, 68, 2) landmarks.
+class Covered(NamedTuple):
+    """Hold N faces, some with something over them, and what is known of their landmarks.
 
-    Returns the pictures and the (N, 68) visibility of the landmarks, NaN where nothing was drawn.
+    pictures: (N, H, W, 1) uint8. points: (N, 68, 2) float32 pixels. visibility: (N, 68) in 0-1, NaN where nothing was
+    drawn. usable: (N,) as `Face.usable`, 1 where nobody asked.
     """
-    random = np.random.default_rng(int(torch.randint(2**31, ()).item()))
-    drawn = [str(random.choice(TRAINING)) if random.random() < share else NONE for _ in pictures]
-    changed, visibility = occlude(pictures[..., 0], points, drawn, random)
-    visibility[[family == NONE for family in drawn]] = np.nan
-    return changed[..., None], visibility
+
+    pictures: NDArray[np.uint8]
+    points: NDArray[np.float32]
+    visibility: NDArray[np.float32]
+    usable: NDArray[np.float32]
 
 
-def draw_views(visibility: NDArray[np.float32], regions: Sequence[str]) -> list[str]:
-    """Draw a region for each of N faces: what an occluder leaves, by (N, 68) visibility; any where nothing is drawn.
+class Cover:
+    """Draw something over faces and look at them as serving does.
+
+    Where a landmark network serves it is asked about every face that something was drawn over: it guesses what is
+    hidden, while the true landmarks would tell the shape of a covered mouth.
+    """
+
+    def __init__(self, share: float, data: Data, seen: Input) -> None:
+        self.share, self.seen = share, seen
+        served = data.landmarks is not None and data.landmarks != Path("dlib") and share > 0
+        self._landmarker = ZooLandmarker(load_engine(in_zoo(data.landmarks), "landmarks")) if served else None
+
+    def __call__(self, pictures: NDArray[np.uint8], points: NDArray[np.float32]) -> Covered:
+        """Draw something over a share of the faces of (N, H, W, 1) pictures; points: their (N, 68, 2) landmarks."""
+        random = np.random.default_rng(int(torch.randint(2**31, ()).item()))
+        drawn = [str(random.choice(TRAINING)) if random.random() < self.share else NONE for _ in pictures]
+        changed, visibility = occlude(pictures[..., 0], points, drawn, random)
+        bare = np.array([family == NONE for family in drawn])
+        visibility[bare] = np.nan
+        found = Covered(changed[..., None], points.copy(), visibility, np.ones(len(pictures), np.float32))
+        rows = np.flatnonzero(~bare & np.isfinite(points).all(axis=(1, 2)))
+        if self._landmarker and len(rows):
+            boxes = [face_of(picture, self.seen)[None] for picture in found.pictures[rows]]
+            looks = self._landmarker.look(list(found.pictures[rows]), boxes)
+            for row, look in zip(rows, looks, strict=True):
+                assert look.visibility is not None
+                assert look.usable is not None
+                found.points[row], found.visibility[row] = look.points[0], look.visibility[0]
+                found.usable[row] = look.usable[0]
+        return found
+
+    def close(self) -> None:
+        """Let go of the landmark network."""
+        if self._landmarker:
+            self._landmarker.close()
+
+
+def face_of(picture: NDArray[np.uint8], seen: Input) -> NDArray[np.float32]:
+    """Return the (4,) box of the face in a picture that was cut by it, as `whole_faces` cuts."""
+    if seen.face_box != "detector":
+        return whole(picture)
+    side = picture.shape[0]
+    half, middle = side / (1 + 2 * seen.margin) / 2, side * np.array([0.5, 0.5 - seen.shift_y])
+    return np.concatenate([middle - half, middle + half]).astype(np.float32)
+
+
+def draw_views(faces: Covered, regions: Sequence[str]) -> list[str]:
+    """Draw a region for each of N faces: what an occluder leaves; any where nothing is drawn.
 
     An occluder may leave a region that is not learned, or nothing: then it is any, too.
     """
-    drawn = torch.randint(len(regions), (len(visibility),)).tolist()
-    left = left_by(visibility)
+    drawn = torch.randint(len(regions), (len(faces.pictures),)).tolist()
+    left = left_by(faces)
     return [one if one and one in regions else regions[number] for one, number in zip(left, drawn, strict=True)]
 
 
-def left_by(visibility: NDArray[np.float32]) -> list[str | None]:
-    """Return the region that an occluder leaves of each face, by (N, 68) visibility; None for NaN or where none is."""
-    return [VisibleRegion().update(one) for one in visibility]
+def left_by(faces: Covered) -> list[str | None]:
+    """Return the region that an occluder leaves of each face; None where nothing is drawn, or nothing can be seen."""
+    return [
+        VisibleRegion().update(visibility, float(usable))
+        for visibility, usable in zip(faces.visibility, faces.usable, strict=True)
+    ]
 
 
 def shaken(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -104,11 +156,19 @@ def pad(images: Tensor, extent: Tensor, padding: int) -> Tensor:
     return torch.where(shown[:, None], images, float(padding))
 
 
-def show_views(images: Tensor, points: Tensor, views: Sequence[str], seen: Input) -> Tensor:
-    """Hide the parts of the face that the view of each of (N, C, H, W) pictures lacks; all are lifted to 1 at least.
+def show_views(
+    images: Tensor, points: Tensor, views: Sequence[str], seen: Input, visibility: NDArray[np.float32] | None = None
+) -> Tensor:
+    """Hide the parts of the face that the view of each of (N, C, H, W) pictures lacks, and what cannot be seen.
 
-    points: (N, 68, 2) landmarks in their pixels; a picture whose landmarks are NaN is shown whole.
+    All are lifted to 1 at least. points: (N, 68, 2) landmarks in their pixels; a picture whose landmarks are NaN is
+    shown whole. visibility: (N, 68) in 0-1, NaN where everything can be seen.
     """
     boxes = shaken(hidden_boxes(points.numpy(), views, recipe(seen)))
-    hidden = torch.from_numpy(inside(boxes.reshape(len(images), -1, 2), *images.shape[2:])).to(images.device)
-    return torch.where(hidden[:, None], float(HIDDEN), images.clamp(HIDDEN + 1, 255))
+    hidden = inside(boxes.reshape(len(images), -1, 2), *images.shape[2:])
+    if visibility is not None:
+        unseen = (visibility < SEEN) & np.array([[view != "face"] for view in views])
+        rows = np.flatnonzero(unseen.any(axis=1))
+        hidden[rows] |= around(points.numpy()[rows], unseen[rows], *images.shape[2:])
+    covers = torch.from_numpy(hidden).to(images.device)
+    return torch.where(covers[:, None], float(HIDDEN), images.clamp(HIDDEN + 1, 255))

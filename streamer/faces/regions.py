@@ -20,6 +20,7 @@ from streamer.types import Face
 Eyes = Literal["both", "paper"]
 Mode = Literal["pad", "centre", "mask"]
 HIDDEN = 0  # grey level of what a network of the mode 'mask' does not see; what it sees is 1 at least
+SEEN = 0.5  # visibility from which that network is shown what lies around a landmark
 
 
 def _regions(eyes: NDArray[np.int64]) -> Mapping[str, NDArray[np.int64]]:
@@ -100,7 +101,8 @@ def input_boxes(
 
 def part_boxes(faces: Sequence[Face], spec: EngineSpec, views: Sequence[str] | None = None) -> NDArray[np.float32]:
     """Return the (N, 4) boxes, xyxy in pixels, of what a network is shown of each face."""
-    return input_boxes(*_stacked(faces), spec.crop, views)
+    boxes, landmarks, _ = _stacked(faces)
+    return input_boxes(boxes, landmarks, spec.crop, views)
 
 
 def seen_boxes(faces: Sequence[Face], spec: EngineSpec, views: Sequence[str] | None = None) -> NDArray[np.float32]:
@@ -118,16 +120,21 @@ def crops_of(
     image: NDArray[np.uint8], faces: Sequence[Face], spec: EngineSpec, views: Sequence[str] | None = None
 ) -> NDArray[np.uint8]:
     """Cut faces out of their (H, W, 3) picture as a network wants them; see `crops`."""
-    boxes, landmarks = _stacked(faces)
-    return crops(image, boxes, spec, landmarks, views)
+    boxes, landmarks, visibility = _stacked(faces)
+    return crops(image, boxes, spec, landmarks, views, visibility)
 
 
-def _stacked(faces: Sequence[Face]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Stack boxes (N, 4) and landmarks (N, 68, 2), NaN where a face has none, or None where no face has any."""
-    unknown = np.full((68, 2), np.nan, np.float32)
+def _stacked(
+    faces: Sequence[Face],
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32]]:
+    """Stack boxes (N, 4), landmarks (N, 68, 2), NaN where a face has none or None where no face has any, and their
+    visibility (N, 68), 1 where nobody looked.
+    """
+    unknown, seen = np.full((68, 2), np.nan, np.float32), np.ones(68, np.float32)
     points = [unknown if face.landmarks is None else face.landmarks for face in faces]
     known = any(face.landmarks is not None for face in faces)
-    return np.stack([face.box for face in faces]), np.stack(points) if known else None
+    visibility = np.stack([seen if face.visibility is None else face.visibility for face in faces])
+    return np.stack([face.box for face in faces]), np.stack(points) if known else None, visibility
 
 
 def crops(
@@ -136,13 +143,15 @@ def crops(
     spec: EngineSpec,
     landmarks: NDArray[np.float32] | None = None,
     views: Sequence[str] | None = None,
+    visibility: NDArray[np.float32] | None = None,
 ) -> NDArray[np.uint8]:
     """Cut N faces out of a (H, W, 3) picture as a network wants them: (N, height, width, channels) uint8.
 
     boxes: (N, 4) face boxes as the detector or the tracker gives them; the recipe in the spec turns them, or the
     (N, 68, 2) landmarks, into what is cut. views: for a network of several regions, the one that is shown of each
-    face, the spec's own unless said. Raises ValueError where the spec leaves the input size open, or where landmarks
-    are missing.
+    face, the spec's own unless said. visibility: (N, 68) of the landmarks in 0-1: in the mode 'mask' what lies around
+    those that cannot be seen is hidden too, unless the view is 'face'. Raises ValueError where the spec leaves the
+    input size open, or where landmarks are missing.
     """
     if spec.height is None or spec.width is None:
         raise ValueError(f"{spec.name}: expected a network with a fixed input size, found none in its spec")
@@ -152,8 +161,11 @@ def crops(
     for row, box in enumerate(wanted):
         cut[row] = crop(image, box, spec.height, spec.width, spec.channels, recipe.padding, recipe.mode)
     if recipe.mode == "mask":
-        hidden = hidden_boxes(landmarks, views or [recipe.region] * len(boxes), recipe)
+        views = views or [recipe.region] * len(boxes)
+        hidden = hidden_boxes(landmarks, views, recipe)
         hide(cut, in_crop(hidden.reshape(len(cut), -1, 2), wanted, spec.height, spec.width))
+        if landmarks is not None and visibility is not None:
+            hide_unseen(cut, in_crop(landmarks, wanted, spec.height, spec.width), visibility, views)
     return cut
 
 
@@ -195,6 +207,37 @@ def inside(corners: NDArray[np.float32], height: int, width: int) -> NDArray[np.
 def hide(pictures: NDArray[np.uint8], corners: NDArray[np.float32]) -> None:
     """Hide boxes of (N, H, W, C) pictures, (N, 2 K, 2) corners in their pixels; NaN hides nothing."""
     pictures[inside(corners, *pictures.shape[1:3])] = HIDDEN
+
+
+def hide_unseen(
+    pictures: NDArray[np.uint8],
+    points: NDArray[np.float32],
+    visibility: NDArray[np.float32],
+    views: Sequence[str],
+) -> None:
+    """Hide in (N, H, W, C) pictures what lies nearest to a landmark that cannot be seen, but for the view 'face'.
+
+    points: (N, 68, 2) landmarks in their pixels. visibility: (N, 68) in 0-1.
+    """
+    hidden = visibility < SEEN
+    rows = [row for row, view in enumerate(views) if view != "face" and hidden[row].any()]
+    if rows:
+        unseen = around(points[rows], hidden[rows], *pictures.shape[1:3])
+        pictures[rows] = np.where(unseen[..., None], HIDDEN, pictures[rows])
+
+
+def around(points: NDArray[np.float32], chosen: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    """Say which pixels of N pictures lie nearest to a chosen one of their K points: (N, height, width).
+
+    points: (N, K, 2) in pixels; where they are NaN no pixel does. chosen: (N, K).
+    """
+    y, x = np.mgrid[:height, :width].reshape(2, -1).astype(np.float32) + np.float32(0.5)
+    # The squared distance without the pixel's own square, which is the same for all points.
+    distance = np.square(points).sum(axis=2)[:, None] - 2 * (np.stack([x, y], axis=1) @ points.transpose(0, 2, 1))
+    nearest = np.where(chosen[:, None], distance, np.inf).min(axis=2)
+    other = np.where(chosen[:, None], np.inf, distance).min(axis=2)
+    found: NDArray[np.bool_] = (nearest < other).reshape(len(points), height, width)
+    return found
 
 
 def crop(

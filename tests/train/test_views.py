@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from streamer.faces.regions import crop, region_box
-from train.config import Augment, Input
+from engines import Crop
+from streamer.faces.regions import crop, crops, region_box
+from tests.conftest import expression_spec
+from train.config import Augment, Data, Input
 from train.models.inputs import Visible
 from train.transforms import augment, random_affine
-from train.views import covered, draw_views, move, pad, show_views, zoom
+from train.views import Cover, Covered, draw_views, move, pad, show_views, zoom
 
 ALL = Input(mode="mask", regions=("mouth", "nose", "eyes", "nose_mouth", "nose_eyes", "mouth_eyes"))
 QUIET = {"erase": 0.0, "blur": 0.0, "noise": 0.0}
@@ -51,14 +56,38 @@ def test_the_parts_that_a_view_lacks_are_hidden_and_of_faces_without_landmarks_n
     assert (show_views(images * 0, points, ["face"] * 20, ALL) == 1).all()  # black is not hidden
 
 
+def test_what_cannot_be_seen_is_hidden_as_serving_hides_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.views.JITTER", 0.0)
+    grid = np.stack(np.meshgrid(np.linspace(4, 44, 17), np.linspace(6, 42, 4)), axis=-1).reshape(68, 2)
+    points = np.tile(grid.astype(np.float32), (3, 1, 1))  # rows 0-16, 17-33, 34-50 and 51-67 from top to bottom
+    visibility = np.ones((3, 68), np.float32)
+    visibility[:2, 51:] = 0.2
+    visibility[2] = np.nan
+    images = torch.full((3, 1, 48, 48), 200.0)
+    shown = show_views(images, torch.from_numpy(points), ["mouth_eyes", "face", "mouth_eyes"], ALL, visibility)[:, 0]
+    assert (shown[0, 37:] == 0).all()
+    assert (shown[1] == 200).all()
+    assert (shown[2, 37:] == 200).all()
+    spec = expression_spec(height=48, width=48, channels=1, crop=Crop(mode="mask"))
+    whole = np.array([[0, 0, 48, 48]], np.float32)
+    [served] = crops(np.full((48, 48, 1), 200, np.uint8), whole, spec, points[:1], ["mouth_eyes"], visibility[:1])
+    np.testing.assert_array_equal(served[..., 0], shown[0].numpy())
+
+
+def covered(count: int, visibility: NDArray[np.float32], usable: float = 1.0) -> Covered:
+    pictures, points = np.zeros((count, 48, 48, 1), np.uint8), np.zeros((count, 68, 2), np.float32)
+    return Covered(pictures, points, visibility, np.full(count, usable, np.float32))
+
+
 def test_the_view_of_a_covered_face_is_what_is_left_of_it() -> None:
     visibility = np.ones((100, 68), np.float32)
     visibility[:, 48:] = 0
-    assert set(draw_views(visibility, ALL.regions)) == {"nose_eyes"}
+    assert set(draw_views(covered(100, visibility), ALL.regions)) == {"nose_eyes"}
+    assert len(set(draw_views(covered(100, visibility, usable=0.1), ALL.regions))) > 3
     visibility[:] = 0
-    assert len(set(draw_views(visibility, ALL.regions))) > 3
+    assert len(set(draw_views(covered(100, visibility), ALL.regions))) > 3
     visibility[:] = np.nan
-    assert set(draw_views(visibility, ALL.regions)) == set(ALL.regions)
+    assert set(draw_views(covered(100, visibility), ALL.regions)) == set(ALL.regions)
 
 
 def test_a_share_of_the_faces_is_covered_and_a_face_without_landmarks_never() -> None:
@@ -67,14 +96,35 @@ def test_a_share_of_the_faces_is_covered_and_a_face_without_landmarks_never() ->
     x, y = np.meshgrid(np.linspace(12, 36, 17), np.linspace(12, 36, 4))
     points = np.tile(np.stack([x, y], axis=-1).reshape(1, 68, 2).astype(np.float32), (60, 1, 1))
     points[:10] = np.nan
-    drawn, visibility = covered(pictures, points, 0.5)
-    changed = (drawn != pictures).any(axis=(1, 2, 3))
-    known = np.isfinite(visibility).all(axis=1)
+    found = Cover(0.5, Data(), ALL)(pictures, points)
+    changed = (found.pictures != pictures).any(axis=(1, 2, 3))
+    known = np.isfinite(found.visibility).all(axis=1)
     assert not known[:10].any()
     assert known[changed].all()
     assert not changed[:10].any()
     assert 10 < changed[10:].sum() < 40  # blur shows nothing on flat grey
-    assert np.isnan(covered(pictures, points, 0.0)[1]).all()
+    np.testing.assert_array_equal(found.points, points)
+    assert np.isnan(Cover(0.0, Data(), ALL)(pictures, points).visibility).all()
+
+
+def test_the_network_that_serves_says_what_is_left_of_covered_faces() -> None:
+    from skimage.data import astronaut
+
+    torch.manual_seed(0)
+    grey = cv2.cvtColor(astronaut()[64:180, 164:280], cv2.COLOR_RGB2GRAY)
+    pictures = np.repeat(cv2.resize(grey, (48, 48), interpolation=cv2.INTER_AREA)[None, ..., None], 12, axis=0)
+    points = np.full((12, 68, 2), 24, np.float32) + np.random.default_rng(0).uniform(-12, 12, (12, 68, 2))
+    cover = Cover(0.5, Data(landmarks=Path("zoo/landmarks.onnx")), ALL)
+    found = cover(pictures, points.astype(np.float32))
+    cover.close()
+    asked = np.isfinite(found.visibility).all(axis=1)
+    assert 1 < asked.sum() < 12
+    np.testing.assert_array_equal(found.points[~asked], points[~asked].astype(np.float32))
+    eyes = found.points[asked][:, 36:48].mean(axis=1)
+    assert ((eyes > 8) & (eyes < 40)).all()
+    assert (found.points[asked] != points[asked]).all()
+    assert ((found.usable[asked] >= 0) & (found.usable[asked] <= 1)).all()
+    assert (found.usable[~asked] == 1).all()
 
 
 def test_a_network_sees_only_what_is_shown() -> None:

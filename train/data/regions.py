@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engines import Crop, load_engine
 from streamer.build import in_zoo
 from streamer.faces.landmarks import DlibLandmarker, ZooLandmarker
-from streamer.faces.regions import crop, face_square, hidden_boxes, hide, in_crop, region_box
+from streamer.faces.regions import crop, face_square, hidden_boxes, hide, hide_unseen, in_crop, region_box
 from train.config import Data, Input
 from train.data import FaceSet
 from train.data.landmarks import locate
@@ -65,13 +65,19 @@ def recipe(seen: Input) -> Crop:
     return Crop(**{key: getattr(seen, key) for key in keys})
 
 
-def as_seen(rows: FaceSet, seen: Input, larger: float = 0.0, rng: np.random.Generator | None = None) -> FaceSet:
+def as_seen(
+    rows: FaceSet,
+    seen: Input,
+    larger: float = 0.0,
+    rng: np.random.Generator | None = None,
+    visibility: NDArray[np.float32] | None = None,
+) -> FaceSet:
     """Cut the region out of every row's picture: images become (N, height, width, channels) uint8.
 
     larger: cut so much more, as a share of the side, for random windows in training (`augment.crop`). rng: with the
-    mode 'centre' the piece lies at a random place of the region, for training. Rows must be
-    `located`; where nothing was found the whole picture is cut. Raises ValueError where landmarks are needed and were
-    never looked for.
+    mode 'centre' the piece lies at a random place of the region, for training. visibility: (N, 68) of the
+    landmarks, by which the mode 'mask' hides what cannot be seen. Rows must be `located`; where nothing was found the
+    whole picture is cut. Raises ValueError where landmarks are needed and were never looked for.
     """
     if needs(seen) == "landmarks" and rows.landmarks is None:
         raise ValueError(
@@ -91,7 +97,10 @@ def as_seen(rows: FaceSet, seen: Input, larger: float = 0.0, rng: np.random.Gene
     if seen.mode != "mask":
         return replace(rows, images=cut, boxes=None, landmarks=None)
     points = in_crop(_points(rows), frames, *shape)
-    hide(cut, hidden_boxes(points, [seen.region] * len(rows), recipe(seen)).reshape(len(rows), -1, 2))
+    views = [seen.region] * len(rows)
+    hide(cut, hidden_boxes(points, views, recipe(seen)).reshape(len(rows), -1, 2))
+    if visibility is not None:
+        hide_unseen(cut, points, visibility, views)
     return replace(rows, images=cut, boxes=None, landmarks=None)
 
 

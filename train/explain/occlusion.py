@@ -229,8 +229,9 @@ def answer(
     rows = list(range(len(views))) if chosen is None else np.flatnonzero(chosen).tolist()
     spec, cut = classifier.spec, []
     for row in rows:
-        shown = np.repeat(faces.pictures[row], spec.channels, axis=2)
-        cut.append(crops(shown, faces.boxes[row : row + 1], spec, faces.found.points[row : row + 1], [views[row]]))
+        shown, own = np.repeat(faces.pictures[row], spec.channels, axis=2), slice(row, row + 1)
+        visibility = None if faces.found.visibility is None else faces.found.visibility[own]
+        cut.append(crops(shown, faces.boxes[own], spec, faces.found.points[own], [views[row]], visibility))
     found = classifier.infer(np.concatenate(cut))["probabilities"]
     return tempered(found, np.array([[spec.view(views[row]).temperature] for row in rows]))
 

@@ -1,7 +1,7 @@
 """Synthetic occluders: families of things that hide parts of a face, drawn by code over whole batches.
 
-worn: masks and dark glasses. before: hands, hair, things, scraps. picture: bars of text, edges, blur, darkness. All are drawn
-on a `canvas` that notes what is hidden.
+worn: masks and dark glasses. before: hands, hair, things, scraps. picture: bars of text, edges, blur, darkness. All are
+drawn on a `canvas` that notes what is hidden.
 """
 
 from __future__ import annotations
