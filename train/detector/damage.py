@@ -6,12 +6,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from train.data.textures import textures
 from train.detector.config import Scenes
 
 # Corners in shares of the eye distance (x) and of the way from eyes to mouth (y), from the middle of the eyes.
 GLASSES = np.array([(-0.85, -0.25), (0.85, -0.25), (0.85, 0.3), (-0.85, 0.3)])
 MASK = np.array([(-0.9, 0.45), (0.0, 0.3), (0.9, 0.45), (0.7, 1.2), (0.0, 1.7), (-0.7, 1.2)])
 SPREAD = 0.12  # of the corners
+PRINTED = 0.3  # share of what hides parts of faces that looks like a photo
 
 
 def occlude(
@@ -31,12 +33,19 @@ def occlude(
 
 
 def _cover(image: NDArray[np.uint8], corners: NDArray[np.int32], tone: float, random: np.random.Generator) -> None:
-    """Fill a polygon with a tone that is shaded from side to side and has folds, as cloth has."""
+    """Fill a polygon with a tone that has folds or spots, as cloth has, or the look of a photo without people."""
     size = np.array(image.shape[::-1])
     low, high = np.clip(corners.min(axis=0), 0, size - 1), np.clip(corners.max(axis=0) + 1, 1, size)
     width, height = (int(side) for side in np.maximum(high - low, 1))
-    folds = random.normal(0, random.uniform(0, 30), (int(random.integers(1, 9)), int(random.integers(1, 5))))
-    cloth = cv2.resize((tone + folds).clip(0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
+    finest = 9 if random.random() < 0.6 else 25
+    look = random.normal(0, random.uniform(0, 40), (int(random.integers(1, finest)), int(random.integers(1, finest))))
+    if random.random() < PRINTED:
+        photo = textures()[random.integers(len(textures()))]
+        side = int(random.integers(8, min(photo.shape)))
+        y, x = (random.integers(0, most - side + 1) for most in photo.shape)
+        look = photo[y : y + side, x : x + side].astype(np.float64)
+        look = (look - look.mean()) * random.uniform(0.3, 1.2)
+    cloth = cv2.resize((tone + look).clip(0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
     inside = np.zeros((height, width), np.uint8)
     cv2.fillPoly(inside, [corners - low.astype(np.int32)], (255,), lineType=cv2.LINE_AA)
     part = image[low[1] : low[1] + height, low[0] : low[0] + width]
