@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.faces.regions import REGIONS, region_box
+from streamer.faces.regions import PARTS, REGIONS, region_box
 from streamer.faces.visibility import VisibilitySettings, part_visibility
 from streamer.stencils import Colour, bends
 from streamer.types import Face
@@ -17,13 +17,22 @@ LEFT = 0.4  # of the light of a hidden part
 
 def dim_hidden(picture: NDArray[np.uint8], face: Face) -> None:
     """Darken eyes, nose and mouth where they cannot be seen, in a (H, W, 3) picture."""
-    if face.landmarks is None or face.visibility is None:
+    if face.landmarks is None:
         return
-    for part, seen in part_visibility(face.visibility).items():
-        if seen < VisibilitySettings.seen:
-            left, top, right, bottom = _clipped(region_box(face.landmarks, part, MARGIN), picture)
-            under = picture[top:bottom, left:right]
-            under[:] = (under * LEFT).astype(np.uint8)
+    for part in hidden_parts(face):
+        left, top, right, bottom = _clipped(region_box(face.landmarks, part, MARGIN), picture)
+        under = picture[top:bottom, left:right]
+        under[:] = (under * LEFT).astype(np.uint8)
+
+
+def hidden_parts(face: Face) -> list[str]:
+    """Return what the region that was judged by lacks; where nothing was judged, what is below the usual border."""
+    if face.visibility is None:
+        return []
+    if face.expression and face.expression.judged:
+        region = face.expression.region
+        return [part for part in PARTS if region != "face" and part not in region.split("_")]
+    return [part for part, seen in part_visibility(face.visibility).items() if seen < VisibilitySettings.seen]
 
 
 def frame_region(picture: NDArray[np.uint8], face: Face, colour: Colour) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamer.faces.regions import REGIONS, region_box
 from streamer.overlay import draw
-from streamer.shade import dim_hidden, frame_region
+from streamer.shade import dim_hidden, frame_region, hidden_parts
 from streamer.types import Expression, Face, Frame, Result
 from tests.faces import points_of_face
 
@@ -45,6 +45,14 @@ def test_what_is_seen_or_was_never_looked_at_is_left_as_it_is() -> None:
         picture = blank()
         dim_hidden(picture, face)
         assert (picture == GREY).all()
+
+
+@pytest.mark.parametrize(
+    ("region", "hidden"), [("nose_eyes", ["mouth"]), ("eyes", ["nose", "mouth"]), ("face", []), ("none", ["mouth"])]
+)
+def test_what_is_dimmed_is_what_the_answer_was_not_given_by(region: str, hidden: list[str]) -> None:
+    expression = Expression("happiness", 0.8, {"happiness": 1.0}, region, None, True, 0.0)
+    assert hidden_parts(a_face(hidden="mouth", expression=expression)) == hidden
 
 
 @pytest.mark.parametrize(("left", "top"), [(-60, -60), (600, 440), (5000, -5000)])
