@@ -282,8 +282,9 @@ def test_what_waits_survives_a_restart_and_comes_first(tmp_path: Path, monkeypat
             for index in range(3):
                 events.write(result(index))
     held.open.set()
-    with EventSink("broker", held, Spool(tmp_path / "s", 1 << 20), Metrics(), "c"):
-        assert until(lambda: len(set(held.published)) == 6)
+    waiting = Spool(tmp_path / "s", 1 << 20)
+    with EventSink("broker", held, waiting, Metrics(), "c"):
+        assert until(lambda: len(set(held.published)) == 6 and not len(waiting))
     first = list(dict.fromkeys(held.published))
     assert [key.rpartition("/")[0] for key in first] == [
         f"{run}/cam/frame/{index}" for run in ("a", "b") for index in range(3)
