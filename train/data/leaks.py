@@ -62,3 +62,10 @@ def leaks(first: FaceSet, second: FaceSet, radius: int = RADIUS) -> Leaks:
         parts.append(np.stack([rows + start, columns, distance.astype(np.int64)]))
     found = np.concatenate(parts, axis=1) if parts else np.zeros((3, 0), np.int64)
     return Leaks(*found)
+
+
+def distinct(rows: FaceSet) -> NDArray[np.int64]:
+    """Return the numbers of the rows that show no photo which an earlier one of these shows."""
+    found = leaks(rows, rows)
+    repeated = found.second[found.first < found.second]
+    return np.setdiff1d(np.arange(len(rows)), repeated)

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from engines import Outputs
 from streamer.explain.maps import levels
 from train.data import FaceSet
-from train.explain.maps import LEAST, draw_grid
+from train.data.leaks import distinct
+from train.explain.maps import draw_grid
 from train.report import table
 
 NEAREST = 64  # faces that a picture is the mean of
+LEAST = 32  # of fewer, the mean shows a person
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +65,22 @@ def write(
 
 
 def typical(outputs: Outputs, rows: FaceSet, labels: Sequence[str]) -> dict[str, Prototype]:
-    """Find the faces nearest, by the angle between features, to the mean of those that are answered alike."""
+    """Find the faces nearest, by the angle between features, to the mean of those that are answered alike.
+
+    A photo that comes several times counts once.
+    """
     features, answers = directions(outputs["features"]), outputs["probabilities"].argmax(axis=1)
     found = {}
     for number, label in enumerate(labels):
-        own = answers == number
-        if (count := min(NEAREST, int(own.sum()))) < LEAST:
+        own = np.flatnonzero(answers == number)
+        if not len(own):
             continue
         centre = features[own].mean(axis=0)
-        nearest = np.argsort(-(features @ centre), kind="stable")[:count]
-        picture = levels(rows.images[nearest].mean(axis=0, dtype=np.float32))
-        found[label] = Prototype(centre, picture, count, float((rows.labels[nearest] == number).mean()))
+        near = own[np.argsort(-(features[own] @ centre), kind="stable")[: 4 * NEAREST]]
+        nearest = near[distinct(rows[near])][:NEAREST]
+        if len(nearest) >= LEAST:
+            picture = levels(rows.images[nearest].mean(axis=0, dtype=np.float32))
+            found[label] = Prototype(centre, picture, len(nearest), float((rows.labels[nearest] == number).mean()))
     return found
 
 
