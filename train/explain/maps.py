@@ -14,7 +14,7 @@ from engines import Outputs
 from streamer.explain.maps import colour
 
 BATCH = 128
-LEAST = 16  # faces that a mean picture is made of: fewer would show persons
+LEAST = 32  # photos that a mean picture is made of: fewer would show persons
 
 
 def maps_of(

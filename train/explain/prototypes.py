@@ -19,11 +19,10 @@ from engines import Outputs
 from streamer.explain.maps import levels
 from train.data import FaceSet
 from train.data.leaks import distinct
-from train.explain.maps import draw_grid
+from train.explain.maps import LEAST, draw_grid
 from train.report import table
 
 NEAREST = 64  # faces that a picture is the mean of
-LEAST = 32  # of fewer, the mean shows a person
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from engines import Outputs
 from streamer.explain.maps import heated
 from train.classifier import Classifier
 from train.data import FaceSet
+from train.data.leaks import distinct
 from train.explain import prototypes, rules, units
 from train.explain.maps import LEAST, draw_grid, maps_of, surest
 from train.explain.prototypes import Prototype
@@ -83,13 +84,14 @@ def draw_examples(
 def draw_means(maps: Outputs, rows: FaceSet, folder: Path) -> None:
     """Draw the mean face of every emotion under its mean map (Sun et al., Fig. 5 and 6), as `mean-MAP.png`.
 
-    Emotions with fewer than 16 faces are left out: their mean would show persons.
+    Emotions with few photos are left out: their mean would show persons.
     """
     for name, heat in maps.items():
         lines: dict[str, list[NDArray[np.uint8]]] = {}
         for number, label in enumerate(rows.classes):
-            own = rows.labels == number
-            if own.sum() >= LEAST:
+            own = np.flatnonzero(rows.labels == number)
+            own = own[distinct(rows[own])] if len(own) else own
+            if len(own) >= LEAST:
                 face, mean = rows.images[own].mean(axis=0).astype(np.uint8), heat[own].mean(axis=0)
                 lines[label] = [face, heated(face, mean), _large(mean, face.shape)]
         if lines:
