@@ -75,6 +75,7 @@ def test_routing_saves_what_an_occluder_costs() -> None:
     assert full["plain"]["whole"] < 0.2
     assert "routed" not in full["plain"]
     assert full["views"]["routed"] > 0.9
+    assert full["views"]["bare"] == 1.0
     assert full["views"]["regions"].get("face", 0) < 3
     assert 0.3 < full["views"]["hidden"] < 0.9
 
@@ -132,7 +133,7 @@ def test_the_report_has_a_line_for_every_family_and_cover_and_a_plot(tmp_path: P
     }  # fmt: skip
     text = occlusion.to_markdown(values)
     assert text.count("| hand |") == text.count("| bar |") == len(occlusion.COVERS)
-    assert "| none | 0.00 | 0.00 | 100.00 | 100.00 | 100.00 | 100.00 | 100.00 |" in text
+    assert "| none | 0.00 | 0.00 | 100.00 | 100.00 | 100.00 | 100.00 | 100.00 | 100.00 |" in text
     assert "| nose_eyes |  |  | 99.00 | 98.00 |" in text
     occlusion.draw(values, tmp_path / "occlusion.png")
     assert (tmp_path / "occlusion.png").read_bytes().startswith(b"\x89PNG")

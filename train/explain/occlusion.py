@@ -138,9 +138,10 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Judge clean faces, then faces under every family at every cover; rows need labels and landmarks."""
     cells, results = [(NONE, 0.0), *((family, cover) for family in families for cover in COVERS)], []
+    bare = [picture if picture.shape[2] == 1 else _grey(picture)[..., None] for picture in rows.images]
     for family, cover in track(cells, "hiding parts", transient=True, disable=not Console().is_terminal):
         faces = _hide(rows, family, cover, landmarker)
-        results += [_judge(pair, faces, rows.labels, family, cover) for pair in judged]
+        results += [_judge(pair, faces, bare, rows.labels, family, cover) for pair in judged]
     return results
 
 
@@ -165,7 +166,7 @@ def _hide(rows: FaceSet, family: str, cover: float, landmarker: ZooLandmarker) -
     random = np.random.default_rng([number, round(100 * cover)])
     pictures, seen = [], []
     for row, picture in enumerate(rows.images):
-        grey = picture[..., 0] if picture.shape[2] == 1 else np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
+        grey = picture[..., 0] if picture.shape[2] == 1 else _grey(picture)
         changed, visibility = occlude(grey[None], points[row : row + 1], [family], random, cover)
         pictures.append(changed[0][..., None])
         seen.append(visibility[0])
@@ -186,6 +187,10 @@ def _hide(rows: FaceSet, family: str, cover: float, landmarker: ZooLandmarker) -
     return Occluded(pictures, boxes, float(1 - np.mean(seen)), found, regions)
 
 
+def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
 def _boxes(rows: FaceSet) -> NDArray[np.float32]:
     """Return the (N, 4) face boxes: the whole picture where none is known."""
     boxes = np.stack([whole(picture) for picture in rows.images])
@@ -194,8 +199,19 @@ def _boxes(rows: FaceSet) -> NDArray[np.float32]:
     return np.where(np.isfinite(rows.boxes).all(axis=1, keepdims=True), rows.boxes, boxes)
 
 
-def _judge(pair: Pair, faces: Occluded, labels: NDArray[np.int64], family: str, cover: float) -> dict[str, Any]:
-    """Answer faces by the whole of them and, where a network knows the regions, by what can be seen."""
+def _judge(
+    pair: Pair,
+    faces: Occluded,
+    bare: list[NDArray[np.uint8]],
+    labels: NDArray[np.int64],
+    family: str,
+    cover: float,
+) -> dict[str, Any]:
+    """Answer faces by the whole of them and, where a network knows the regions, by what can be seen.
+
+    bare: the pictures without the occluder. What the same regions of these give is the best that routing can reach:
+    the rest is lost to what it takes for seen, and to parts of the occluder that it shows.
+    """
     plain = answer(pair.whole, faces, ["face"] * len(labels))
     result: dict[str, Any] = {
         "model": pair.name,
@@ -208,13 +224,16 @@ def _judge(pair: Pair, faces: Occluded, labels: NDArray[np.int64], family: str, 
         return result
     seen = np.array([region is not None for region in faces.regions])
     partly = np.array([region not in (None, "face") for region in faces.regions])
-    routed = plain.copy()
+    views = [region or "face" for region in faces.regions]
+    routed, spared = plain.copy(), plain.copy()
     if partly.any():
-        routed[partly] = answer(pair.parts, faces, [region or "face" for region in faces.regions], partly)
+        routed[partly] = answer(pair.parts, faces, views, partly)
+        spared[partly] = answer(pair.parts, replace(faces, pictures=bare), views, partly)
     right = routed.argmax(axis=1) == labels
     names, counts = np.unique([region or "none" for region in faces.regions], return_counts=True)
     return result | {
         "routed": float((right & seen).mean()),
+        "bare": float(((spared.argmax(axis=1) == labels) & seen).mean()),
         "answered": float(seen.mean()),
         "routed_answered": float(right[seen].mean()) if seen.any() else None,
         "calibration_error": calibration_error(routed[seen], labels[seen]) if seen.any() else None,
@@ -252,13 +271,13 @@ def to_markdown(values: Mapping[str, Any]) -> str:
     for model in models:
         heads += [f"{model} whole"]
         if any("routed" in one for one in results if one["model"] == model):
-            heads += [f"{model} routed", "answered", "of these right", "calibration error"]
+            heads += [f"{model} routed", "bare", "answered", "of these right", "calibration error"]
     lines: dict[tuple[str, float], list[str]] = {}
     for one in results:
         place = (one["occluder"], one["cover"])
         lines.setdefault(place, [place[0], f"{place[1]:.2f}", _percent(one["hidden"])]).append(_percent(one["whole"]))
         if "routed" in one:
-            keys = ("routed", "answered", "routed_answered", "calibration_error")
+            keys = ("routed", "bare", "answered", "routed_answered", "calibration_error")
             lines[place] += [_percent(one[key]) for key in keys]
     sides = ("clean", "clean_served")
     views = [(view, *(_percent(values[side][one].get(view)) for one in networks for side in sides)) for view in VIEWS]
@@ -268,7 +287,8 @@ def to_markdown(values: Mapping[str, Any]) -> str:
             f"Accuracy in percent on {values['rows']} rows of `{values['split']}` ({values['labels']}); left out for "
             f"lack of landmarks: {values['without_landmarks']}. 'hidden' is the mean share of the 68 landmarks that "
             "cannot be seen. 'whole' shows the network the whole face, 'routed' the largest region that can be seen; "
-            "faces of which nothing can be seen are not answered, which counts as wrong under 'routed'. Never trained "
+            "faces of which nothing can be seen are not answered, which counts as wrong under 'routed'. 'bare' shows "
+            "the regions of 'routed', hidden parts and all, of the faces without the occluder. Never trained "
             f"on: {', '.join(values['held_out']) or 'none of these'}.",
             table(heads, lines.values()),
             "## Clean faces by region",
