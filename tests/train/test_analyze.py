@@ -307,7 +307,10 @@ def test_brows_have_a_region_of_their_own_that_a_coarse_map_reaches() -> None:
     assert found["lip"] / area["lip"] < 0.2
 
 
-def test_explain_writes_maps_rules_and_features_of_a_trained_network(write_config: WriteConfig, tmp_path: Path) -> None:
+def test_explain_writes_maps_rules_and_features_of_a_trained_network(
+    write_config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.explain.report.LEAST", 3)  # of the few pictures that there are
     path = write_config(optimizer={"rate": 0.1, "batch": 8, "average": 0.9}, phases=[{"epochs": 6, "size": 24}])
     fit(load_config(TrainConfig, path))
     result = CliRunner().invoke(app, ["explain", str(path), "--out", str(tmp_path / "out"), "--split", "train"])
