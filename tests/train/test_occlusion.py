@@ -75,7 +75,7 @@ def test_routing_saves_what_an_occluder_costs() -> None:
     assert full["plain"]["whole"] < 0.2
     assert "routed" not in full["plain"]
     assert full["views"]["routed"] > 0.9
-    assert full["views"]["bare"] == full["views"]["answered"]
+    assert full["views"]["bare"] >= full["views"]["routed"]
     assert full["views"]["regions"].get("face", 0) < 3
     assert 0.3 < full["views"]["hidden"] < 0.9
 
