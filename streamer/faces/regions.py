@@ -231,13 +231,21 @@ def around(points: NDArray[np.float32], chosen: NDArray[np.bool_], height: int, 
 
     points: (N, K, 2) in pixels; where they are NaN no pixel does. chosen: (N, K).
     """
-    y, x = np.mgrid[:height, :width].reshape(2, -1).astype(np.float32) + np.float32(0.5)
-    # The squared distance without the pixel's own square, which is the same for all points.
-    distance = np.square(points).sum(axis=2)[:, None] - 2 * (np.stack([x, y], axis=1) @ points.transpose(0, 2, 1))
-    nearest = np.where(chosen[:, None], distance, np.inf).min(axis=2)
-    other = np.where(chosen[:, None], np.inf, distance).min(axis=2)
-    found: NDArray[np.bool_] = (nearest < other).reshape(len(points), height, width)
+    found = np.zeros((len(points), height, width), bool)
+    for row, (own, picked) in enumerate(zip(points, chosen, strict=True)):
+        if np.isfinite(own).all():
+            found[row] = _distance(own[picked], height, width) < _distance(own[~picked], height, width)
     return found
+
+
+def _distance(points: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Return how far each pixel lies from the nearest of (K, 2) points, to the pixel: (height, width)."""
+    if not len(points):
+        return np.full((height, width), np.inf, np.float32)
+    free = np.full((height, width), 255, np.uint8)
+    x, y = np.floor(points).astype(int).T
+    free[y.clip(0, height - 1), x.clip(0, width - 1)] = 0
+    return np.asarray(cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_5), np.float32)
 
 
 def crop(
