@@ -25,9 +25,9 @@ class Crop(Strict):
     region: name of the face region. margin: added on every side, as a share of the region's longer side. shift_y: moves
     the crop down by this share of its side. padding: grey level of the constant outside the region. mode: 'pad' to the
     shape of the input, cut the 'centre' out instead, or 'mask': the whole face is cut, and those of eyes, nose and
-    mouth that the region lacks are hidden, and all that lies around landmarks that cannot be seen. view_margin: in that
-    mode, what is hidden around the parts' landmarks, as a share of the longer side. eyes: 'both', or the one side that
-    Lian et al. print.
+    mouth that the region lacks are hidden, and where one part is left, all around landmarks that cannot be seen too.
+    view_margin: in that mode, what is hidden around the parts' landmarks, as a share of the longer side. eyes: 'both',
+    or the one side that Lian et al. print.
     """
 
     region: str = "face"

@@ -14,7 +14,7 @@ from torch import Tensor
 from engines import load_engine
 from streamer.build import in_zoo
 from streamer.faces.landmarks import ZooLandmarker
-from streamer.faces.regions import HIDDEN, SEEN, around, hidden_boxes, inside, region_box
+from streamer.faces.regions import HIDDEN, PARTS, SEEN, around, hidden_boxes, inside, region_box
 from streamer.faces.visibility import VisibleRegion
 from train.config import Data, Input
 from train.data.regions import recipe, whole
@@ -159,7 +159,7 @@ def pad(images: Tensor, extent: Tensor, padding: int) -> Tensor:
 def show_views(
     images: Tensor, points: Tensor, views: Sequence[str], seen: Input, visibility: NDArray[np.float32] | None = None
 ) -> Tensor:
-    """Hide the parts of the face that the view of each of (N, C, H, W) pictures lacks, and what cannot be seen.
+    """Hide what the view of each of (N, C, H, W) pictures lacks, as `streamer.faces.regions.crops` does.
 
     All are lifted to 1 at least. points: (N, 68, 2) landmarks in their pixels; a picture whose landmarks are NaN is
     shown whole. visibility: (N, 68) in 0-1, NaN where everything can be seen.
@@ -167,7 +167,7 @@ def show_views(
     boxes = shaken(hidden_boxes(points.numpy(), views, recipe(seen)))
     hidden = inside(boxes.reshape(len(images), -1, 2), *images.shape[2:])
     if visibility is not None:
-        unseen = (visibility < SEEN) & np.array([[view != "face"] for view in views])
+        unseen = (visibility < SEEN) & np.array([[view in PARTS] for view in views])
         rows = np.flatnonzero(unseen.any(axis=1))
         hidden[rows] |= around(points.numpy()[rows], unseen[rows], *images.shape[2:])
     covers = torch.from_numpy(hidden).to(images.device)

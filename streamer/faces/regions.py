@@ -149,9 +149,8 @@ def crops(
 
     boxes: (N, 4) face boxes as the detector or the tracker gives them; the recipe in the spec turns them, or the
     (N, 68, 2) landmarks, into what is cut. views: for a network of several regions, the one that is shown of each
-    face, the spec's own unless said. visibility: (N, 68) of the landmarks in 0-1: in the mode 'mask' what lies around
-    those that cannot be seen is hidden too, unless the view is 'face'. Raises ValueError where the spec leaves the
-    input size open, or where landmarks are missing.
+    face, the spec's own unless said. visibility: (N, 68) of the landmarks in 0-1, for the mode 'mask'; see
+    `hide_unseen`. Raises ValueError where the spec leaves the input size open, or where landmarks are missing.
     """
     if spec.height is None or spec.width is None:
         raise ValueError(f"{spec.name}: expected a network with a fixed input size, found none in its spec")
@@ -215,12 +214,13 @@ def hide_unseen(
     visibility: NDArray[np.float32],
     views: Sequence[str],
 ) -> None:
-    """Hide in (N, H, W, C) pictures what lies nearest to a landmark that cannot be seen, but for the view 'face'.
+    """Hide in (N, H, W, C) pictures what lies nearest to a landmark that cannot be seen, where one part alone is shown.
 
-    points: (N, 68, 2) landmarks in their pixels. visibility: (N, 68) in 0-1.
+    So much lies over such a face that the network would judge by what hides it. points: (N, 68, 2) landmarks in their
+    pixels. visibility: (N, 68) in 0-1.
     """
     hidden = visibility < SEEN
-    rows = [row for row, view in enumerate(views) if view != "face" and hidden[row].any()]
+    rows = [row for row, view in enumerate(views) if view in PARTS and hidden[row].any()]
     if rows:
         unseen = around(points[rows], hidden[rows], *pictures.shape[1:3])
         pictures[rows] = np.where(unseen[..., None], HIDDEN, pictures[rows])

@@ -49,7 +49,7 @@ class VisibilitySettings:
 
     seen: float = 0.35
     least: float = 0.2
-    usable: float = 0.5
+    usable: float = 0.2
     hold: float = 0.1
 
     def __post_init__(self) -> None:
