@@ -67,7 +67,7 @@ def test_what_cannot_be_seen_is_hidden_as_serving_hides_it(monkeypatch: pytest.M
     shown = show_views(images, torch.from_numpy(points), ["eyes", "mouth_eyes", "eyes"], ALL, visibility)[:, 0]
     assert (shown[0, 37:] == 0).all()
     assert (shown[1, 37:] == 200).all(), "of two parts enough is left"
-    assert (shown[2, 37:, 0] == 200).all(), "nobody looked"
+    assert (shown[2] == 0).sum() < (shown[0] == 0).sum(), "nobody looked"
     spec = expression_spec(height=48, width=48, channels=1, crop=Crop(mode="mask"))
     whole = np.array([[0, 0, 48, 48]], np.float32)
     [served] = crops(np.full((48, 48, 1), 200, np.uint8), whole, spec, points[:1], ["eyes"], visibility[:1])
