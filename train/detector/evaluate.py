@@ -90,8 +90,8 @@ def judge(title: str, detector: Detector, threshold: float, judged: Sequence[Jud
 
 
 def choose_threshold(matches: Sequence[Match], alarms: float = ALARMS) -> float:
-    """Return the lowest score, in steps of 0.01, with no more false alarms a picture than that."""
-    wrong = np.concatenate([one.scores[~one.right] for one in matches])
+    """Return the lowest score, in steps of 0.01, with no more answers a picture than that which lie on no face."""
+    wrong = np.concatenate([one.scores[one.stray] for one in matches])
     steps = np.arange(5, 96) / 100
     few = [step for step in steps if (wrong >= step).sum() <= alarms * len(matches)]
     return float(few[0] if few else steps[-1])

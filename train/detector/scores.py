@@ -12,6 +12,7 @@ from streamer.types import Detections
 from train.detector.teacher import overlaps
 
 IOU = 0.5
+TOUCHING = 0.3  # IoU from which on a box lies on a face, however badly it fits
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,11 +20,13 @@ class Match:
     """Hold how the answers to one picture fit its faces.
 
     scores: (D,) of the answers that count, best first. right: (D,) whether each hit a face that no better one hit.
+    stray: (D,) whether it lies on no face at all; one that is neither fits a face badly, or as the second.
     sizes: (T,) longer side of each true face, pixels. reached: (T,) score of the answer that hit it, 0 where none did.
     """
 
     scores: NDArray[np.float32]
     right: NDArray[np.bool_]
+    stray: NDArray[np.bool_]
     sizes: NDArray[np.float32]
     reached: NDArray[np.float32]
 
@@ -40,17 +43,21 @@ def match(found: Detections, truth: NDArray[np.float32], disputed: NDArray[np.fl
         if len(truth) and free.max() >= IOU:
             reached[free.argmax()], right[row] = score, True
     ignored = ~right & on_disputed(boxes, disputed)
+    stray = ~(shared >= TOUCHING).any(axis=1) & ~on_disputed(boxes, truth)
     sides = truth[:, 2:] - truth[:, :2]
-    return Match(scores[~ignored], right[~ignored], sides.max(axis=1), reached)
+    return Match(scores[~ignored], right[~ignored], stray[~ignored], sides.max(axis=1), reached)
 
 
 def on_disputed(boxes: NDArray[np.float32], disputed: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Say which of (N, 4) boxes lie at least half on one disputed box or cover it at IoU 0.5."""
+    """Say which of (N, 4) boxes lie at least half on one of the (M, 4) disputed boxes, or cover half of it.
+
+    Of a face that is cut, the part that is there is disputed; a detector draws the box of the whole face around it.
+    """
     low = np.maximum(boxes[:, None, :2], disputed[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], disputed[None, :, 2:])
     common = np.prod(np.maximum(high - low, 0), axis=2)
-    own = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-6), axis=1)
-    return np.asarray(((common / own[:, None] >= IOU) | (overlaps(boxes, disputed) >= IOU)).any(axis=1))
+    own, others = (np.prod(np.maximum(one[:, 2:] - one[:, :2], 1e-6), axis=1) for one in (boxes, disputed))
+    return np.asarray((common >= IOU * np.minimum(own[:, None], others)).any(axis=1))
 
 
 def curve(matches: Sequence[Match]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
