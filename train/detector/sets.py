@@ -34,7 +34,7 @@ class Judged:
 
 def scenes(config: DetectorConfig) -> list[Judged]:
     """Paint scenes of 512 pixels from held-back people: thresholds are chosen on them."""
-    painted = held_scenes(prepared(config.data), config, count=100, size=512)
+    painted = held_scenes(prepared(config.data), config, count=300, size=512)
     return [_from_scene(f"scene-{number}", scene) for number, scene in enumerate(painted)]
 
 
