@@ -80,12 +80,12 @@ def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *,
 def export_int8(source: Path, data: Data, seen: Input, *, test: bool = False) -> Path:
     """Write the int8 form `NAME.int8.onnx` or `.pt2` beside an export, calibrated on faces of the training split.
 
-    Raises RuntimeError where it is more than 0.3 points less accurate on the validation split; then it is not written.
+    Raises RuntimeError where it is more than 0.3 points less accurate on the validation split; then it is not written,
+    and the form that was there before stays.
     """
     if source.suffixes[-2:] == [".int8", source.suffix] or source.suffix.lstrip(".") not in FORMATS:
         raise ValueError(f"{source}: expected an exported NAME.{' or NAME.'.join(FORMATS)}")
     out = int8_name(source)
-    _forget(out)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".unchecked-") as folder:
         unchecked = Path(folder) / out.name
         engine = load_engine(source, "expression", precision="f32")
@@ -360,11 +360,11 @@ def calibrate_views(config: TrainConfig, served: Served) -> dict[str, View]:
 
 
 def _judge(path: Path, data: Data, seen: Input, test: bool) -> list[Evaluation]:
-    """Measure the artefact as `load_engine` runs it, on the validation split and, if wanted, on the test split.
+    """Measure this very file as `load_engine` runs it, on the validation split and, if wanted, on the test split.
 
     The validation split comes first, and the configured region before all others that the network can be shown.
     """
-    engine = load_engine(path, "expression")
+    engine = load_engine(path, "expression", sha256=sha256_of(path))  # never by an int8 form that lies beside it
     try:
         classifier = Classifier(
             name=engine.spec.name,

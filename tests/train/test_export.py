@@ -209,6 +209,22 @@ def test_the_int8_form_lies_beside_its_source_and_says_where_it_comes_from(zoo: 
     assert (zoo / "toy.int8.md").is_file()
 
 
+def test_an_int8_form_stays_until_another_has_passed(zoo: Path, toy_set: Path, tmp_path: Path) -> None:
+    source, form = tmp_path / "toy.onnx", tmp_path / "toy.int8.onnx"
+    source.write_bytes((zoo / "toy.onnx").read_bytes())
+    form.write_bytes(b"made before, and damaged: whoever opens it fails")
+    form.with_suffix(".md").write_text("its card")
+    write_entry(form)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    seen = Input(size=24, margin=0.1, shift_y=0.05)
+    with pytest.raises(OSError, match="nowhere"):
+        export_int8(source, Data(path=tmp_path / "nowhere"), seen)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    export_int8(source, Data(path=toy_set), seen)
+    load_engine(form, "expression").close()
+    assert sha256_of(form) in form.with_suffix(".md").read_text(encoding="utf-8")
+
+
 def test_a_new_export_forgets_the_int8_form_of_the_old_one(
     write_config: WriteConfig, tmp_path: Path, toy_set: Path
 ) -> None:
