@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from numpy.typing import NDArray
 
@@ -15,6 +16,7 @@ from engines import load_engine
 from streamer.config import load_config
 from streamer.faces.landmarks import ZooLandmarker
 from tests.faces import points_of_face
+from train import checkpoint
 from train.data import load
 from train.landmarks.batches import MIRRORED, draw
 from train.landmarks.config import LandmarksConfig
@@ -155,6 +157,16 @@ def test_training_goes_on_where_it_stopped_and_learns(trained: LandmarksConfig) 
     assert [line["epoch"] for line in lines] == [1, 2]
     assert lines[1]["total"] < lines[0]["total"]
     assert lines[1]["validation_error"] < 0.3
+
+
+def test_a_run_in_two_parts_equals_one_in_one_part_bit_for_bit(frames: Path, tmp_path: Path) -> None:
+    found = []
+    for name, stops in (("whole", [None]), ("parts", [1, None])):
+        for until in stops:
+            path = fit(config_of(frames, tmp_path, name=name, steps=3), until)
+        found.append(checkpoint.load(path))
+    for kind in ("model", "average"):
+        assert all(torch.equal(value, found[1][kind][name]) for name, value in found[0][kind].items())
 
 
 def test_the_artefact_serves_says_its_terms_and_is_judged(trained: LandmarksConfig, tmp_path: Path) -> None:

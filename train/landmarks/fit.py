@@ -77,7 +77,8 @@ def build(config: LandmarksConfig) -> LandmarkNet:
 def _load(config: LandmarksConfig, sources: list[Faces], first: int) -> Iterator[tuple[Tensor, ...]]:
     batches = Batches(config, sources, textures())
     cv2.setNumThreads(1)
-    return iter(DataLoader(batches, batch_size=None, sampler=range(first, len(batches))))
+    own = torch.Generator()  # the loader draws a seed, which must not cost the run one of its random numbers
+    return iter(DataLoader(batches, batch_size=None, sampler=range(first, len(batches)), generator=own))
 
 
 def train_epoch(
