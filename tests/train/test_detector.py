@@ -11,6 +11,7 @@ from skimage.data import astronaut
 from engines import load_engine
 from streamer.config import load_config
 from streamer.types import Detections
+from tests.train.elsewhere import Elsewhere
 from train.detector import export, fit, pictures, place, sources, start
 from train.detector.config import Architecture, DetectorConfig, DetectorData, Losses, Scenes
 from train.detector.damage import damage
@@ -352,6 +353,11 @@ def test_mined_alarms_lie_off_the_faces_that_are_known(faces):
     painter = Painter(faces, Scenes())
     painter.alarms = alarms
     assert painter.paint(np.random.default_rng(5), 96).image.shape == (96, 96)
+
+
+def test_alarms_are_mined_wherever_the_network_lies(faces):
+    nobody = maps_of(torch.zeros(1, 1, 4), torch.tensor([[-9.0]]), torch.zeros(1, 2), 8)
+    assert mine(Elsewhere(lambda count: nobody), faces[:1], np.random.default_rng(0)) == []
 
 
 def test_a_photo_of_half_size_keeps_its_faces_where_they_are():

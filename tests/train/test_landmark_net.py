@@ -16,13 +16,15 @@ from engines import load_engine
 from streamer.config import load_config
 from streamer.faces.landmarks import ZooLandmarker
 from tests.faces import points_of_face
+from tests.train.elsewhere import Elsewhere
 from train import checkpoint
 from train.data import load
 from train.landmarks.batches import MIRRORED, draw
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.evaluate import evaluate
 from train.landmarks.faces import Faces, face_boxes, read
-from train.landmarks.fit import fit, normalised_error
+from train.landmarks.fit import fit, normalised_error, predict
+from train.models.landmarks import Points
 from train.occluders import NONE
 from train.tasks import TASKS, task_of
 
@@ -157,6 +159,14 @@ def test_training_goes_on_where_it_stopped_and_learns(trained: LandmarksConfig) 
     assert [line["epoch"] for line in lines] == [1, 2]
     assert lines[1]["total"] < lines[0]["total"]
     assert lines[1]["validation_error"] < 0.3
+
+
+def test_landmarks_are_found_wherever_the_network_lies(frames: Path, tmp_path: Path) -> None:
+    config = config_of(frames, tmp_path)
+    faces = read(config.sources[0], "validation")
+    middle = Elsewhere(lambda n: Points(torch.full((n, 68, 2), 0.5), torch.zeros(n, 68), torch.zeros(n)))
+    centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
+    np.testing.assert_allclose(predict(middle, faces, config)[:, 0], centres, atol=1)
 
 
 def test_a_run_in_two_parts_equals_one_in_one_part_bit_for_bit(frames: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from train import checkpoint
 from train.detector import card
 from train.detector.config import DetectorConfig
 from train.detector.evaluate import choose_threshold
-from train.detector.predict import LOWEST, predict
+from train.detector.predict import predict
 from train.detector.scores import at_threshold, average_precision, match
 from train.detector.sets import Judged, scenes
 from train.detector.start import build
@@ -139,7 +139,7 @@ def check_parity(served: ServedDetector, path: Path, images: NDArray[np.uint8]) 
 def working_point(network: nn.Module, judged: Sequence[Judged]) -> tuple[float, dict[str, float]]:
     """Choose the threshold on held-back scenes; return it with what it gives there."""
     images = np.stack([picture.image[..., 0] for picture in judged])
-    found = predict(network, images, torch.device("cpu"), LOWEST)
+    found = predict(network, images)
     matches = [match(faces, one.faces, one.disputed) for faces, one in zip(found, judged, strict=True)]
     threshold = choose_threshold(matches)
     counts = at_threshold(matches, threshold)

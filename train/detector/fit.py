@@ -108,7 +108,7 @@ def fit(config: DetectorConfig, until: int | None = None) -> Path:
                 random = np.random.default_rng((config.seed, epoch, processes.rank()))
                 painter.alarms = mine(state.average, shown, random)
             parts = train_epoch(config, state, model, _load(config, painter, epoch), device)
-            precision = processes.shared(judge(state.average, held, device))
+            precision = processes.shared(judge(state.average, held))
             _note(config, state, parts, precision, time.monotonic() - started)
             checkpoint.save(path, config, ("face",), state)
             checkpoint.report(path.with_name("epochs.jsonl"), state)
@@ -168,9 +168,9 @@ def held_scenes(
     return [painter.paint(random, size) for _ in range(count)]
 
 
-def judge(network: nn.Module, scenes: Sequence[Scene], device: torch.device) -> float:
+def judge(network: nn.Module, scenes: Sequence[Scene]) -> float:
     """Return the average precision at IoU 0.5 on scenes of one size."""
-    found = predict(network, np.stack([scene.image for scene in scenes]), device)
+    found = predict(network, np.stack([scene.image for scene in scenes]))
     rows = []
     for faces, scene in zip(found, scenes, strict=True):
         boxes, kind = np.array(scene.boxes, np.float32).reshape(-1, 4), np.array(scene.kind)

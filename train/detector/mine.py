@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -51,7 +50,7 @@ def _alarms(network: nn.Module, picture: Picture, side: float) -> list[Alarm]:
     height, width = image.shape
     padded = np.zeros((-height // STEP * -STEP, -width // STEP * -STEP), np.uint8)
     padded[:height, :width] = image
-    [found] = predict(network, padded[None], torch.device("cpu"), ALARMING)
+    [found] = predict(network, padded[None], ALARMING)
     boxes = found.boxes / np.float32(scale)
     known = (overlaps(boxes, picture.boxes) > TOUCHING).any(axis=1) | on_disputed(boxes, picture.boxes)
     order = np.argsort(-found.scores[~known])[:MOST]

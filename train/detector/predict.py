@@ -14,9 +14,10 @@ LOWEST = 0.05  # score down to which answers are judged
 
 
 def predict(
-    network: nn.Module, images: NDArray[np.uint8], device: torch.device, threshold: float = LOWEST, batch: int = 8
+    network: nn.Module, images: NDArray[np.uint8], threshold: float = LOWEST, batch: int = 8
 ) -> list[Detections]:
-    """Return the faces of (N, H, W) grey pictures, sides a multiple of 32."""
+    """Return the faces of (N, H, W) grey pictures, sides a multiple of 32, wherever the network lies."""
+    device = next(network.parameters()).device
     found = []
     with torch.inference_mode():
         for first in range(0, len(images), batch):

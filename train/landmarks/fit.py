@@ -118,7 +118,11 @@ def losses(
 
 
 def predict(network: nn.Module, faces: Faces, config: LandmarksConfig, batch: int = 64) -> NDArray[np.float32]:
-    """Return the (N, 68, 2) landmarks, in pixels, of faces cut by their own boxes as serving cuts them."""
+    """Return the (N, 68, 2) landmarks, in pixels, of faces cut by their own boxes as serving cuts them.
+
+    The network may lie on any device.
+    """
+    device = next(network.parameters()).device
     squares = np.floor(face_square(faces.boxes, config.margin, 0.0) + 0.5)
     side = config.model.size
     crops = np.stack(
@@ -128,7 +132,7 @@ def predict(network: nn.Module, faces: Faces, config: LandmarksConfig, batch: in
     with torch.inference_mode():
         for first in range(0, len(crops), batch):
             planes = torch.from_numpy(crops[first : first + batch]).permute(0, 3, 1, 2).float()
-            found.append(network(planes).points.numpy())
+            found.append(network(planes.to(device)).points.cpu().numpy())
     shares = np.concatenate(found)
     sides = (squares[:, 2:] - squares[:, :2])[:, None]
     return np.asarray(squares[:, None, :2] + shares * sides, np.float32)
