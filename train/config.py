@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -139,8 +139,11 @@ class Teacher(Section):
 class RunConfig(Section):
     """Hold what every run has, whatever it trains: the loop, its rates and its checkpoints need no more.
 
-    precision: 'auto' computes in bf16 where the processor has it.
+    precision: 'auto' computes in bf16 where the processor has it. PLACES: keys that only say where things lie on a
+    machine, or how many of its processes take part, as pydantic names what to leave out.
     """
+
+    PLACES: ClassVar[Any] = {"runs": True}
 
     name: str
     seed: int = 1
@@ -149,6 +152,11 @@ class RunConfig(Section):
     optimizer: Optimizer = Optimizer()
     phases: tuple[Phase, ...] = Field(min_length=1)
     runs: Path = Path("runs")
+
+    def told(self) -> dict[str, Any]:
+        """Return plain values that say what is run, on whatever machine: without its places, files by their names."""
+        values: dict[str, Any] = _plain(self.model_dump(exclude=self.PLACES))
+        return values
 
     @property
     def epochs(self) -> int:
@@ -164,6 +172,16 @@ class RunConfig(Section):
         raise ValueError(f"epoch {epoch} lies behind the last phase")
 
 
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it; of a path its name, and the folder where that tells more: a run's, or the zoo."""
+    if isinstance(value, Path):
+        kept = 2 if value.name == "checkpoint.pt" or value.parent.name == "zoo" else 1
+        return Path(*value.parts[-kept:]).as_posix()
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
+
+
 class TrainConfig(RunConfig):
     """Describe a run from data to artefact.
 
@@ -173,6 +191,8 @@ class TrainConfig(RunConfig):
     the averaged weights of the 'last' epoch or of the 'best' on the validation split. early_stop: end after so many
     epochs without a new best; 0 never.
     """
+
+    PLACES: ClassVar[Any] = {"runs": True, "data": {"path", "cache"}}
 
     loss: Literal["distribution", "soft", "hard"] = "distribution"
     smoothing: float = Field(default=0.1, ge=0, lt=1)

@@ -160,9 +160,9 @@ def describe(
 
 
 def provenance(config: TrainConfig, networks: int) -> dict[str, Any]:
-    """Say which data, rows, configuration and commit made the network; paths of this machine are left out."""
+    """Say which data, rows, configuration and commit made the network."""
     _, counts = training_rows(config)
-    values = config.model_dump(mode="json", exclude={"runs": True, "init": True, "data": {"path", "cache"}})
+    values = config.told()
     return {
         "data": values.pop("data"),
         "input": values.pop("input"),

@@ -16,14 +16,14 @@ from torch import nn
 from typer.testing import CliRunner
 
 import train.export as exports
-from engines import ZOO, load_engine
+from engines import ZOO, EngineSpec, load_engine
 from engines.manifest import sha256_of, write_entry
 from engines.spec import Condition, Rule
 from streamer.config import load_config
 from tests.train.conftest import write_toy_config
 from train import models
 from train.__main__ import app
-from train.classifier import open_network
+from train.classifier import open_classifier, open_network
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, FaceSet
 from train.export import export, export_int8, in_fours, store_explanation
@@ -70,6 +70,12 @@ def of_all_regions(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
         patch.setattr("train.rows.located", found_on_a_grid)
         fit(load_config(TrainConfig, path))
         return export([path], folder / "all.onnx", test=True)
+
+
+def described(path: Path) -> EngineSpec:
+    engine = load_engine(path, "expression")
+    engine.close()
+    return engine.spec
 
 
 def test_a_network_of_all_regions_says_how_far_each_can_be_trusted(of_all_regions: Path) -> None:
@@ -183,6 +189,31 @@ def test_an_export_that_disagrees_is_not_written(
     with pytest.raises(RuntimeError, match=r"same answers as the network.*it is not written"):
         export([written], tmp_path / "zoo/undecided.onnx")
     assert list((tmp_path / "zoo").iterdir()) == []
+
+
+def test_an_export_names_the_files_that_its_network_was_made_from(
+    write_config: WriteConfig, trained: Path, tmp_path: Path
+) -> None:
+    run = load_config(TrainConfig, trained).runs / "toy/checkpoint.pt"
+    path = write_config(
+        name="second", init=str(run), teacher={"weights": [str(run)]}, loss="distribution",
+        phases=[{"epochs": 1, "size": 24}],
+    )  # fmt: skip
+    fit(load_config(TrainConfig, path))
+    out = export([path], tmp_path / "second.onnx")
+    made = described(out).training["config"]
+    assert (made["init"], made["teacher"]["weights"]) == ("toy/checkpoint.pt", ["toy/checkpoint.pt"])
+    assert str(trained.parent).encode() not in out.read_bytes()
+    assert open_classifier(out).made["init"]
+    assert not open_classifier(trained).made["init"]
+
+
+def test_files_are_told_by_name_and_those_of_the_zoo_as_such() -> None:
+    base = {"name": "a", "model": {"name": "residual"}, "phases": [{"epochs": 1, "size": 24}], "init": "/x/y/vgg.pt"}
+    for landmarks, told in (("/x/y/own.onnx", "own.onnx"), ("zoo/landmarks.onnx", "zoo/landmarks.onnx"), ("dlib",) * 2):
+        values = TrainConfig.model_validate({**base, "data": {"landmarks": landmarks}}).told()
+        assert (values["data"]["landmarks"], values["init"]) == (told, "vgg.pt")
+        assert not {"path", "cache"} & set(values["data"])
 
 
 def test_an_unknown_format_is_refused_before_any_work(trained: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -73,6 +73,13 @@ class DetectorConfig(RunConfig):
     training pictures, and parts of scenes show them. phases: scenes of growing side. workers: processes that draw
     scenes; 0 draws them in the trainer. artefact: the file that `evaluate` judges; the zoo's of that name unless said.
     """
+
+    PLACES: ClassVar[Any] = {
+        "runs": True,
+        "workers": True,
+        "artefact": True,
+        "data": {"root", "teacher", "backgrounds", "cache"},
+    }
 
     task: Literal["detection"]
     precision: Literal["auto", "f32", "bf16"] = "f32"

@@ -82,9 +82,7 @@ def export(config: DetectorConfig, out: Path) -> Path:
 
 
 def describe(config: DetectorConfig, served: ServedDetector, epochs: int) -> EngineSpec:
-    """Say what the artefact is; paths of this machine are left out."""
-    places = {"root", "teacher", "cache", "backgrounds"}
-    values = config.model_dump(mode="json", exclude={"runs": True, "init": True, "data": places})
+    """Say what the artefact is."""
     return EngineSpec(
         name=config.name,
         task="detection",
@@ -97,7 +95,7 @@ def describe(config: DetectorConfig, served: ServedDetector, epochs: int) -> Eng
             "epochs": epochs,
             "seed": config.seed,
             "commit": commit(),
-            "config": values,
+            "config": config.told(),
         },
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -79,6 +79,14 @@ class LandmarksConfig(RunConfig):
     media: the folder with `photos/dlib` and `masks`, which are for evaluation. artefact: the file that `evaluate`
     judges; the zoo's of that name unless said.
     """
+
+    PLACES: ClassVar[Any] = {
+        "runs": True,
+        "detector": True,
+        "media": True,
+        "artefact": True,
+        "sources": {"__all__": {"path", "cache"}},
+    }
 
     task: Literal["landmarks"]
     margin: float = Field(default=0.15, ge=0, le=1)

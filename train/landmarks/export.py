@@ -110,8 +110,7 @@ def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def describe(config: LandmarksConfig, served: ServedLandmarks, epochs: int) -> EngineSpec:
-    """Say what the artefact is; paths of this machine are left out."""
-    paths = {"sources": {"__all__": {"path", "cache"}}, "runs": True, "detector": True, "media": True, "artefact": True}
+    """Say what the artefact is."""
     return EngineSpec(
         name=config.name,
         task="landmarks",
@@ -126,7 +125,7 @@ def describe(config: LandmarksConfig, served: ServedLandmarks, epochs: int) -> E
             "borders": {"seen": served.seen, "usable": served.usable},
             "seed": config.seed,
             "commit": commit(),
-            "config": config.model_dump(mode="json", exclude=paths),  # type: ignore[arg-type]
+            "config": config.told(),
         },
     )
 
