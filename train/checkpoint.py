@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from streamer.config import check_config
 from train import models, processes
 from train.config import RunConfig, TrainConfig
 from train.data import EMOTIONS
 
 log = logging.getLogger(__name__)
+
+CHOSEN_LATER = {"name", "serve"}  # keys that say nothing about the training
+GOING_ON = {"precision", "early_stop"}  # keys that may change while a run goes on, beside phases to come
 
 
 @dataclass
@@ -77,20 +82,17 @@ def report(path: Path, state: State) -> None:
     print(lines[-1], flush=True)
 
 
-def resume(path: Path, config: RunConfig, state: State) -> None:
-    """Load the checkpoint of the same model into a fresh state, if there is one.
+def resume(path: Path, config: RunConfig, classes: tuple[str, ...], state: State) -> None:
+    """Load the checkpoint of the same run into a fresh state, if there is one.
 
-    Raises ValueError where the checkpoint holds another architecture.
+    Raises ValueError where the checkpoint is of another run: its configuration says something else.
     """
     if not path.exists():
         return
     checkpoint = load(path)
-    found, wanted = checkpoint["config"]["model"], config.model.model_dump(mode="json")
-    if found != wanted:
-        raise ValueError(
-            f"{path}: holds the model {_one_line(found)}, the configuration asks for {_one_line(wanted)}; "
-            "take another name or folder for the run, or delete the checkpoint"
-        )
+    require_run(path, checkpoint, config, goes_on=True)
+    if (found := classes_of(checkpoint)) != classes:
+        raise ValueError(f"{path}: the run was begun with the classes {found}, the data have {classes}")
     _load_weights(state.model, checkpoint["model"], path)
     _load_weights(state.average, checkpoint["average"], path)
     state.optimizer.load_state_dict(checkpoint["optimizer"])
@@ -98,6 +100,38 @@ def resume(path: Path, config: RunConfig, state: State) -> None:
     state.best = checkpoint.get("best")
     _restore_random_numbers(checkpoint["rng"])
     log.info("goes on after epoch %d of %s", len(state.epochs), path)
+
+
+def require_run(path: Path, checkpoint: dict[str, Any], config: RunConfig, *, goes_on: bool = False) -> None:
+    """Raise ValueError where a configuration says something else about the training than that of the run.
+
+    Where things lie does not count. goes_on: what is still to come may change: later phases, precision, an early end.
+    """
+    run, done = check_config(type(config), checkpoint["config"], (), str(path)), checkpoint["epoch"]
+    free = CHOSEN_LATER | (GOING_ON if goes_on else set())
+    if goes_on and _sizes(run)[:done] == _sizes(config)[:done]:
+        free |= {"phases"}
+    then, now = ({key: value for key, value in one.told().items() if key not in free} for one in (run, config))
+    if found := list(_differences(then, now)):
+        was, says = (", ".join(f"{key}={values[side]}" for key, *values in found) for side in (0, 1))
+        raise ValueError(
+            f"{path}: the run was begun with {was}, the configuration says {says}; expected the same, or another name "
+            "or folder for another run"
+        )
+
+
+def _sizes(config: RunConfig) -> list[int]:
+    return [config.size_at(epoch) for epoch in range(config.epochs)]
+
+
+def _differences(then: dict[str, Any], now: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield each key, dotted, of which two configurations say different things, with both values."""
+    for key in {**then, **now}:
+        old, new = then.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{above}{key}.")
+        elif old != new:
+            yield f"{above}{key}", old, new
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -152,8 +186,3 @@ def _restore_random_numbers(states: Any) -> None:
     torch.set_rng_state(mine["cpu"])
     if "cuda" in mine and torch.cuda.is_available():
         torch.cuda.set_rng_state(mine["cuda"])
-
-
-def _one_line(model: dict[str, Any]) -> str:
-    args = ", ".join(f"{key}={value}" for key, value in model["args"].items())
-    return f"{model['name']}({args})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -106,7 +107,7 @@ def open_classifier(source: Path, overrides: Sequence[str] = ()) -> Classifier:
         infer=lambda images: answer(served, images),
         data=config.data,
         input=config.input,
-        made=made_by(config.model_dump(mode="json")),
+        made=made_by(checkpoint["config"]),
         epochs=checkpoint.get("epochs", ()),
     )
 
@@ -139,15 +140,22 @@ def open_gradients(source: Path, overrides: Sequence[str] = ()) -> nn.Module | N
 
 
 def read_run(source: Path, overrides: Sequence[str] = ()) -> tuple[TrainConfig, dict[str, Any]]:
-    """Read the checkpoint of a run, given by itself or by its configuration, and the configuration to use it with."""
+    """Read the checkpoint of a run, given by itself or by its configuration, and the configuration to use it with.
+
+    That is the one that the run was begun with, and `overrides`; a YAML file says where things lie and how to serve.
+    """
     if source.suffix in YAML:
-        config = load_config(TrainConfig, source, overrides)
-        return config, load(config.runs / config.name / "checkpoint.pt")
-    if source.suffix != ".pt":
+        file = load_config(TrainConfig, source, overrides)
+        checkpoint = load(file.runs / file.name / "checkpoint.pt")
+        here = file.model_dump(mode="json", include={**file.PLACES, "serve": True})
+        values = {**checkpoint["config"], **here, "data": {**checkpoint["config"]["data"], **here["data"]}}
+    elif source.suffix == ".pt":
+        checkpoint = load(source)
+        values = checkpoint["config"]
+    else:
         kinds = f"a configuration (.yaml), a checkpoint (.pt) or a model ({', '.join(BACKENDS)})"
         raise ValueError(f"{source}: expected {kinds}")
-    checkpoint = load(source)
-    return check_config(TrainConfig, checkpoint["config"], overrides, str(source)), checkpoint
+    return check_config(TrainConfig, copy.deepcopy(values), overrides, str(source)), checkpoint
 
 
 def made_by(config: Mapping[str, Any]) -> dict[str, Any]:

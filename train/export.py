@@ -24,7 +24,8 @@ from engines.manifest import remove_entry, sha256_of, write_entry
 from engines.precision import int8_name
 from engines.spec import Rule
 from train import card
-from train.classifier import Classifier, open_network
+from train.checkpoint import classes_of, require_run, restore
+from train.classifier import Classifier, read_run
 from train.config import Data, Input, TrainConfig
 from train.data.regions import as_seen, recipe
 from train.evaluate import Evaluation, evaluate
@@ -131,7 +132,11 @@ def _forget(path: Path) -> None:
 
 
 def _open(sources: Sequence[Path], overrides: Sequence[str]) -> tuple[TrainConfig, tuple[str, ...], list[nn.Module]]:
-    opened = [open_network(source, overrides) for source in sources]
+    opened = []
+    for source in sources:
+        config, saved = read_run(source, overrides)
+        require_run(source, saved, config)
+        opened.append((config, classes_of(saved), restore(source, saved, config)))
     config, labels, _ = opened[0]
     for source, (other, other_labels, _) in zip(sources, opened, strict=True):
         if (other.input, other.data, other_labels) != (config.input, config.data, labels):

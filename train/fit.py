@@ -36,7 +36,8 @@ SETTLING = 512  # pictures that show an artefact's batch norms what flows throug
 def fit(config: TrainConfig, until: int | None = None) -> Path:
     """Train from the last checkpoint, if there is one, to the end or through epoch `until`; return the checkpoint.
 
-    Raises RuntimeError where the loss is not finite and OSError where the disk is full: the last good checkpoint stays.
+    Raises ValueError where the checkpoint is of another run, RuntimeError where the loss is not finite and OSError
+    where the disk is full: the last good checkpoint stays.
     """
     if config.model.name in FEATURES:
         raise ValueError(f"{config.name}: '{config.model.name}' is fitted where it is judged: use `train evaluate`")
@@ -56,7 +57,7 @@ def fit(config: TrainConfig, until: int | None = None) -> Path:
         state = start(config, seen, device)
         path = config.runs / config.name / "checkpoint.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.resume(path, config, state)
+        checkpoint.resume(path, config, rows.classes, state)
         model = processes.parallel(state.model)
         cover = Cover(config.augment.occlude, config.data, config.input) if config.input.regions else None
         while len(state.epochs) < min(until or config.epochs, config.epochs):

@@ -283,6 +283,8 @@ def test_a_short_run_learns_and_its_artefact_answers_alike(faces, tmp_path, monk
     assert engine.spec.channels == 1
     assert 0 <= engine.spec.metrics["scenes.recall"] <= 1
     assert str(tmp_path) not in engine.spec.model_dump_json()
+    with pytest.raises(ValueError, match="the run was begun with seed=1, the configuration says seed=9"):
+        export.export(config.model_copy(update={"seed": 9}), path)
     for shape in ((1, 32, 32), (3, 64, 96), (0, 64, 64)):
         outputs = engine.infer(np.zeros((*shape, 1), np.uint8))
         assert outputs["boxes"].shape[0] == shape[0]

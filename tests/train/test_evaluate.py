@@ -18,7 +18,7 @@ from streamer.config import load_config
 from tests.train.conftest import CLASSES, write_toy_set
 from train import report
 from train.__main__ import app
-from train.classifier import Classifier, open_classifier
+from train.classifier import Classifier, open_classifier, read_run
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS
 from train.evaluate import evaluate
@@ -95,6 +95,17 @@ def test_a_checkpoint_and_its_configuration_give_the_same_figures(write_config: 
         open_classifier(write_config(name="never"))
     with pytest.raises(ValueError, match=r"notes\.txt: expected a configuration"):
         open_classifier(tmp_path / "notes.txt")
+
+
+def test_a_run_is_judged_as_what_was_run_whatever_its_configuration_says_today(write_config: WriteConfig) -> None:
+    fit(load_config(TrainConfig, write_config()), until=1)
+    path = write_config(seed=9, optimizer={"rule": "adam"}, input={"size": 48}, serve={"flip": True})
+    classifier = open_classifier(path, ["input.margin=0.2", "seed=8"])
+    assert (classifier.made["seed"], classifier.made["rule"]) == (1, "momentum")
+    assert (classifier.input.size, classifier.input.margin) == (24, 0.2)
+    config, checkpoint = read_run(path, ["data.labels=fer2013"])
+    assert (config.serve.flip, config.data.labels) == (True, "fer2013")
+    assert checkpoint["config"]["data"]["labels"] == "ferplus_seed"
 
 
 def test_the_report_holds_table_json_and_pictures(toy_set: Path, tmp_path: Path) -> None:

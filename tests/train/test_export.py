@@ -191,6 +191,16 @@ def test_an_export_that_disagrees_is_not_written(
     assert list((tmp_path / "zoo").iterdir()) == []
 
 
+def test_an_export_says_what_was_run_and_nothing_else(write_config: WriteConfig, trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"was begun with seed=1, the configuration says seed=9; expected the same"):
+        export([trained], tmp_path / "toy.onnx", ["seed=9"])
+    runs = load_config(TrainConfig, trained).runs
+    edited = write_config(seed=9, loss="soft", runs=str(runs), input={"size": 24}, serve={"flip": True})
+    spec = described(export([edited], tmp_path / "toy.onnx"))
+    assert (spec.training["seed"], spec.training["config"]["loss"], spec.crop.margin) == (1, "hard", 0.1)
+    assert spec.training["config"]["serve"]["flip"]
+
+
 def test_an_export_names_the_files_that_its_network_was_made_from(
     write_config: WriteConfig, trained: Path, tmp_path: Path
 ) -> None:

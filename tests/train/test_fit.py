@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ import torch
 from typer.testing import CliRunner
 
 from streamer.config import load_config
-from tests.train.conftest import CLASSES, CONFIG, write_toy_set
+from tests.train.conftest import CLASSES, CONFIG, write_toy_config, write_toy_set
 from train import checkpoint, schedule
 from train.__main__ import app
 from train.config import Optimizer, TrainConfig
-from train.fit import fit
+from train.fit import fit, start
 from train.rows import training_rows
 
 WriteConfig = Callable[..., Path]
@@ -25,6 +26,12 @@ WriteConfig = Callable[..., Path]
 
 def read(path: Path, *overrides: str) -> TrainConfig:
     return load_config(TrainConfig, path, overrides)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, toy_set: Path) -> Path:
+    """Return the checkpoint of a run that has come to its end."""
+    return fit(read(write_toy_config(tmp_path_factory.mktemp("finished"), toy_set)))
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -66,10 +73,14 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(write_conf
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(write_config: WriteConfig) -> None:
     path = write_config()
-    kept = fit(read(path), until=1).read_bytes()
+    written = fit(read(path), until=1)
+    ruined = checkpoint.load(written)
+    ruined["model"]["head.fc.bias"].fill_(torch.inf)
+    torch.save(ruined, written)
+    kept = written.read_bytes()
     with pytest.raises(RuntimeError, match="last good checkpoint is kept"):
-        fit(read(path, "optimizer.rate=1e30", "precision=f32"))
-    assert (read(path).runs / "toy/checkpoint.pt").read_bytes() == kept
+        fit(read(path))
+    assert written.read_bytes() == kept
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
@@ -84,11 +95,45 @@ def test_a_full_disk_keeps_the_previous_checkpoint(write_config: WriteConfig) ->
     assert not written.with_suffix(".tmp").is_symlink()
 
 
-def test_a_checkpoint_of_another_architecture_is_named(write_config: WriteConfig) -> None:
-    path = write_config()
-    fit(read(path), until=1)
-    with pytest.raises(ValueError, match=r"holds the model residual\(.*the configuration asks for residual\(.*12"):
-        fit(read(path, "model.args.widths=[12, 16]"))
+@pytest.mark.parametrize(
+    ("override", "was", "says"),
+    [
+        ("model.args.widths=[12, 16]", r"model.args.widths=\[8, 16\]", r"model.args.widths=\[12, 16\]"),
+        ("seed=9", "seed=1", "seed=9"),
+        ("loss=soft", "loss=hard", "loss=soft"),
+        ("optimizer.rule=adam", "optimizer.rule=momentum", "optimizer.rule=adam"),
+        ("keep=best", "keep=last", "keep=best"),
+        ("data.labels=fer2013", "data.labels=ferplus_seed", "data.labels=fer2013"),
+        ("phases=[{epochs: 3, size: 16}]", r"phases=\[.*24.*\]", r"phases=\[.*16.*\]"),
+        ("phases=[{epochs: 2, size: 24}]", r"phases=\[.*3.*\]", r"phases=\[.*2.*\]"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_named(
+    write_config: WriteConfig, finished: Path, override: str, was: str, says: str
+) -> None:
+    path = write_config(runs=str(finished.parents[1]))
+    with pytest.raises(ValueError, match=rf"the run was begun with {was}, the configuration says {says}; expected"):
+        fit(read(path, override))
+
+
+def test_a_run_goes_on_where_its_files_lie_now_and_as_long_as_is_wanted(
+    write_config: WriteConfig, toy_set: Path, finished: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "elsewhere"
+    shutil.copytree(finished.parent, runs / "moved")
+    shutil.copytree(toy_set, tmp_path / "copied")
+    path = write_config(name="moved", runs=str(runs), data={"path": str(tmp_path / "copied")})
+    longer = "phases=[{epochs: 4, size: 24}]"
+    went_on = fit(read(path, longer, "precision=f32", "serve.flip=true", "early_stop=9"))
+    assert went_on == runs / "moved/checkpoint.pt"
+    assert checkpoint.load(went_on)["epoch"] == 4
+
+
+def test_a_run_does_not_go_on_with_other_classes(write_config: WriteConfig, finished: Path) -> None:
+    config = read(write_config(runs=str(finished.parents[1])))
+    state = start(config, training_rows(config)[0], torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"begun with the classes \('neutral', .*the data have \('a', 'b'\)"):
+        checkpoint.resume(finished, config, ("a", "b"), state)
 
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:

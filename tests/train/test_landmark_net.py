@@ -184,6 +184,8 @@ def test_the_artefact_serves_says_its_terms_and_is_judged(trained: LandmarksConf
     source = tmp_path / "toy.yaml"
     source.write_text(yaml.safe_dump(trained.model_dump(mode="json")), encoding="utf-8")
     assert TASKS["landmarks"].export(source, out=path) == path
+    with pytest.raises(ValueError, match="the run was begun with points=12.0, the configuration says points=9.0"):
+        TASKS["landmarks"].export(source, ["points=9"], path)
     engine = load_engine(path, "landmarks")
     try:
         faces = read(trained.sources[0], "test")

@@ -56,19 +56,20 @@ class ServedDetector(nn.Module):
 def export(config: DetectorConfig, out: Path) -> Path:
     """Write the network of a run with its threshold, check it against its source, and enter it into the manifest.
 
-    Raises RuntimeError where the artefact disagrees with the network; then nothing is written.
+    Raises ValueError where the configuration is not the run's own, RuntimeError where the artefact disagrees with the
+    network; then nothing is written.
     """
     if out.suffix != ".onnx":
         raise ValueError(f"{out}: expected a name that ends in .onnx")
     source = config.runs / config.name / "checkpoint.pt"
     saved = checkpoint.load(source)
+    checkpoint.require_run(source, saved, config)
     network = build(config).eval()
     network.load_state_dict(saved["average"])
     judged = scenes(config)
     threshold, metrics = working_point(network, judged)
     served = ServedDetector(network, math.log(threshold / (1 - threshold)))
-    made = DetectorConfig.model_validate(saved["config"])  # the run's own words, not what the file says today
-    spec = describe(made, served, len(saved["epochs"])).model_copy(update={"metrics": metrics})
+    spec = describe(config, served, len(saved["epochs"])).model_copy(update={"metrics": metrics})
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         unchecked = Path(folder) / out.name

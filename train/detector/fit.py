@@ -89,7 +89,8 @@ def mirror(images: Tensor, truth: Truth) -> tuple[Tensor, Truth]:
 def fit(config: DetectorConfig, until: int | None = None) -> Path:
     """Train from the last checkpoint, if there is one, to the end or through epoch `until`; return the checkpoint.
 
-    Raises RuntimeError where the loss is not finite and OSError where the disk is full: the last good checkpoint stays.
+    Raises ValueError where the checkpoint is of another run, RuntimeError where the loss is not finite and OSError
+    where the disk is full: the last good checkpoint stays.
     """
     with processes.joined() as device:
         pictures = prepared(config.data)
@@ -97,7 +98,7 @@ def fit(config: DetectorConfig, until: int | None = None) -> Path:
         state = start(config, device)
         path = config.runs / config.name / "checkpoint.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.resume(path, config, state)
+        checkpoint.resume(path, config, ("face",), state)
         model = processes.parallel(state.model)
         shown = [picture for picture in pictures if not picture.held]
         painter = Painter(shown, config.scenes)

@@ -53,17 +53,19 @@ class ServedLandmarks(nn.Module):
 def export(config: LandmarksConfig, out: Path) -> Path:
     """Write the network of a run with its borders, check it against its source, and enter it into the manifest.
 
-    Raises RuntimeError where the artefact disagrees with the network; then nothing is written.
+    Raises ValueError where the configuration is not the run's own, RuntimeError where the artefact disagrees with the
+    network; then nothing is written.
     """
     if out.suffix != ".onnx":
         raise ValueError(f"{out}: expected a name that ends in .onnx")
-    saved = checkpoint.load(config.runs / config.name / "checkpoint.pt")
+    source = config.runs / config.name / "checkpoint.pt"
+    saved = checkpoint.load(source)
+    checkpoint.require_run(source, saved, config)
     network = build(config).eval()
     network.load_state_dict(saved["average"])
     judged = held_back(config)
     served = ServedLandmarks(network, *borders(network, judged))
-    made = LandmarksConfig.model_validate(saved["config"])  # the run's own words, not what the file says today
-    spec = describe(made, served, len(saved["epochs"]))
+    spec = describe(config, served, len(saved["epochs"]))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         unchecked = Path(folder) / out.name

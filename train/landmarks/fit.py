@@ -35,7 +35,8 @@ OUTSIDE = 0.4  # weight of points that cannot be seen
 def fit(config: LandmarksConfig, until: int | None = None) -> Path:
     """Train from the last checkpoint, if there is one, to the end or through epoch `until`; return the checkpoint.
 
-    Raises RuntimeError where the loss is not finite and OSError where the disk is full: the last good checkpoint stays.
+    Raises ValueError where the checkpoint is of another run, RuntimeError where the loss is not finite and OSError
+    where the disk is full: the last good checkpoint stays.
     """
     with processes.joined() as device:
         sources = [read(source, source.train) for source in config.sources]
@@ -45,7 +46,7 @@ def fit(config: LandmarksConfig, until: int | None = None) -> Path:
         state = start(config, sources[0], device)
         path = config.runs / config.name / "checkpoint.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.resume(path, config, state)
+        checkpoint.resume(path, config, ("face",), state)
         batches = _load(config, sources, first=len(state.epochs) * config.steps)
         while len(state.epochs) < min(until or config.epochs, config.epochs):
             started = time.monotonic()
