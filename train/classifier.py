@@ -22,7 +22,7 @@ from train.data import FaceSet
 from train.data.regions import recipe
 from train.models.classic import FEATURES, build_classic
 from train.processes import first_device
-from train.rows import cut, judged_rows, training_rows
+from train.rows import cut, labelled_rows, training_rows
 from train.served import Served, answer
 
 YAML = {".yaml", ".yml"}
@@ -84,9 +84,11 @@ class Classifier:
         return [replace(self, input=self.input.model_copy(update={"region": region})) for region in regions]
 
     def rows(self, split: str) -> FaceSet:
-        """Load the rows of a split that have a label, cut as the classifier sees them."""
-        rows = judged_rows(self.data, self.input, split)
-        return rows[rows.labels >= 0]
+        """Load the rows of a split that have a label, cut as the classifier sees them.
+
+        Raises ValueError where the data have other classes than it answers.
+        """
+        return labelled_rows(self.data, self.input, split, self.labels, self.name)
 
 
 def open_classifier(source: Path, overrides: Sequence[str] = ()) -> Classifier:

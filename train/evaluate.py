@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from train.classifier import Classifier
 from train.config import Data, Input
 from train.data import load
-from train.rows import judged_rows, near_duplicates
+from train.rows import judged_rows, near_duplicates, require_classes
 from train.scores import Scores, fit_temperature, measure
 
 log = logging.getLogger(__name__)
@@ -58,8 +58,7 @@ def evaluate(classifier: Classifier, split: str) -> Evaluation:
     """Judge a classifier on every row of a split that has a label, by each label rule of the set."""
     data = classifier.data
     rows = judged_rows(data, classifier.input, split)
-    if tuple(rows.classes) != classifier.labels:
-        raise ValueError(f"{classifier.name}: answers {classifier.labels}, '{data.set}' has {tuple(rows.classes)}")
+    require_classes(rows, data, classifier.labels, classifier.name)
     probabilities = classifier.classify(rows.images)
     near = _near_duplicates(data, split)
     scores: dict[str, Scores] = {}

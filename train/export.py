@@ -30,7 +30,7 @@ from train.config import Data, Input, TrainConfig
 from train.data.regions import as_seen, recipe
 from train.evaluate import Evaluation, evaluate
 from train.quantise import calibration_faces, check_accuracy, quantised, rounded
-from train.rows import judged_faces, judged_rows, training_rows
+from train.rows import judged_faces, labelled_rows, training_rows
 from train.scores import fit_temperature, reliability
 from train.served import Served, answer
 from train.views import Cover, left_by
@@ -54,8 +54,7 @@ def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *,
     if out.suffix.lstrip(".") not in FORMATS:
         raise ValueError(f"{out}: expected a name that ends in .{' or .'.join(FORMATS)}")
     config, labels, networks = _open(sources, overrides)
-    validation = judged_rows(config.data, config.input, config.data.validation)
-    validation = validation[validation.labels >= 0]
+    validation = labelled_rows(config.data, config.input, config.data.validation, labels, config.name)
     served = Served(networks, flip=config.serve.flip)
     if config.serve.resizable:
         check_resizable(served, validation.images[:4])

@@ -23,7 +23,7 @@ from train.config import Optimizer, TrainConfig
 from train.data import FaceSet
 from train.losses import epoch_order, loss_weights, targets
 from train.models.classic import FEATURES
-from train.rows import cut, judged_rows, training_rows
+from train.rows import cut, labelled_rows, training_rows
 from train.schedule import is_best, is_over, rate
 from train.transforms import augment, mixup, random_affine
 from train.views import Cover, draw_views, move, pad, show_views, zoom
@@ -36,8 +36,8 @@ SETTLING = 512  # pictures that show an artefact's batch norms what flows throug
 def fit(config: TrainConfig, until: int | None = None) -> Path:
     """Train from the last checkpoint, if there is one, to the end or through epoch `until`; return the checkpoint.
 
-    Raises ValueError where the checkpoint is of another run, RuntimeError where the loss is not finite and OSError
-    where the disk is full: the last good checkpoint stays.
+    Raises ValueError where the checkpoint is of another run or the splits differ in their classes, RuntimeError where
+    the loss is not finite and OSError where the disk is full: the last good checkpoint stays.
     """
     if config.model.name in FEATURES:
         raise ValueError(f"{config.name}: '{config.model.name}' is fitted where it is judged: use `train evaluate`")
@@ -52,8 +52,7 @@ def fit(config: TrainConfig, until: int | None = None) -> Path:
         log.info("training rows: %s", ", ".join(f"{n} {what}" for what, n in counts.items()))
         rows = taught(rows, config, device)
         seen = cut(rows, config, 0)
-        validation = judged_rows(config.data, config.input, config.data.validation)
-        validation = validation[validation.labels >= 0]
+        validation = labelled_rows(config.data, config.input, config.data.validation, rows.classes, config.name)
         state = start(config, seen, device)
         path = config.runs / config.name / "checkpoint.pt"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,22 @@ def judged_rows(data: Data, seen: Input, split: str) -> FaceSet:
     return as_seen(_located_rows(data, needs(seen), split), seen)
 
 
+def labelled_rows(data: Data, seen: Input, split: str, classes: tuple[str, ...], name: str) -> FaceSet:
+    """Load the rows of a split that have a label, for the network `name` of these classes, as it sees them.
+
+    Raises ValueError where the data have other classes.
+    """
+    rows = judged_rows(data, seen, split)
+    require_classes(rows, data, classes, name)
+    return rows[rows.labels >= 0]
+
+
+def require_classes(rows: FaceSet, data: Data, classes: tuple[str, ...], name: str) -> None:
+    """Raise ValueError where rows have other classes than those that the network `name` answers."""
+    if tuple(rows.classes) != classes:
+        raise ValueError(f"{name}: answers {classes}, '{data.set}' has {tuple(rows.classes)}")
+
+
 def judged_faces(data: Data, seen: Input, split: str) -> FaceSet:
     """Load a split with whole faces, of which a network of several regions is shown one."""
     return whole_faces(_located_rows(data, needs(seen), split), seen)

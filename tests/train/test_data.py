@@ -344,6 +344,12 @@ def test_any_folder_is_read_by_the_words_of_its_classes_or_by_their_names(tmp_pa
     divided = tmp_path / "divided"
     write_picture(divided / "test/happy/a.png")
     assert load("folder", divided, "test", "emotion").names.tolist() == ["happy/a.png"]
+    for place in ("train/angry/b.png", "train/happy/c.png", "kept/d.png"):
+        write_picture(divided / place)
+    (divided / "test/empty").mkdir()
+    for split, labels in (("train", [0, 1]), ("test", [1])):
+        part = load("folder", divided, split, "names")
+        assert (part.classes, part.labels.tolist()) == (("angry", "happy"), labels)
     with pytest.raises(ValueError, match=r"unknown split 'dev': expected one of train, validation, test"):
         load("folder", tmp_path, "dev", "emotion")
 

@@ -79,6 +79,8 @@ def test_a_classifier_of_other_classes_is_refused(tmp_path: Path) -> None:
     classifier = replace(toy_classifier(folder), name="two", labels=("yes", "no"))
     with pytest.raises(ValueError, match=r"two: answers \('yes', 'no'\)"):
         evaluate(classifier, "public")
+    with pytest.raises(ValueError, match=r"two: answers \('yes', 'no'\)"):
+        classifier.rows("public")
 
 
 def test_an_unknown_split_names_those_that_exist(toy_set: Path) -> None:

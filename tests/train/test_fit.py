@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.train.conftest import CLASSES, CONFIG, write_toy_config, write_toy_se
 from train import checkpoint, schedule
 from train.__main__ import app
 from train.config import Optimizer, TrainConfig
+from train.data import FaceSet, load
 from train.fit import fit, start
 from train.rows import training_rows
 
@@ -155,6 +157,20 @@ def test_training_starts_from_given_weights_and_leaves_frozen_ones(write_config:
     assert not torch.equal(given["head.fc.weight"], found["head.fc.weight"])
     with pytest.raises(ValueError, match="expected weights to start from"):
         fit(read(write_config(name="third"), "freeze=[stem]"))
+
+
+def test_a_validation_split_of_other_classes_is_refused(
+    write_config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_toy_set(tmp_path / "set", {"train": 2, "public": 1, "private": 1})
+
+    def shifted(name: str, path: Path, split: str, labels: str) -> FaceSet:
+        rows = load(name, path, split, labels)
+        return replace(rows, classes=rows.classes[::-1]) if split == "public" else rows
+
+    monkeypatch.setattr("train.rows.load", shifted)
+    with pytest.raises(ValueError, match=r"other: answers \('neutral', .*'fer' has \('contempt', "):
+        fit(read(write_config(name="other", data={"path": str(folder)})))
 
 
 def test_pictures_with_a_twin_among_the_judged_are_not_trained_on(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Any pictures in `<class>/*.png`, or `<split>/<class>/*.png` where the set comes divided.
 
-Rules: `emotion` maps the folders' names to the emotions, `names` takes them as classes of their own. Without folders of
-the splits, train, validation and test are drawn 8:1:1 by a hash of the files' names.
+Rules: `emotion` maps the folders' names to the emotions, `names` takes them as classes of their own; a split has the
+classes of all splits, and may have no picture of some. Without folders of the splits, train, validation and test are
+drawn 8:1:1 by a hash of the files' names.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def load(path: Path, split: str, labels: str) -> FaceSet:
         raise ValueError(f"{misplaced[0]}: expected pictures in {root}/<class>/")
     classes: tuple[str, ...] = EMOTIONS
     if labels == "names":
-        classes = tuple(sorted(folder.name for folder in root.iterdir() if folder.is_dir()))
+        depth = 3 if divided else 2
+        places = [file.relative_to(path).parts for file in list_pictures(path)]
+        classes = tuple(sorted({place[-2] for place in places if len(place) == depth}))
     wanted = [
         emotion(file.parent.name, str(file)) if labels == "emotion" else classes.index(file.parent.name)
         for file in files
