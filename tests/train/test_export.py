@@ -226,6 +226,16 @@ def test_files_are_told_by_name_and_those_of_the_zoo_as_such() -> None:
         assert not {"path", "cache"} & set(values["data"])
 
 
+@pytest.mark.parametrize("path", sorted(ZOO.glob("*.onnx")), ids=lambda path: path.name)
+def test_no_shipped_artefact_names_a_path_of_a_machine(path: Path) -> None:
+    import onnx
+
+    [spec] = [entry.value for entry in onnx.load(path).metadata_props if entry.key == "spec"]
+    made = EngineSpec.parse(spec, path.name).training
+    assert made["config"]["seed"] >= 0
+    assert '"/' not in json.dumps(made)
+
+
 def test_an_unknown_format_is_refused_before_any_work(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected a name that ends in \.onnx or \.pt2"):
         export([trained], tmp_path / "toy.h5")
