@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from streamer.config import Config
 from streamer.explain.face import explain_face
 from streamer.explain.occlusion import grid_of
 from streamer.faces.regions import region_box
-from streamer.photo.explain import Explained, explain_faces, to_markdown, words
+from streamer.photo.explain import Explained, explain_faces, run, to_markdown, words
 from streamer.types import Expression, Face
 from tests.conftest import LABELS, expression_spec
 from tests.faces import points_of_face
@@ -173,3 +174,10 @@ def test_the_command_writes_pictures_json_and_words(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "found a PDF" in done.stderr
+
+
+def test_the_photo_is_not_replaced_by_the_picture_of_its_face(tmp_path: Path) -> None:
+    photo = shutil.copy(EXAMPLE, tmp_path / "face-1.png")
+    with pytest.raises(ValueError, match=r"face-1\.png: is a source too, and would be replaced"):
+        run(Config(), photo, tmp_path)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [EXAMPLE.read_bytes()]

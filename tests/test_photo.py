@@ -18,6 +18,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from streamer.config import Config
+from streamer.photo.command import run
 from streamer.photo.group import sum_up
 from streamer.photo.reading import photo_paths, read_photo
 from streamer.types import Expression, Face
@@ -189,6 +191,19 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
         assert done.returncode == 2, done.stderr
         assert said in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("names", [["photos/a.png"], ["photos/*.png"], ["photos"], ["b.jpg"]])
+def test_no_photo_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(striped()).save(f"photos/{name}.png")
+    Path("b.jpg").symlink_to("photos/b.png")
+    before = {path: path.read_bytes() for path in Path("photos").iterdir()}
+    with pytest.raises(ValueError, match=r"photos/[ab]\.png: is a source too, and would be replaced: choose another"):
+        run(Config(), names, Path("photos"))
+    assert {path: path.read_bytes() for path in Path("photos").iterdir()} == before
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -97,3 +97,5 @@ def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
     log = write_log(tmp_path / "b.jsonl", [(0.0, [face(1, 0.0)])])
     with pytest.raises(OSError, match="cannot write the report"):
         write([log], tmp_path / "missing" / "a.html")
+    with pytest.raises(ValueError, match=r"b\.jsonl: is a source too, and would be replaced"):
+        write([log], log)

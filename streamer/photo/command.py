@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from streamer.config import Config
+from streamer.files import check_replaces_none
 from streamer.photo.analyst import Analyst
 from streamer.photo.reading import photo_paths, read_photo
 from streamer.photo.views import ATTENTION, EVERYWHERE, FACES, as_jpegs, draw_all, record, report
@@ -29,17 +30,20 @@ def run(config: Config, names: Sequence[str], out: Path, *, page: bool = True, a
     """Analyse photos into a folder; return the exit code: 1 where some could not be read.
 
     page: write report.html. attention: also show where an attention network looks in each whole photo. Raises
-    ValueError or OSError for a wrong request, or where no photo can be read.
+    ValueError or OSError for a wrong request, as where a picture would replace a photo, or where no photo can be read.
     """
     console = Console(stderr=True, highlight=False, markup=False)
     paths = photo_paths(names)
+    stems = unique_names(path.stem for path in paths)
+    written = [out / f"{stem}{kind}.png" for stem in stems for kind in (FILES.values() if attention else [""])]
+    check_replaces_none([*written, out / "photos.json", out / "report.html"], paths)
     _make_folder(out)
     found: list[dict[str, Any]] = []
     pictures: list[dict[str, bytes]] = []
     unreadable: list[str] = []
     with preparing_charts() if page else nullcontext(), Analyst(config, attention=attention) as analyst:
         shown = track(paths, "photos", console=console, transient=True, disable=not console.is_terminal)
-        for path, stem in zip(shown, unique_names(path.stem for path in paths), strict=True):
+        for path, stem in zip(shown, stems, strict=True):
             try:
                 photo = read_photo(path)
             except ValueError as error:

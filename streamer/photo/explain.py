@@ -15,6 +15,7 @@ from rich.console import Console
 from engines.spec import text_of
 from streamer.config import Config
 from streamer.explain.face import PANEL, Explanation, explain_face
+from streamer.files import check_replaces_none
 from streamer.photo.analyst import Analyst
 from streamer.photo.reading import read_photo
 from streamer.stencils import lettering
@@ -86,6 +87,7 @@ def run(config: Config, path: Path, out: Path) -> int:
     with Analyst(config) as analyst:
         found = explain_faces(analyst, photo.image)
     sheets = [f"face-{number}.png" for number in range(1, len(found.faces) + 1)]
+    check_replaces_none([out / name for name in (*sheets, "explain.json", "explain.md")], [path])
     try:
         out.mkdir(parents=True, exist_ok=True)
         for place, one in zip(sheets, found.faces, strict=True):

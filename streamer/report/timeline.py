@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.faces.regions import crop
+from streamer.files import check_replaces_none
 from streamer.records.reading import read_log
 from streamer.records.summary import UNCERTAIN, summarise_log
 from streamer.report.page import label_colours, preparing_charts, render, require_charts, write_page
@@ -74,6 +75,7 @@ def write(logs: Sequence[Path], out: Path, video: Path | None = None) -> Path:
     video: what was analysed, to show faces from; then there must be one log of one stream. Raises ValueError, OSError
     or ImportError with one line.
     """
+    check_replaces_none([out], [*logs, *filter(None, [video])])
     records = chain.from_iterable(_named(path, len(logs) > 1) for path in logs)
     tracks: dict[tuple[str, str, int], Track] = {}
     labels: list[str] = []

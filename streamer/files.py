@@ -1,0 +1,19 @@
+"""Files that a command writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def check_replaces_none(targets: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Raise ValueError with one line where writing a target would replace a source, by whatever name it goes."""
+    taken = {_identity(path) for path in sources if path.exists()}
+    for path in targets:
+        if path.exists() and _identity(path) in taken:
+            raise ValueError(f"{path}: is a source too, and would be replaced: choose another --out")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
