@@ -281,7 +281,7 @@ def batch(
 
     `streamer batch videos/*.mp4 --out records --ray head:6379`
 
-    Exit codes: 0 done, 1 some inputs failed, 2 wrong request, or a cluster that cannot be reached.
+    Exit codes: 0 done, 1 some inputs failed, now or before, 2 wrong request, or a cluster that cannot be reached.
     """
     from streamer.batch import batch as run_batch
 

@@ -3,7 +3,7 @@
     out/input=NAME-HASH/{faces.parquet, frames.parquet, log.jsonl, log.manifest.json}
 
 A task works in a folder of its own and renames it when all is in it, so there is one whole set of records an input or
-none, however often a worker or a node dies and Ray starts the task again. All nodes must see inputs and `out` under the
+none, however often a worker or a node dies and the task is started again. All nodes must see inputs and `out` under the
 same paths.
 """
 
@@ -13,36 +13,39 @@ import hashlib
 import re
 import shutil
 import socket
+import time
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
 from streamer.config import Config
 from streamer.manifest import describe, manifest_path, read_manifest
+from streamer.records.reading import read_log
 from streamer.records.tables import convert
 from streamer.run import Outputs, run
-from streamer.sources import open_source, prepare_opencv
+from streamer.sources import State, open_source, prepare_opencv
 
 LOG = "log.jsonl"
+PROBLEM = "problem.txt"  # of a damaged input: its records are those of what could be read
 UNFINISHED = ".unfinished-"
 REACH_TIMEOUT = 5.0  # s
+ATTEMPTS = 4  # of an input: it may be what its worker dies of
+LONGEST_SILENCE = 24 * 3600  # s; a folder in which nothing was written for so long belongs to no running batch
 
 
-class Done(NamedTuple):
-    """Say how an input went: rows of faces, or what was wrong."""
-
-    name: str
-    rows: int = 0
-    error: str = ""
+class Interrupted(Exception):
+    """Tell that a signal ended a task, as where its node is shut down: it is to be started again."""
 
 
 def batch(config: Config, names: Sequence[str], out: Path, address: str) -> int:
-    """Analyse every input that is not done yet; return the exit code, 1 where some failed.
+    """Analyse every input that is not done yet; return the exit code, 1 where some failed, now or before.
 
     address: of a Ray cluster, or 'local' for one on this machine.
     Raises ValueError for live inputs, OSError where input, output or cluster cannot be had, ImportError without Ray.
@@ -56,19 +59,19 @@ def batch(config: Config, names: Sequence[str], out: Path, address: str) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"--out {out}: cannot be made: {error.strerror}") from error
-    waiting = [name for name in inputs if not is_done(config, name, place_of(out, name))]
+    places = {name: place_of(out, name) for name in inputs}
+    waiting = [name for name, place in places.items() if not is_done(config, name, place)]
     console = Console(stderr=True, highlight=False, markup=False)
     console.print(f"{len(inputs)} inputs, {len(inputs) - len(waiting)} done before")
-    failed = [one for one in spread(config, waiting, out, address, console) if one.error] if waiting else []
-    for leftover in out.glob(f"{UNFINISHED}*"):  # of tasks whose node died
-        shutil.rmtree(leftover, ignore_errors=True)
-    for one in failed:
-        console.print(f"streamer: {one.error}", style="yellow", soft_wrap=True)
-    return int(bool(failed))
+    failures = [problem_of(places[name]) for name in inputs if name not in waiting]
+    failures += spread(config, waiting, out, address, console) if waiting else []
+    for failure in filter(None, failures):
+        console.print(f"streamer: {failure}", style="yellow", soft_wrap=True)
+    return int(any(failures))
 
 
-def spread(config: Config, names: Sequence[str], out: Path, address: str, console: Console) -> list[Done]:
-    """Have the cluster analyse the inputs; a task whose worker or node dies is started again elsewhere."""
+def spread(config: Config, names: Sequence[str], out: Path, address: str, console: Console) -> list[str]:
+    """Have the cluster analyse the inputs; return for each what was wrong, '' where nothing was."""
     try:
         ray: Any = import_module("ray")
     except ImportError as error:
@@ -79,20 +82,44 @@ def spread(config: Config, names: Sequence[str], out: Path, address: str, consol
         ray.init(log_to_driver=False, logging_level="ERROR", **where)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise OSError(f"--ray {address}: cannot reach the cluster: {str(error).strip().splitlines()[0]}") from error
+    own = f"{UNFINISHED}{uuid.uuid4().hex}-"  # other batches may work into the same folder
     try:
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
-        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(analyse)
-        left = {task.remote(config.model_dump(mode="json"), name, str(out)): name for name in names}
-        done = []
+        # Ray itself would start a task that runs out of memory again for ever.
+        task, values = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(analyse), config.model_dump(mode="json")
+
+        def attempt(name: str) -> Any:
+            return task.remote(values, name, str(place_of(out, name)), str(out / f"{own}{uuid.uuid4().hex}"))
+
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            shown = progress.add_task("inputs", total=len(left))
-            while left:
-                [ready], _ = ray.wait(list(left), num_returns=1)
-                done.append(collect(ray, ready, left.pop(ready)))
-                progress.advance(shown)
-        return done
+            return list(progress.track(work_off(ray, attempt, names), total=len(names), description="inputs"))
     finally:
         ray.shutdown()
+        remove_unfinished(out, own)
+
+
+def work_off(ray: Any, attempt: Callable[[str], Any], names: Sequence[str]) -> Iterator[str]:
+    """Yield what was wrong with each input, as they end; a task whose worker or node dies is tried again elsewhere.
+
+    attempt: starts the task of an input and returns its reference. It must not be tried again by Ray.
+    """
+    left = {attempt(name): name for name in names}
+    deaths: Counter[str] = Counter()
+    while left:
+        [ready], _ = ray.wait(list(left), num_returns=1)
+        name = left.pop(ready)
+        try:
+            yield ray.get(ready)
+        except ray.exceptions.RayError as error:
+            if isinstance(error, ray.exceptions.RayTaskError) and not isinstance(error, Interrupted):
+                yield f"{name}: the task failed: {str(error).strip().splitlines()[-1]}"
+                continue
+            deaths[name] += 1
+            if deaths[name] < ATTEMPTS:
+                left[attempt(name)] = name
+            else:
+                why = "interrupted" if isinstance(error, Interrupted) else str(error).strip().splitlines()[0]
+                yield f"{name}: given up, as its worker was lost in all of {ATTEMPTS} attempts, at last: {why}"
 
 
 def check_reach(address: str) -> None:
@@ -105,32 +132,52 @@ def check_reach(address: str) -> None:
             raise OSError(f"--ray {address}: cannot reach the cluster: {error}") from error
 
 
-def collect(ray: Any, ready: Any, name: str) -> Done:
-    """Take a task's result; a task that Ray gave up is a failed input, not the end of the others."""
-    try:
-        return Done(*ray.get(ready))
-    except ray.exceptions.RayError as error:
-        return Done(name, error=f"{name}: the task failed: {str(error).strip().splitlines()[-1]}")
+def analyse(values: dict[str, Any], name: str, place: str, work: str) -> str:
+    """Analyse one input on a worker, in a folder `work`, and put its records in place; return what was wrong with it.
 
-
-def analyse(values: dict[str, Any], name: str, out: str) -> tuple[str, int, str]:
-    """Analyse one input on a worker and put its records in place; return what `Done` holds."""
+    Raises Interrupted where a signal ended it: then nothing is put in place.
+    """
     prepare_opencv()
-    place = place_of(Path(out), name)
-    work = Path(out) / f"{UNFINISHED}{uuid.uuid4().hex}"
-    work.mkdir()
+    folder, target = Path(work), Path(place)
     try:
-        code = run(Config.model_validate(values), [name], Outputs(log=work / LOG))
-        rows = convert(work / LOG, work / "faces.parquet", "face")
-        convert(work / LOG, work / "frames.parquet", "frame")
-        if place.exists():  # of an earlier version of input, models or configuration, or of another attempt
-            shutil.rmtree(place)
-        work.rename(place)
-        return name, rows, f"{name}: could not be read to its end: see {place / LOG}" if code else ""
+        folder.mkdir()
+        code = run(Config.model_validate(values), [name], Outputs(log=folder / LOG))
+        if code > 128:
+            raise Interrupted(f"signal {code - 128}")
+        if code and not is_damaged(folder / LOG):
+            raise OSError(f"{name}: not all of its records could be written: is the disk full?")
+        if code:
+            (folder / PROBLEM).write_text(f"{name}: could not be read to its end: see {target / LOG}")
+        convert(folder / LOG, folder / "faces.parquet", "face")
+        convert(folder / LOG, folder / "frames.parquet", "frame")
+        if target.exists():  # of an earlier version of input, models or configuration, or of another attempt
+            shutil.rmtree(target)
+        folder.rename(target)
+        return problem_of(target)
     except (ValueError, OSError, ImportError) as error:
-        return name, 0, str(error)
+        return str(error)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_damaged(log: Path) -> bool:
+    """Tell whether a log's input could not be read to its end."""
+    return any(one["type"] == "source" and one["state"] == State.FAILED for one in read_log(log))
+
+
+def problem_of(place: Path) -> str:
+    """Return what was wrong with an input whose records are in place, '' where nothing was."""
+    path = place / PROBLEM
+    return path.read_text() if path.exists() else ""
+
+
+def remove_unfinished(out: Path, own: str) -> None:
+    """Remove what tasks that died have left: those of this batch, whose folders begin with `own`, and old ones."""
+    for path in out.glob(f"{UNFINISHED}*"):
+        with suppress(OSError):  # it is gone, as its task has ended
+            touched = max(one.stat().st_mtime for one in (path, *path.iterdir()))
+            if path.name.startswith(own) or time.time() - touched > LONGEST_SILENCE:
+                shutil.rmtree(path)
 
 
 def is_done(config: Config, name: str, place: Path) -> bool:
