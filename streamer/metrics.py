@@ -142,11 +142,11 @@ class Metrics:
         self.faces.labels(stream).set(len(result.faces))
         # Ids count the faces of a stream from 1 on.
         self._raise_to(self.tracks, stream, max((face.track_id for face in result.faces), default=0))
-        read = [face.expression.time for face in result.faces if face.expression]
-        self.classifications.labels(stream).inc(sum(at == now for at in read))
+        said = [face.expression for face in result.faces if face.expression]
+        self.classifications.labels(stream).inc(sum(one.judged and one.time == now for one in said))
         self.detections.labels(stream).inc(result.searched)
         self._record_labels(stream, result)
-        fresh = len(read) == len(result.faces) and all(now - at <= CLASSIFIED_WITHIN for at in read)
+        fresh = len(said) == len(result.faces) and all(now - one.time <= CLASSIFIED_WITHIN for one in said)
         self.fresh.labels(stream).inc(
             fresh and all(now - face.detected_time <= DETECTED_WITHIN for face in result.faces)
         )
@@ -155,7 +155,7 @@ class Metrics:
         before = self._shown.get(stream, {})
         said = [(face.track_id, face.expression) for face in result.faces if face.expression]
         for track_id, expression in said:
-            if expression.time == result.frame.time:
+            if expression.judged and expression.time == result.frame.time:
                 self.labels.labels(stream, expression.label).inc()
             if before.get(track_id, expression.label) != expression.label:
                 self.changes.labels(stream).inc()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from streamer.metrics import Metrics, Quantiles
 from streamer.sources import State
 from streamer.summary import summarise
-from streamer.types import Expression, Face, Frame, Result
+from streamer.types import NO_REGION, Expression, Face, Frame, Result
 from tests.conftest import picture
 
 
@@ -46,6 +47,17 @@ def test_a_result_is_fresh_only_if_detection_and_classification_are():
     assert metrics.value("streamer_results_total", stream="cam") == 4
     assert metrics.value("streamer_results_fresh_total", stream="cam") == 2
     assert metrics.value("streamer_detections_total", stream="cam") == 2
+
+
+def test_a_face_that_cannot_be_judged_was_not_classified():
+    metrics, seen = Metrics(), result(1.0)
+    [face] = seen.faces
+    hidden = replace(face, expression=replace(face.expression, label="uncertain", region=NO_REGION))
+    metrics.record(seen, captured=1, dropped=0)
+    metrics.record(replace(seen, faces=(hidden,)), captured=2, dropped=0)
+    assert metrics.value("streamer_classifications_total", stream="cam") == 1
+    assert metrics.value("streamer_labels_total", stream="cam", label="uncertain") == 0
+    assert metrics.value("streamer_results_fresh_total", stream="cam") == 2
 
 
 def test_tracks_are_counted_once():

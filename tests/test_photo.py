@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from PIL import Image
 from streamer.config import Config
 from streamer.photo.command import run
 from streamer.photo.group import sum_up
-from streamer.photo.reading import photo_paths, read_photo
-from streamer.types import Expression, Face
+from streamer.photo.reading import Photo, photo_paths, read_photo
+from streamer.photo.views import record, report
+from streamer.types import NO_REGION, Expression, Face, Frame, Result
 from tests.conftest import LABELS
 
 SAMPLE = Path(__file__).parents[1] / "docs" / "sample" / "sample.mp4"
@@ -39,6 +41,12 @@ def face(label: str, confidence: float = 0.8, happiness: float = 0.1, reliabilit
     shares = dict.fromkeys(LABELS, 0.0) | {label: confidence, "happiness": happiness}
     expression = Expression(label, confidence, shares, "face", reliability, True, 0.0)
     return Face(1, np.zeros(4, np.float32), 0.9, 0.0, expression=expression)
+
+
+def hidden() -> Face:
+    """Return a face that cannot be judged, as the stage of expressions gives it."""
+    expression = Expression("uncertain", 1 / 8, dict.fromkeys(LABELS, 1 / 8), NO_REGION, None, True, 0.0)
+    return Face(2, np.zeros(4, np.float32), 0.9, 0.0, expression=expression)
 
 
 def huge_png(path: Path, width: int, height: int) -> Path:
@@ -137,6 +145,30 @@ def test_a_group_is_summed_up_by_confidence_and_reliability() -> None:
     assert group.happiness == pytest.approx(100 * (0.81 + 0.54 + 0.12) / 2.4)
     assert group.happei == pytest.approx(group.happiness / 20)
     assert group.agreement == pytest.approx(1 / 3)
+
+
+def test_faces_that_cannot_be_judged_change_no_figure_and_uncertain_ones_do_not_agree() -> None:
+    faces = [face("happiness", 0.95, 0.95), face("sadness", 0.6, 0.1)]
+    alone, beside = sum_up(faces), sum_up([*faces, hidden(), hidden(), hidden()])
+    assert beside == replace(alone, faces=5)
+    nobody = sum_up([hidden(), hidden()])
+    assert (nobody.faces, nobody.counts, nobody.shares, nobody.happiness) == (2, {}, {}, None)
+    unsure = sum_up([face("uncertain", 0.3), face("uncertain", 0.3), face("fear")])
+    assert unsure.counts == {"uncertain": 2, "fear": 1}
+    assert unsure.agreement is None
+
+
+def test_a_page_tells_how_many_faces_could_not_be_judged() -> None:
+    pytest.importorskip("vl_convert", reason="needs the extra report")
+    photo = Photo(striped())
+    for faces, said in (
+        ((face("happiness"), hidden()), "2 faces, 1 of them too hidden to judge:\n"),
+        ((hidden(),), "1 face, 1 of them too hidden to judge.\n"),
+        ((face("happiness"),), "1 face:\n"),
+    ):
+        values = record("a.jpg", photo, Result(Frame(photo.image, "a", 0, 0.0, 0.0), faces))
+        assert f"<p>{said}" in report([values], [{}])
+        assert [one["next"] is None for one in values["faces"]] == [not one.expression.judged for one in faces]
 
 
 def test_unknown_reliability_weighs_as_the_others_and_nobody_gives_no_figure() -> None:

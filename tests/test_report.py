@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from streamer.report.timeline import MOST_BARS, write
 from streamer.sinks.log import LogSink
-from streamer.types import Expression, Face, Frame, Result
+from streamer.types import NO_REGION, Expression, Face, Frame, Result
 from tests.conftest import LABELS
 
 pytest.importorskip("vl_convert", reason="needs the extra report")
@@ -53,6 +54,17 @@ def test_a_page_shows_tracks_over_time_with_uncertain_and_regions(tmp_path: Path
     assert "eyes 100 %" in page
     assert "data:image" not in page.split("<script>")[0], "thumbnails are off unless asked for"
     assert not re.search(r'(src|href)="http', page)
+
+
+def test_moments_in_which_a_face_cannot_be_judged_are_left_out_of_its_probabilities(tmp_path: Path) -> None:
+    hidden = face(1, 0.1, "uncertain", NO_REGION)
+    assert hidden.expression
+    one = replace(hidden.expression, confidence=1 / 8, probabilities=dict.fromkeys(LABELS, 1 / 8))
+    moments = [(at / 10, [face(1, at / 10) if at % 2 else replace(hidden, expression=one)]) for at in range(20)]
+    page = write([write_log(tmp_path / "a.jsonl", moments)], tmp_path / "a.html").read_text(encoding="utf-8")
+    assert {row["happiness"] for row in chart_of(page)["data"]["values"]} == {0.86}
+    assert "<td>86 %</td><td>50 %</td>" in page, "mean confidence where it was judged, and the share of uncertain"
+    assert "none 50 %" in page
 
 
 def test_a_long_log_makes_a_small_page(tmp_path: Path) -> None:

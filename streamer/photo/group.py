@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from streamer.emotion import UNCERTAIN
 from streamer.types import Expression, Face
 
 HAPPINESS = "happiness"
@@ -16,10 +17,11 @@ HAPPEI_TOP = 5  # Dhall et al. 2015: neutral, small smile, large smile, small la
 class Group:
     """Sum up the faces of one photo.
 
-    counts: faces by label, the most frequent first. shares: of each label, each face weighted by its confidence, sum to
-    1. happiness: mean probability of happiness over the faces, weighted by the reliability of their answers, 0-100, or
-    None where no face was classified. happei: the same on HAPPEI's scale, 0 (neutral) to 5 (thrilled). agreement: how
-    likely two faces picked at random show the same label, 0-1, None for fewer than two.
+    faces: all that were found. The rest is of those that could be judged. counts: faces by label, the most frequent
+    first. shares: of each label, each face weighted by its confidence, sum to 1. happiness: mean probability of
+    happiness, weighted by the reliability of the answers, 0-100, or None without any. happei: the same on HAPPEI's
+    scale, 0 (neutral) to 5 (thrilled). agreement: how likely two faces picked at random show the same emotion, 0-1;
+    those that are uncertain are not picked, and for fewer than two others it is None.
     """
 
     faces: int
@@ -31,22 +33,23 @@ class Group:
 
 
 def sum_up(faces: Sequence[Face]) -> Group:
-    """Sum up faces; those without an answer are counted but show nothing."""
-    read = [face.expression for face in faces if face.expression]
+    """Sum up faces; those that nobody could judge are counted but show nothing."""
+    read = [face.expression for face in faces if face.expression and face.expression.judged]
     counts = Counter(one.label for one in read)
     weights: Counter[str] = Counter()
     for one in read:
         weights[one.label] += one.confidence  # type: ignore[assignment]  # a Counter of floats
     total = sum(weights.values())
     happiness = _happiness(read)
-    pairs = len(read) * (len(read) - 1)
+    shown = [count for label, count in counts.items() if label != UNCERTAIN]
+    pairs = sum(shown) * (sum(shown) - 1)
     return Group(
         faces=len(faces),
         counts=dict(counts.most_common()),
         shares={label: weights[label] / total for label, _ in counts.most_common()} if total else {},
         happiness=happiness,
         happei=None if happiness is None else happiness * HAPPEI_TOP / 100,
-        agreement=sum(n * (n - 1) for n in counts.values()) / pairs if pairs else None,
+        agreement=sum(n * (n - 1) for n in shown) / pairs if pairs else None,
     )
 
 

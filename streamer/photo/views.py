@@ -83,7 +83,8 @@ def _chart(photos: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _face(face: Face) -> dict[str, Any]:
-    ranked = sorted(face.expression.probabilities.items(), key=lambda item: -item[1]) if face.expression else []
+    judged = face.expression if face.expression and face.expression.judged else None
+    ranked = sorted(judged.probabilities.items(), key=lambda item: -item[1]) if judged else []
     more = {
         "next": ranked[1][0] if len(ranked) > 1 else None,
         "visible": None if face.visibility is None else round(float(face.visibility.mean()), 4),

@@ -73,7 +73,10 @@ class FaceRecord(Record):
         "of every emotion, smoothed over time; they sum to 1 but for rounding",
         said(lambda expression: {name: rounded(value) for name, value in expression.probabilities.items()}),
     )
-    region: str | None = key("part of the face that was looked at", said(lambda expression: expression.region))
+    region: str | None = key(
+        "part of the face that was looked at; `none` where too little can be seen to judge",
+        said(lambda expression: expression.region),
+    )
     reliability: Share | None = key(
         "how often such an answer from that region was right on test data, 0–1; `null` where it was not measured",
         said(lambda expression: rounded(expression.reliability)),

@@ -20,6 +20,7 @@ from streamer.files import check_replaces_none
 from streamer.records.reading import read_log
 from streamer.records.summary import UNCERTAIN, summarise_log
 from streamer.report.page import label_colours, preparing_charts, render, require_charts, write_page
+from streamer.types import NO_REGION
 
 STEP = 0.25  # seconds that are averaged while reading, so that memory grows with time, not with frames
 MOST_CHARTS = 24  # tracks with a chart, those seen longest
@@ -30,7 +31,7 @@ THUMBNAIL = 72  # pixels
 
 @dataclass
 class Track:
-    """Add up one face of a stream: mean probabilities by quarter second, labels, regions, and its surest moment."""
+    """Add up one face of a stream: labels, regions, and of what could be judged probabilities and the surest moment."""
 
     stream: str
     id: int
@@ -50,6 +51,8 @@ class Track:
             return
         self.labels[face["label"]] += 1
         self.regions[face["region"]] += 1
+        if face["region"] == NO_REGION:  # all labels are as likely there
+            return
         self.confidence += face["confidence"]
         if face["confidence"] > self.best[0]:
             self.best = (face["confidence"], frame["index"], face["box"])
@@ -127,6 +130,7 @@ def _watch(
 
 def _row(track: Track, picture: str | None) -> dict[str, Any]:
     known = track.labels.total()
+    judged = known - track.regions[NO_REGION]
     return {
         "stream": track.stream,
         "id": track.id,
@@ -134,7 +138,7 @@ def _row(track: Track, picture: str | None) -> dict[str, Any]:
         "first": track.first,
         "last": track.last,
         "labels": {label: count / known for label, count in track.labels.most_common(3)},
-        "confidence": track.confidence / known if known else None,
+        "confidence": track.confidence / judged if judged else None,
         "uncertain": track.labels[UNCERTAIN] / known if known else None,
         "regions": {region: count / known for region, count in track.regions.most_common()},
     }
