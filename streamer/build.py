@@ -91,7 +91,7 @@ def build_stages(config: Config) -> Stages:
 
 
 def retune(pipeline: Pipeline, config: Config) -> None:
-    """Give a running pipeline new settings of the sections in `TUNABLE`; faces that are shown keep their smoothing.
+    """Give a running pipeline new settings of the sections in `TUNABLE`; they hold for faces in view too.
 
     The settings are frozen, and each is handed over by one assignment, which the stages see at their next call.
     """

@@ -192,8 +192,7 @@ class Expresser:
         tracks = self._tracks[frame.stream]
         track = tracks.get(face.track_id) or tracks.setdefault(face.track_id, self._new_track())
         track.seen_at = frame.time
-        if tuned := self._tuned.get(frame.stream):
-            track.smoother.settings = tuned
+        track.smoother.settings = self._tuned.get(frame.stream, self.settings)  # both may change while it is in view
         if not (self.settings.routing and len(self.judges) > 1):
             track.view = self.engine.spec.crop.region
             return track.view == "face" or face.landmarks is not None

@@ -46,6 +46,21 @@ def test_a_face_is_classified_again_only_after_the_interval():
     assert times == pytest.approx([0, 0, 0, 0.12, 0.12, 0.12, 0.24, 0.24])
 
 
+def test_other_settings_reach_a_face_in_view_but_not_a_stream_that_was_tuned():
+    express = Expresser(fake_classifier(), ExpressionSettings())
+    express.tune("b", ExpressionSettings())
+
+    def labels(*times):
+        found = [express([result(time, 1), result(time, 1, stream="b")]) for time in times]
+        return [tuple(one.faces[0].expression.label for one in pair) for pair in found]
+
+    assert labels(0, 0.2) == [("happiness", "happiness")] * 2
+    express.settings = ExpressionSettings(threshold=1.0, hold=0.1)
+    assert labels(0.4, 0.6)[-1] == (UNCERTAIN, "happiness")
+    express.settings = ExpressionSettings()
+    assert labels(0.8, 1.0)[-1] == ("happiness", "happiness")
+
+
 def test_a_live_tick_takes_those_who_waited_longest():
     engine = fake_classifier()
     express = Expresser(engine, ExpressionSettings(interval=0.0, most=2))
