@@ -33,6 +33,27 @@ EXAMPLES = Path(__file__).parents[1] / "streamer" / "demo" / "examples"
 SHOTS = os.environ.get("DEMO_SCREENSHOTS")  # a folder, to look at what the tests saw
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync")
 QUIET = ("--disable-component-update", "--use-fake-device-for-media-stream")
+STAY = """
+import asyncio, sys, time
+from pathlib import Path
+from streamer.config import Config
+from streamer.demo import server, studio
+
+server.OFTEN = 0.05
+app = server.build_app(Config(), Config(), seats=1)
+
+async def stay():
+    async with app.router.lifespan_context(app):
+        page, _ = await asyncio.to_thread(app.state.studio.photo, Path(sys.argv[1]), attention=False)
+        await asyncio.sleep(0.2)
+        print(page.is_file())
+        studio.KEPT, deadline = 0, time.monotonic() + 30
+        while page.parent.exists() and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        print(page.parent.exists())
+
+asyncio.run(stay())
+"""
 skipping = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: .ci/run installs it")
 
 
@@ -372,6 +393,12 @@ def test_an_upload_that_stops_midway_harms_nobody(server: Server) -> None:
     with urllib.request.urlopen(server.url, timeout=30) as answer:
         assert answer.status == 200
     assert server.process.poll() is None
+
+
+def test_results_are_deleted_in_time_whether_or_not_somebody_comes() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", STAY, str(EXAMPLES / "two.jpg")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.splitlines() == ["True", "False"], done.stderr
 
 
 def test_a_page_with_a_password_shows_its_token_to_nobody_else() -> None:

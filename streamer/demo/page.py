@@ -15,7 +15,7 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.demo.studio import KEPT, Studio
+from streamer.demo.studio import KEPT, OFTEN, Studio
 from streamer.explain.maps import JET
 from streamer.overlay import PALETTE, draw
 from streamer.photo.explain import sheet, to_markdown
@@ -38,7 +38,7 @@ NOTE = (
 
 def build_page(studio: Studio, token: str) -> gr.Blocks:
     """Return the page; token: what its live tab shows to the websocket."""
-    page: gr.Blocks = gr.Blocks(title="Emotion streamer", analytics_enabled=False, delete_cache=(KEPT, KEPT))
+    page: gr.Blocks = gr.Blocks(title="Emotion streamer", analytics_enabled=False, delete_cache=(OFTEN, KEPT))
     with page:
         gr.Markdown(f"# Emotion streamer\n{NOTE}")
         with gr.Tab("Live"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from streamer.config import Config
 from streamer.demo.live import LiveRoom
 from streamer.demo.page import EXAMPLES, build_page
 from streamer.demo.socket import MOST_BYTES, Visit
-from streamer.demo.studio import Studio
+from streamer.demo.studio import OFTEN, Studio
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ QUEUE = 32  # uploads that wait; more are told to come back
 
 
 def build_app(config: Config, photos: Config, *, seats: int = SEATS, auth: tuple[str, str] | None = None) -> FastAPI:
-    """Load the engines and return the application; its lifespan runs the live room.
+    """Load the engines and return the application; its lifespan runs the live room and deletes old results.
 
     auth: name and password that the page asks for. Raises ValueError, OSError or ImportError with one line.
     """
@@ -37,9 +38,11 @@ def build_app(config: Config, photos: Config, *, seats: int = SEATS, auth: tuple
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         room.start()
+        tidying = asyncio.create_task(_tidy(studio))
         try:
             yield
         finally:
+            tidying.cancel()
             room.close()
             studio.close()
 
@@ -54,7 +57,7 @@ def build_app(config: Config, photos: Config, *, seats: int = SEATS, auth: tuple
         await Visit(room, socket).serve()
 
     page = build_page(studio, token).queue(max_size=QUEUE)
-    app.state.token = token
+    app.state.token, app.state.studio = token, studio
     gr.mount_gradio_app(
         app,
         page,
@@ -68,6 +71,12 @@ def build_app(config: Config, photos: Config, *, seats: int = SEATS, auth: tuple
         theme=gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
     )
     return app
+
+
+async def _tidy(studio: Studio) -> None:
+    while True:
+        await asyncio.sleep(OFTEN)
+        await asyncio.to_thread(studio.delete_old)
 
 
 def serve(app: FastAPI, host: str, port: int) -> None:

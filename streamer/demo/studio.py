@@ -28,6 +28,7 @@ from streamer.sources import SourceError, open_source
 from streamer.types import Frame, Result
 
 KEPT = 3600  # seconds that uploads and results are kept
+OFTEN = 60  # seconds between looks for older ones
 LONGEST_VIDEO = 120.0  # seconds; the rest of a video is left out, and the page says so
 
 
@@ -59,14 +60,17 @@ class Studio:
         for one in self._video.owned:
             one.close()
 
-    def _new_folder(self) -> Path:
-        """Make a folder for one upload's results; those of an hour ago are deleted."""
-        now = time.monotonic()
+    def delete_old(self) -> None:
+        """Delete results that have been kept for their time."""
         with self._lock:
-            while self._folders and now - self._folders[0][0] > KEPT:
+            while self._folders and time.monotonic() - self._folders[0][0] > KEPT:
                 shutil.rmtree(self._folders.pop(0)[1], ignore_errors=True)
+
+    def _new_folder(self) -> Path:
+        """Make a folder for one upload's results."""
+        with self._lock:
             folder = Path(tempfile.mkdtemp(dir=self._results.name))
-            self._folders.append((now, folder))
+            self._folders.append((time.monotonic(), folder))
         return folder
 
     def new_stream(self, name: str) -> str:
