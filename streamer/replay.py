@@ -8,7 +8,7 @@ from pathlib import Path
 
 from streamer.manifest import check_unchanged, manifest_path, read_manifest
 from streamer.records.journal import JournalSettings, parts
-from streamer.records.reading import read_log
+from streamer.records.reading import read_log, trusting
 from streamer.run import Outputs, run
 
 CLOCKS = ("wall_time",)  # what differs from run to run
@@ -53,9 +53,10 @@ def _compare(recorded: Path, log: Path) -> int:
 def _digests(log: Path) -> dict[str, list[bytes]]:
     """Return a digest of each frame record without its clocks, by stream in order."""
     found: dict[str, list[bytes]] = {}
-    for record in read_log(log):
-        if record["type"] == "frame":
-            kept = {name: value for name, value in record.items() if name not in CLOCKS}
-            digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=16).digest()
-            found.setdefault(record["stream"], []).append(digest)
+    with trusting(log):
+        for record in read_log(log):
+            if record["type"] == "frame":
+                kept = {name: value for name, value in record.items() if name not in CLOCKS}
+                digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=16).digest()
+                found.setdefault(record["stream"], []).append(digest)
     return found

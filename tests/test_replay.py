@@ -43,6 +43,14 @@ def test_other_records_are_told_by_their_place(log: Path, capsys: pytest.Capture
     assert "1 frames became 2" in capsys.readouterr().out
 
 
+def test_a_record_without_its_stream_is_told_in_a_line(log: Path):
+    log.write_bytes(log.read_bytes().replace(b'"stream":', b'"camera":'))
+    with pytest.raises(
+        ValueError, match=r"out\.jsonl: a record is not as schema \d+ says: see `streamer log validate`"
+    ):
+        replay(manifest_path(log), None)
+
+
 def test_the_log_to_compare_with_is_not_replaced_and_may_be_gone(log: Path, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(ValueError, match=r"out\.jsonl: is the log to compare with"):
         replay(manifest_path(log), log)

@@ -19,9 +19,12 @@ from tests.conftest import LABELS
 
 pytest.importorskip("vl_convert", reason="needs the extra report")
 
+SHARES = dict.fromkeys(LABELS, 0.02) | {LABELS[1]: 0.86}
 
-def face(track_id: int, at: float, label: str = "happiness", region: str = "face") -> Face:
-    shares = dict.fromkeys(LABELS, 0.02) | {LABELS[1]: 0.86}
+
+def face(
+    track_id: int, at: float, label: str = "happiness", region: str = "face", shares: dict[str, float] = SHARES
+) -> Face:
     expression = Expression(label, 0.86, shares, region, 0.9, True, at)
     return Face(track_id, np.array([8, 8, 40, 40], np.float32), 0.9, at, expression=expression)
 
@@ -79,6 +82,23 @@ def test_several_logs_keep_their_tracks_apart(tmp_path: Path) -> None:
     logs = [write_log(tmp_path / name, [(0.0, [face(1, 0.0)])]) for name in ("a.jsonl", "b.jsonl")]
     page = write(logs, tmp_path / "both.html").read_text(encoding="utf-8")
     assert {row["track"] for row in chart_of(page)["data"]["values"]} == {"a: cam 1", "b: cam 1"}
+
+
+def test_logs_of_networks_with_other_labels_keep_their_own(tmp_path: Path) -> None:
+    own = [face(1, 0.0), face(2, 0.0, "glad", shares={"glad": 0.7, "happiness": 0.2, "bored": 0.1})]
+    logs = [write_log(tmp_path / f"{one.track_id}.jsonl", [(0.0, [one])]) for one in own]
+    chart = chart_of(write(logs, tmp_path / "both.html").read_text(encoding="utf-8"))
+    one, other = sorted(chart["data"]["values"], key=lambda row: row["track"])
+    assert {name: one[name] for name in ("happiness", "neutral", "glad")} == dict(happiness=0.86, neutral=0.02, glad=0)
+    assert {name: other[name] for name in ("happiness", "neutral", "glad")} == dict(happiness=0.2, neutral=0, glad=0.7)
+    assert chart["transform"][0]["fold"] == [*LABELS, "glad", "bored"]
+
+
+def test_a_log_that_was_filtered_is_told_in_a_line(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "a.jsonl", [(0.0, [face(1, 0.0)])])
+    log.write_text(log.read_text().replace('"region":"face",', ""))
+    with pytest.raises(ValueError, match=r"a\.jsonl: a record is not as schema \d+ says: see `streamer log validate`"):
+        write([log], tmp_path / "a.html")
 
 
 def test_a_log_without_faces_is_a_friendly_page(tmp_path: Path) -> None:

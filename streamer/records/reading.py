@@ -35,7 +35,7 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def trusting(path: Path) -> Iterator[None]:
+def trusting(path: Path | str) -> Iterator[None]:
     """Use records without checking each; raise ValueError where one turns out not to be as the schema says."""
     try:
         yield

@@ -13,11 +13,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from streamer.faces.regions import crop
 from streamer.files import check_replaces_none
-from streamer.records.reading import read_log
+from streamer.records.reading import read_log, trusting
 from streamer.records.summary import UNCERTAIN, summarise_log
 from streamer.report.page import label_colours, preparing_charts, render, require_charts, write_page
 from streamer.types import NO_REGION
@@ -27,6 +26,9 @@ MOST_CHARTS = 24  # tracks with a chart, those seen longest
 MOST_BARS = 200  # of one chart
 MOST_ROWS = 500  # of the table of tracks
 THUMBNAIL = 72  # pixels
+
+Sums = dict[str, float]
+"""Probabilities added up, by label."""
 
 
 @dataclass
@@ -41,7 +43,7 @@ class Track:
     confidence: float = 0.0
     labels: Counter[str] = field(default_factory=Counter)
     regions: Counter[str] = field(default_factory=Counter)
-    steps: dict[int, tuple[int, NDArray[np.float64]]] = field(default_factory=dict)
+    steps: dict[int, tuple[int, Sums]] = field(default_factory=dict)
     best: tuple[float, int, list[float]] = (-1.0, 0, [])
 
     def add(self, frame: Mapping[str, Any], face: Mapping[str, Any]) -> None:
@@ -57,19 +59,24 @@ class Track:
         if face["confidence"] > self.best[0]:
             self.best = (face["confidence"], frame["index"], face["box"])
         step = int(frame["time"] / STEP)
-        count, total = self.steps.get(step, (0, np.zeros(0)))
-        values = np.array(list(face["probabilities"].values()))
-        self.steps[step] = (count + 1, values + total if count else values)
+        count, sums = self.steps.get(step, (0, {}))
+        self.steps[step] = (count + 1, _added(sums, face["probabilities"]))
 
-    def bars(self, seconds: float) -> list[tuple[float, NDArray[np.float64]]]:
-        """Return (start, mean probabilities) of spans of `seconds` in which the face was seen."""
-        merged: dict[int, list[tuple[int, NDArray[np.float64]]]] = {}
-        for step, value in self.steps.items():
-            merged.setdefault(int(step * STEP / seconds + 1e-6), []).append(value)
+    def bars(self, seconds: float) -> list[tuple[float, Sums]]:
+        """Return (start, mean probabilities by label) of spans of `seconds` in which the face was judged."""
+        merged: dict[int, tuple[int, Sums]] = {}
+        for step, (count, sums) in self.steps.items():
+            at = int(step * STEP / seconds + 1e-6)
+            before, total = merged.get(at, (0, {}))
+            merged[at] = (before + count, _added(total, sums))
         return [
-            (seconds * at, np.sum([total for _, total in parts], axis=0) / sum(count for count, _ in parts))
-            for at, parts in sorted(merged.items())
+            (seconds * at, {label: value / count for label, value in sums.items()})
+            for at, (count, sums) in sorted(merged.items())
         ]
+
+
+def _added(sums: Mapping[str, float], values: Mapping[str, float]) -> Sums:
+    return {label: sums.get(label, 0.0) + values.get(label, 0.0) for label in (*sums, *values)}
 
 
 def write(logs: Sequence[Path], out: Path, video: Path | None = None) -> Path:
@@ -81,9 +88,8 @@ def write(logs: Sequence[Path], out: Path, video: Path | None = None) -> Path:
     check_replaces_none([out], [*logs, *filter(None, [video])])
     records = chain.from_iterable(_named(path, len(logs) > 1) for path in logs)
     tracks: dict[tuple[str, str, int], Track] = {}
-    labels: list[str] = []
-    with preparing_charts():
-        summary = summarise_log(_watch(records, tracks, labels))
+    with preparing_charts(), trusting(" or ".join(map(str, logs))):
+        summary = summarise_log(_watch(records, tracks))
     ordered = sorted(tracks.values(), key=lambda track: -track.frames)
     faces = {}
     if video:
@@ -93,7 +99,7 @@ def write(logs: Sequence[Path], out: Path, video: Path | None = None) -> Path:
     charted = [track for track in ordered[:MOST_CHARTS] if track.steps]
     page = render(
         "timeline.html",
-        {"timeline": _chart(charted, labels)} if charted else {},
+        {"timeline": _chart(charted)} if charted else {},
         title=", ".join(path.name for path in logs),
         streams=summary["streams"],
         lost=summary["lost"],
@@ -110,9 +116,7 @@ def _named(path: Path, several: bool) -> Iterable[dict[str, Any]]:
         yield record | {"stream": f"{path.stem}: {record['stream']}"} if several and "stream" in record else record
 
 
-def _watch(
-    records: Iterable[dict[str, Any]], tracks: dict[tuple[str, str, int], Track], labels: list[str]
-) -> Iterable[dict[str, Any]]:
+def _watch(records: Iterable[dict[str, Any]], tracks: dict[tuple[str, str, int], Track]) -> Iterable[dict[str, Any]]:
     """Pass records on and add up their faces on the way."""
     run = ""
     for record in records:
@@ -123,8 +127,6 @@ def _watch(
             if key not in tracks:
                 tracks[key] = Track(record["stream"], face["id"], record["time"])
             tracks[key].add(record, face)
-            if not labels and face["probabilities"]:
-                labels += face["probabilities"]
         yield record
 
 
@@ -144,21 +146,22 @@ def _row(track: Track, picture: str | None) -> dict[str, Any]:
     }
 
 
-def _chart(tracks: Sequence[Track], labels: list[str]) -> Any:
+def _chart(tracks: Sequence[Track]) -> Any:
     """Stack the mean probabilities of every track over time, one row a track; where it was not seen it is empty."""
     alt = require_charts()
     length = max(track.last for track in tracks) + STEP
     seconds = max(STEP, STEP * np.ceil(length / MOST_BARS / STEP))
     several = len({track.stream for track in tracks}) > 1
+    labels = list(dict.fromkeys(label for track in tracks for _, sums in track.steps.values() for label in sums))
     rows = [
         {
             "track": f"{track.stream} {track.id}" if several else f"face {track.id}",
             "from": round(start, 2),
             "to": round(start + seconds, 2),
-            **{label: round(float(value), 3) for label, value in zip(labels, values, strict=True)},
+            **{label: round(means.get(label, 0.0), 3) for label in labels},  # networks differ in their labels
         }
         for track in tracks
-        for start, values in track.bars(seconds)
+        for start, means in track.bars(seconds)
     ]
     order = list(dict.fromkeys(row["track"] for row in rows))
     bars = alt.Chart(alt.Data(values=rows), width=760, height=70).mark_bar(strokeWidth=0, binSpacing=0)
