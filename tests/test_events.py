@@ -334,6 +334,15 @@ def test_a_full_spool_refuses_more_and_takes_it_again_when_there_is_room(tmp_pat
         ("http://x/y", "expected kafka://, mqtt://, mqtts://, found 'http'"),
         ("kafka://broker:9092", "expected kafka://host:port/topic"),
         ("mqtt:///topic", "expected mqtt://host:port/topic"),
+        ("mqtt://broker:123456/faces", "expected mqtt://host:port/topic, the port a number up to 65535"),
+        (
+            "mqtts://me:secret@broker:abc/faces",
+            "--events mqtts://broker:abc/faces: expected mqtts://host:port/topic, the",
+        ),
+        ("mqtt://[::1/faces", "--events mqtt://[::1/faces: expected mqtt://host:port/topic"),
+        ("mqtt://broker/+/faces", "expected mqtt://host:port/topic without '+', '#' and '?'"),
+        ("mqtt://broker/faces/#", "expected mqtt://host:port/topic without '+', '#' and '?'"),
+        ("mqtt://broker/faces?qos=2", "expected mqtt://host:port/topic without '+', '#' and '?'"),
         ("kafka://b:9/t?no.such.option=1", 'No such configuration property: "no.such.option"'),
     ],
 )

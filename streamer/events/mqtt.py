@@ -23,11 +23,18 @@ class MqttPublisher:
             from paho.mqtt.enums import CallbackAPIVersion
         except ImportError as error:
             raise ImportError("mqtt:// needs paho-mqtt: pip install 'emotion-streamer[cluster]'") from error
-        parts = urlsplit(url)
+        scheme = url.partition("://")[0]
+        expected = f"--events {redact(url)}: expected {scheme}://host:port/topic"
+        try:
+            self._parts = parts = urlsplit(url)
+            self._port = parts.port or PORTS[scheme]
+        except ValueError as error:  # whose text may hold a part of a password
+            raise ValueError(f"{expected}, the port a number up to 65535") from error
         self._topic = parts.path.strip("/")
         if not parts.hostname or not self._topic:
-            raise ValueError(f"--events {redact(url)}: expected {parts.scheme}://host:port/topic")
-        self._parts = parts
+            raise ValueError(expected)
+        if "+" in self._topic or "#" in url or "?" in url:  # wildcards, which only subscribers may use; no options
+            raise ValueError(f"{expected} without '+', '#' and '?'")
         self._new_client = partial(paho.Client, CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self._client = self._new_client()
 
@@ -63,7 +70,7 @@ class MqttPublisher:
             self._client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
         if parts.scheme == "mqtts":
             self._client.tls_set()
-        self._client.connect(parts.hostname or "", parts.port or PORTS[parts.scheme])
+        self._client.connect(parts.hostname or "", self._port)
         self._client.loop_start()
         while not self._client.is_connected():
             if time.monotonic() > ends:
