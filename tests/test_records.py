@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -238,6 +239,30 @@ def test_parts_older_than_the_retention_are_deleted_even_while_nothing_is_writte
         journal.close()
     assert not old.exists()
     assert path.read_text() == "head 1\nnew\n"
+
+
+def test_a_part_that_cannot_be_deleted_is_told_once_and_the_others_are_deleted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = tmp_path / "out.jsonl"
+    stuck, old = numbered(path, 1), numbered(path, 2)
+    stuck.mkdir()  # not even root deletes it like a file
+    old.write_bytes(b"old\n")
+    for part in (stuck, old):
+        os.utime(part, (0, 0))
+    journal = Journal(path, head, settings(retention=3600, append=True, sync=0.01))
+    journal.start()
+    try:
+        for part in (old, numbered(path, 3)):
+            part.write_bytes(b"old\n")
+            os.utime(part, (0, 0))
+            deadline = time.monotonic() + 10
+            while part.exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert not part.exists()
+    finally:
+        journal.close()
+    assert caplog.text.count("out.000001.jsonl: cannot be deleted after the retention of 3600 s") == 1
 
 
 def test_two_runs_do_not_write_one_log(tmp_path: Path):

@@ -68,6 +68,7 @@ class Journal:
         self._closing = threading.Event()
         self._unflushed = False
         self._flush_error: OSError | None = None
+        self._undeleted: set[Path] = set()
         self._thread = threading.Thread(target=self._keep, name=f"journal {path.name}", daemon=True)
         kept = self._settings.retention
         ages = (self._settings.rotate_seconds, kept and kept / PARTS_A_RETENTION)
@@ -182,11 +183,21 @@ class Journal:
         with self._lock, suppress(OSError):  # a full disk is told by the next append
             if self._due(0):
                 self._rotate()
-        for part in parts(self.path)[:-1]:
-            with suppress(FileNotFoundError):
-                if self._now() - part.stat().st_mtime > retention:
-                    part.unlink()
-                    log.info("%s: deleted, older than the retention of %g s", part, retention)
+        with suppress(OSError):  # the folder cannot be listed now
+            for part in parts(self.path)[:-1]:
+                self._delete(part, retention)
+
+    def _delete(self, part: Path, retention: float) -> None:
+        try:
+            if self._now() - part.stat().st_mtime > retention:
+                part.unlink()
+                log.info("%s: deleted, older than the retention of %g s", part, retention)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if part not in self._undeleted:  # it is tried again and again
+                log.warning("%s: cannot be deleted after the retention of %g s: %s", part, retention, error.strerror)
+            self._undeleted.add(part)
 
     def _end(self) -> int:
         """Return where the last whole line ends."""
