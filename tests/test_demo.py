@@ -22,6 +22,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from streamer.config import Config
+from streamer.demo.live import LiveRoom
 from tests.test_photo import huge_png
 
 pytest.importorskip("gradio", reason="needs the extra demo")
@@ -358,6 +360,24 @@ def test_who_comes_back_at_once_waits_until_a_seat_has_rested(server: Server) ->
         c.close()
         with websockets.connect(url) as again:
             two_faces(again)
+
+
+def test_after_a_failure_nobody_gets_a_seat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamer.demo.live.REST", 0.0)
+    room = LiveRoom(Config(), 2)
+    room.start()
+    try:
+        seat = room.take_seat(lambda result: 1 / 0)
+        assert seat
+        deadline = time.monotonic() + 30
+        while room.failure is None and time.monotonic() < deadline:
+            seat.bring(1, np.zeros((48, 64, 3), np.uint8), time.monotonic())
+            time.sleep(0.02)
+        assert isinstance(room.failure, ZeroDivisionError)
+        assert not room.has_place()
+        assert room.take_seat(lambda result: None) is None
+    finally:
+        room.close()
 
 
 def test_a_client_that_sends_nonsense_is_told_so_and_others_go_on(server: Server) -> None:

@@ -91,15 +91,15 @@ class LiveRoom:
         self._thread.join()
 
     def has_place(self) -> bool:
-        """Tell whether a seat is free, though it may still rest."""
+        """Tell whether a seat is free, though it may still rest; none is after a failure."""
         with self._lock:
-            return any(seat.deliver is None for seat in self._seats.values())
+            return self.failure is None and any(seat.deliver is None for seat in self._seats.values())
 
     def take_seat(self, deliver: Deliver) -> Seat | None:
         """Give a guest a rested seat, whose results go to `deliver` in the room's thread; None where there is none."""
         now = time.monotonic()
         with self._lock:
-            for seat in self._seats.values():
+            for seat in self._seats.values() if self.failure is None else ():
                 if seat.deliver is None and now - seat.free_since >= REST:
                     seat.deliver = deliver
                     return seat
