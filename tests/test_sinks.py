@@ -121,6 +121,16 @@ def test_asks_for_the_rate_with_the_first_picture(tmp_path: Path, said: float | 
     assert cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(used)
 
 
+@pytest.mark.parametrize(("period", "rate"), [(20, 1.0), (2.5, 1.2), (3, 1.0)])
+def test_shows_the_pictures_of_a_slow_stream_for_their_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, period: float, rate: float
+) -> None:
+    record(tmp_path / "out.mp4", greys(0.0, period), fps=1 / period)
+    assert cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(rate)
+    assert levels(tmp_path / "out.mp4") == [20] * round(period * rate) + [60] * round(period * rate)
+    assert caplog.text == ""
+
+
 def test_fits_pictures_of_another_size_between_black_bars(tmp_path: Path) -> None:
     tall = np.full((96, 48, 3), 200, np.uint8)
     record(tmp_path / "out.mp4", [(0.0, picture(200)), (0.04, tall)])

@@ -7,6 +7,7 @@ of the final name is whole, whatever ended the run, and one that a kill left unf
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID", ".webm": "VP80"}
 USUAL_FPS = 25.0  # of streams that do not say, or say nonsense
 HIGHEST_FPS = 240.0
+LOWEST_FPS = 1 / 60
 LONGEST_GAP = 10.0  # seconds for which the last picture is held where a stream gave none
 JUMP_BACK = 1.0  # seconds; where stream time goes back by more, the video goes on from there
 SMALLEST_SIDE = 16  # pixels; VP8 cannot take less
@@ -37,8 +39,9 @@ class VideoSink:
     """Write one stream's annotated pictures at the speed of its stream time.
 
     Gaps repeat the last picture, pictures that come too fast are left out. The first picture sets the size; others are
-    fitted into it between black bars. fps: pictures a second, or a function that tells when the first picture is there.
-    Raises ValueError for a suffix without a codec, OSError where the file cannot be written.
+    fitted into it between black bars. Of a stream slower than a picture a second each is repeated, as not all players
+    and containers can show one for long. fps: pictures a second, or a function that tells when the first picture is
+    there. Raises ValueError for a suffix without a codec, OSError where the file cannot be written.
     """
 
     wants_picture = True
@@ -50,7 +53,7 @@ class VideoSink:
         self.unfinished = path.with_name(f"{path.stem}.part{path.suffix}")
         self._fps = fps
         self._writer: cv2.VideoWriter | None = None
-        self._rate, self._size = USUAL_FPS, (0, 0)
+        self._rate, self._hold, self._size = USUAL_FPS, 1, (0, 0)  # hold: how often each picture is written at least
         self._start, self._count = 0.0, 0  # stream time of picture 0, pictures written
         self._last: NDArray[np.uint8] = np.zeros((0, 0, 3), np.uint8)
         _try_to_write(path, self.unfinished)
@@ -74,7 +77,9 @@ class VideoSink:
 
     def _open(self, picture: NDArray[np.uint8], time: float) -> cv2.VideoWriter:
         fps = self._fps() if callable(self._fps) else self._fps
-        self._rate = fps if fps and 1 <= fps <= HIGHEST_FPS else USUAL_FPS
+        fps = fps if fps and LOWEST_FPS <= fps <= HIGHEST_FPS else USUAL_FPS
+        self._hold = math.ceil(1 / fps - 1e-6)
+        self._rate = fps * self._hold
         height, width = picture.shape[:2]
         self._size = (
             max(SMALLEST_SIDE, width + width % 2),
@@ -93,9 +98,11 @@ class VideoSink:
     def _due(self, time: float) -> int:
         """Return how many pictures bring the file up to this stream time; none where its place is taken."""
         due = int((time - self._start) * self._rate + 0.5) + 1 - self._count
-        most = int(LONGEST_GAP * self._rate)
+        most = max(self._hold, int(LONGEST_GAP * self._rate))
         if due > most:
-            log.warning("%s: no picture for %.1f s, shortened to %.0f s", self.path.name, due / self._rate, LONGEST_GAP)
+            log.warning(
+                "%s: no picture for %.1f s, shortened to %.0f s", self.path.name, due / self._rate, most / self._rate
+            )
             self._start += (due - most) / self._rate
             return most
         if due < -JUMP_BACK * self._rate:
@@ -115,6 +122,9 @@ class VideoSink:
             if error is None:
                 log.warning("%s: not written: there was no picture", self.path)
             return
+        for _ in range(self._hold - 1):  # the last one is shown as long as the others
+            self._writer.write(self._last)
+        self._count += self._hold - 1
         self._writer.release()
         found = _count_pictures(self.unfinished)
         if abs(found - self._count) <= 1:  # some containers say how long they are, not how many pictures they hold
