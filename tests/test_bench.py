@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 
 import cv2
@@ -8,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from streamer.__main__ import app
-from streamer.bench.command import Wishes, parse_size, streams
+from streamer.bench.command import Wishes, check_outputs, parse_size, streams
 from streamer.bench.scene import Played, draw_scene, write_scene
 from streamer.sources import SourceError
 
@@ -113,6 +114,12 @@ def test_outputs_that_cannot_be_written_are_told_before_the_run(tmp_path, option
     assert result.exit_code
     with pytest.raises((ValueError, OSError), match=message):
         raise result.exception
+
+
+def test_a_plot_without_the_extra_names_it_before_the_run(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "altair", None)
+    with pytest.raises(ImportError, match=r"pip install 'emotion-streamer\[report\]'"):
+        check_outputs(None, tmp_path / "out.png")
 
 
 def test_what_cannot_be_played_is_one_line(tmp_path):

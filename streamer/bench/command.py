@@ -20,6 +20,7 @@ from streamer.bench.measure import measure
 from streamer.bench.scene import Played, write_scene
 from streamer.config import Config
 from streamer.machine import cores, processor
+from streamer.report.page import require_charts
 from streamer.sources import Source, open_sources
 
 LOOP = 6.0  # seconds of a made clip
@@ -64,8 +65,7 @@ def bench(config: Config, wishes: Wishes, out: Path | None, plot: Path | None) -
 def check_outputs(out: Path | None, plot: Path | None) -> None:
     """Tell before the run what could not be written after it. Raises ValueError, OSError or ImportError."""
     if plot:
-        import altair  # noqa: F401
-
+        require_charts()
         if plot.suffix not in PLOTS:
             raise ValueError(f"--plot {plot}: expected a name that ends in {', '.join(PLOTS)}")
     for path in filter(None, (out, plot)):
@@ -129,8 +129,7 @@ def show(found: dict[str, Any], console: Console) -> None:
 
 def draw_plot(found: dict[str, Any], path: Path) -> None:
     """Draw the quantiles of every stage as bars: PNG, SVG or HTML by the file's name. Needs the extra `report`."""
-    import altair
-
+    altair = require_charts()
     rows = [
         {"stage": name, "quantile": share, "ms": times[share]}
         for name, times in [*found["stages_ms"].items(), ("capture to result", found["latency_ms"])]
