@@ -64,10 +64,10 @@ def test_where_no_part_is_well_seen_the_one_seen_best_counts_down_to_a_second_bo
 
 def test_what_is_no_usable_face_is_not_judged() -> None:
     follower = VisibleRegion()
-    assert follower.update(seen(), 0.2) is None
-    assert follower.update(seen(), 0.55) is None
-    assert follower.update(seen(), 0.7) == "face"
-    assert follower.update(seen(), 0.45) == "face"
+    assert follower.update(seen(), 0.1) is None
+    assert follower.update(seen(), 0.25) is None
+    assert follower.update(seen(), 0.4) == "face"
+    assert follower.update(seen(), 0.15) == "face"
     assert follower.update(seen(), None) == "face"
 
 
