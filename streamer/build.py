@@ -23,7 +23,6 @@ from streamer.pipeline import Closable, OnState, Pipeline
 from streamer.privacy import Hiding
 from streamer.shedding import Ladder
 from streamer.sources import Source
-from streamer.types import Result
 
 TUNABLE = ("detection", "expression", "privacy")  # sections that `retune` takes over while running
 SHIPPED_DETECTOR = Path("zoo/detector.onnx")
@@ -54,7 +53,7 @@ def build_pipeline(
         keep_open=keep_open,
         owned=stages.owned,
         ladder=stages.perceive.ladder,
-        forget={"perceive": stages.perceive.forget, "express": stages.express.forget},
+        forget={"perceive": stages.perceive.forget, "express": stages.forget_finished},
     )
 
 
@@ -63,13 +62,18 @@ class Stages(NamedTuple):
 
     perceive: Perceiver
     express: Expresser
-    finish: Callable[[list[Result]], list[Result]]
+    finish: Hiding
     owned: Sequence[Closable]
 
     def forget(self, stream: str) -> None:
         """Drop what both stages know of a stream that has ended."""
         self.perceive.forget(stream)
+        self.forget_finished(stream)
+
+    def forget_finished(self, stream: str) -> None:
+        """Drop what the second stage knows of it; in that stage's thread."""
         self.express.forget(stream)
+        self.finish.forget(stream)
 
 
 def build_stages(config: Config) -> Stages:
@@ -87,7 +91,7 @@ def build_stages(config: Config) -> Stages:
     express = Expresser(engine, config.expression, explainer, config.visibility, regions)
     used = (detector, engine, regions, landmarker, explainer and explainer.engine)
     owned: list[Closable] = [one for one in used if one]
-    return Stages(perceive, express, Hiding(express, config.privacy.blur), owned)
+    return Stages(perceive, express, Hiding(express, config.privacy.blur, config.tracker.max_age), owned)
 
 
 def retune(pipeline: Pipeline, config: Config) -> None:

@@ -144,7 +144,7 @@ class Metrics:
         self._raise_to(self.tracks, stream, max((face.track_id for face in result.faces), default=0))
         said = [face.expression for face in result.faces if face.expression]
         self.classifications.labels(stream).inc(sum(one.judged and one.time == now for one in said))
-        self.detections.labels(stream).inc(result.searched)
+        self.detections.labels(stream).inc(result.found is not None)
         self._record_labels(stream, result)
         fresh = len(said) == len(result.faces) and all(now - one.time <= CLASSIFIED_WITHIN for one in said)
         self.fresh.labels(stream).inc(

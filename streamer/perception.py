@@ -103,7 +103,7 @@ class Perceiver:
         if frame.stream not in self._trackers:
             self._trackers[frame.stream] = self._new_tracker()
         faces = self._trackers[frame.stream].update(frame, detections)
-        return Result(frame, faces, self.ladder.step if frame.live else Step.NONE, detections is not None)
+        return Result(frame, faces, self.ladder.step if frame.live else Step.NONE, detections)
 
     def _located(self, landmarker: Landmarker, results: list[Result]) -> list[Result]:
         """Add landmarks, visibility and usable to the faces of all frames, looked at as one batch."""

@@ -10,42 +10,103 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.types import Result
+from streamer.faces.boxes import iou
+from streamer.faces.motion import Motion
+from streamer.faces.track import assign, usable
+from streamer.types import Detections, Frame, Result
 
 Blur = Literal["none", "faces", "frame"]
 
 MARGIN = 0.25  # share of a face's side that is hidden around it: hair and ears tell who it is too
 CELLS = 6  # across a face; too few to recognise anybody, and what lies between is gone for good
+SAME = 0.4  # overlap (IoU) from which on a found face is taken for one that was there
+COVERED = 0.8  # overlap from which on the margin of a box hides another one as well
 
 
 class Hiding:
     """Call a stage, then replace the pictures of its results by ones that hide nothing, the faces in them, or all.
 
-    Runs in the thread of the stage. Faces that were not found are not hidden; 'frame' does not depend on finding them.
+    Runs in the thread of the stage. lasting: seconds for which a face is hidden after it was found last, see
+    `Sightings`. Faces that were not found are not hidden; 'frame' does not depend on finding them.
     """
 
-    def __init__(self, stage: Callable[[list[Result]], list[Result]], blur: Blur) -> None:
-        self.stage, self.blur = stage, blur
+    def __init__(self, stage: Callable[[list[Result]], list[Result]], blur: Blur, lasting: float = 1.0) -> None:
+        self.stage, self.blur, self.lasting = stage, blur, lasting
+        self._sightings: dict[str, Sightings] = {}
 
     def __call__(self, results: list[Result]) -> list[Result]:
         """Complete the results, and hide what is not to be seen."""
         return [self._hide(result) for result in self.stage(results)]
 
+    def forget(self, stream: str) -> None:
+        """Drop what is known of a stream that has ended; its name may come again."""
+        self._sightings.pop(stream, None)
+
     def _hide(self, result: Result) -> Result:
-        image = result.frame.image
-        if self.blur == "frame":
+        image, blur = result.frame.image, self.blur
+        if blur != "faces":
+            self.forget(result.frame.stream)  # it would be old when it is asked for again
+        if blur == "frame":
             hidden = mosaic(image, max(1, min(image.shape[:2]) // 24))
-        elif self.blur == "faces" and result.faces:
-            hidden = hide_boxes(image, [face.box for face in result.faces])
+        elif blur == "faces" and len(boxes := self._boxes(result)):
+            hidden = hide_boxes(image, boxes)
         else:
             return result
         return replace(result, frame=replace(result.frame, image=hidden))
 
+    def _boxes(self, result: Result) -> NDArray[np.float32]:
+        """Return the (N, 4) boxes where faces are shown, or were found and may still be."""
+        stream = result.frame.stream
+        if stream not in self._sightings:
+            self._sightings[stream] = Sightings(self.lasting)
+        boxes = self._sightings[stream].update(result.frame, result.found)
+        shown = np.array([face.box for face in result.faces], np.float32).reshape(-1, 4)
+        covered = iou(boxes, shown).max(axis=0, initial=0) >= COVERED  # nearly always; none when hiding has just begun
+        return np.concatenate([boxes, shown[~covered]])
 
-def hide_boxes(image: NDArray[np.uint8], boxes: list[NDArray[np.float32]]) -> NDArray[np.uint8]:
-    """Return a copy of the (H, W, 3) uint8 picture with a mosaic over each xyxy box and a margin around it."""
+
+class Sightings:
+    """Follow all that a stream's detector found, sure or not, for as long as it may still be there.
+
+    A tracker drops what it is not sure of, since a false face is worse than a late one; here a face in the clear is
+    worse. What was found counts as there for `lasting` seconds, and while a search has not missed it: two of them on a
+    live stream, where seconds may lie between searches.
+    """
+
+    def __init__(self, lasting: float) -> None:
+        self._lasting = lasting
+        self._motion = Motion(np.zeros((0, 4), np.float32))
+        self._seen = np.zeros(0, np.float64)  # stream time at which each was found last
+        self._time = 0.0
+        self._searches = -np.inf, -np.inf  # stream times of the last two
+
+    def update(self, frame: Frame, found: Detections | None) -> NDArray[np.float32]:
+        """Take in a frame and what was found in it, None where nobody looked; return the (N, 4) boxes xyxy, pixels."""
+        self._motion.predict(frame.time - self._time)
+        self._time = frame.time
+        if found is not None:
+            self._searches = self._searches[1], frame.time
+            self._see(found.boxes[usable(found, frame)])
+        unmissed = self._seen >= self._searches[0 if frame.live else 1]
+        kept = unmissed | (frame.time - self._seen < self._lasting - 1e-6)
+        self._motion.keep(kept)
+        self._seen = self._seen[kept]
+        return self._motion.boxes
+
+    def _see(self, boxes: NDArray[np.float32]) -> None:
+        overlap = iou(self._motion.boxes, boxes)
+        rows, columns = assign(np.where(overlap >= SAME, overlap, 0))
+        self._motion.correct(rows, boxes[columns])
+        self._seen[rows] = self._time
+        new = np.delete(boxes, columns, axis=0)
+        self._motion.extend(Motion(new))
+        self._seen = np.concatenate([self._seen, np.full(len(new), self._time)])
+
+
+def hide_boxes(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return a copy of the (H, W, 3) uint8 picture with a mosaic over (N, 4) xyxy boxes and a margin around each."""
     hidden, (height, width) = image.copy(), image.shape[:2]
-    for x1, y1, x2, y2 in boxes:
+    for x1, y1, x2, y2 in boxes.tolist():
         margin = MARGIN * max(x2 - x1, y2 - y1)
         left, top = max(0, int(x1 - margin)), max(0, int(y1 - margin))
         right, bottom = min(width, int(x2 + margin) + 1), min(height, int(y2 + margin) + 1)

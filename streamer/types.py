@@ -147,10 +147,11 @@ class Step(IntEnum):
 class Result:
     """Hold a frame and the faces in it, ordered by track id.
 
-    shed: what was left out for want of time. searched: whether the detector ran on this frame, or the tracker alone.
+    shed: what was left out for want of time. found: all that the detector found in this very frame, sure or not,
+    or None where it did not run and the tracker alone filled in.
     """
 
     frame: Frame
     faces: tuple[Face, ...]
     shed: Step = Step.NONE
-    searched: bool = False
+    found: Detections | None = None

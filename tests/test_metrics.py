@@ -10,14 +10,14 @@ import pytest
 from streamer.metrics import Metrics, Quantiles
 from streamer.sources import State
 from streamer.summary import summarise
-from streamer.types import NO_REGION, Expression, Face, Frame, Result
+from streamer.types import NO_REGION, Detections, Expression, Face, Frame, Result
 from tests.conftest import picture
 
 
 def result(time, *, detected=0.0, classified=0.0, track_id=1):
     expression = Expression("happiness", 0.9, {"happiness": 0.9}, "face", None, True, time - classified)
     face = Face(track_id, np.zeros(4, np.float32), 0.9, time - detected, expression=expression)
-    return Result(Frame(picture(), "cam", 0, time, 0.0), (face,), searched=detected == 0)
+    return Result(Frame(picture(), "cam", 0, time, 0.0), (face,), found=Detections.empty() if detected == 0 else None)
 
 
 def test_quantiles_are_right_within_two_percent():

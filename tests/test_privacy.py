@@ -4,16 +4,62 @@ import cv2
 import numpy as np
 import pytest
 
-from streamer.build import build_pipeline
+from streamer.build import build_pipeline, build_stages
 from streamer.config import Config, load_config
+from streamer.faces.track import Tracker
+from streamer.perception import DetectionSettings, Perceiver
 from streamer.photo.explain import run as explain
 from streamer.privacy import Hiding, hide_boxes, mosaic
 from streamer.sources import open_source
-from streamer.types import Face, Frame, Result
+from streamer.types import Detections, Face, Frame, Result
 from tests.conftest import picture
 from tests.test_cli import SAMPLE
 
 NOISE = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+
+
+PLACE = np.float32([100, 80, 160, 140])
+
+
+class Seeing:
+    """Find a face at place(number of the search) with a score, or none where there is no place."""
+
+    def __init__(self, place, score=0.9):
+        self.place, self.score, self.searches = place, score, 0
+
+    def detect(self, images):
+        box = self.place(self.searches)
+        self.searches += 1
+        return [Detections.empty() if box is None else Detections(box[None], np.float32([self.score]))] * len(images)
+
+    def close(self):
+        pass
+
+
+def play(detector, seconds, interval, *, live=True):
+    """Show noise at 25 fps, searched each `interval`; return (time, was a face shown, is its place hidden)."""
+    perceive = Perceiver(detector, Tracker, DetectionSettings(interval=interval, share=1.0, budget=10))
+    hide, seen = Hiding(lambda results: results, "faces"), []
+    for index in range(round(seconds * 25)):
+        frame = Frame(NOISE.copy(), "cam", index, index / 25, 0.0, live)
+        [result] = hide(perceive([frame]))
+        seen.append((frame.time, bool(result.faces), hides(result.frame.image, PLACE)))
+    return seen
+
+
+def hides(image, box):
+    """Tell whether a box of the noise is hidden, True or False; one that is hidden in part is neither."""
+    x1, y1, x2, y2 = np.int64(box)
+    share = (image[y1:y2, x1:x2] != NOISE[y1:y2, x1:x2]).any(axis=2).mean()
+    return True if share > 0.97 else False if share == 0 else None
+
+
+def result_at(time, found, *, faces=(), live=True):
+    boxes = np.float32(found or []).reshape(-1, 4)
+    return Result(
+        Frame(NOISE.copy(), "cam", 0, time, 0.0, live), faces,
+        found=None if found is None else Detections(boxes, np.full(len(boxes), 0.4, np.float32)),
+    )  # fmt: skip
 
 
 def detail(image):
@@ -22,7 +68,7 @@ def detail(image):
 
 
 def test_a_face_and_its_margin_become_a_mosaic_and_nothing_else_changes():
-    hidden = hide_boxes(NOISE, [np.float32([100, 80, 160, 160])])
+    hidden = hide_boxes(NOISE, np.float32([[100, 80, 160, 160]]))
     changed = (hidden != NOISE).any(axis=2)
     rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (60, 180, 80, 180)
@@ -32,7 +78,7 @@ def test_a_face_and_its_margin_become_a_mosaic_and_nothing_else_changes():
 
 @pytest.mark.parametrize("box", [(-50, -50, 20, 20), (300, 200, 500, 400), (5, 5, 6, 6), (400, 400, 500, 500)])
 def test_boxes_at_and_beyond_the_edge_are_borne(box):
-    hidden = hide_boxes(NOISE, [np.float32(box)])
+    hidden = hide_boxes(NOISE, np.float32([box]))
     assert hidden.shape == NOISE.shape
 
 
@@ -83,3 +129,68 @@ def test_no_face_is_explained_where_none_may_be_seen(tmp_path, blur):
     with pytest.raises(ValueError, match=f"privacy.blur={blur}: an explanation shows the face"):
         explain(config, tmp_path / "photo.png", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("score", [0.35, 0.6])
+def test_a_face_that_the_tracker_is_not_sure_of_is_hidden_and_stays_so_between_searches(score):
+    seen = play(Seeing(lambda search: PLACE if search == 1 else None, score), 1.0, 0.2)
+    assert not any(shown for _, shown, _ in seen)
+    assert [hidden for time, _, hidden in seen] == [time >= 0.2 for time, _, _ in seen]
+
+
+@pytest.mark.parametrize("interval", [0.1, 0.5, 3.0])
+def test_however_rarely_a_live_stream_is_searched_its_face_is_never_seen_nor_when_a_search_misses_it(interval):
+    seen = play(Seeing(lambda search: None if search % 3 == 1 else PLACE), 9 * interval + 0.5, interval)
+    assert all(shown for _, shown, _ in seen) == (interval == 0.1)
+    assert all(hidden for *_, hidden in seen)
+
+
+@pytest.mark.parametrize(("interval", "until"), [(0.1, 1.0), (0.8, 1.6), (3.0, 6.0)])
+def test_a_face_that_left_is_hidden_for_a_second_and_until_two_searches_missed_it(interval, until):
+    seen = play(Seeing(lambda search: None if search else PLACE), until + 0.5, interval)
+    assert [hidden for *_, hidden in seen] == [time < until for time, *_ in seen]
+
+
+def test_a_moving_face_is_hidden_where_it_is_between_searches():
+    hide = Hiding(lambda results: results, "faces")
+    for index in range(20):
+        box = PLACE + np.float32([4 * index, 0, 4 * index, 0])
+        [result] = hide([result_at(index / 25, [box] if index % 5 == 0 else None)])
+        assert index < 5 or hides(result.frame.image, box)  # its speed is known from the second search on
+
+
+def test_the_next_photo_of_a_folder_is_not_hidden_where_the_one_before_had_a_face():
+    hide = Hiding(lambda results: results, "faces")
+    first, second = (hide([result_at(time, found, live=False)])[0] for time, found in ((0.0, [PLACE]), (1.0, [])))
+    assert hides(first.frame.image, PLACE) is True
+    assert (second.frame.image == NOISE).all()
+
+
+def test_faces_in_view_are_hidden_at_once_when_hiding_is_asked_for_and_old_ones_are_not_remembered():
+    hide, face = Hiding(lambda results: results, "none"), Face(1, PLACE, 0.9, 0.0)
+    assert hides(hide([result_at(0.0, [PLACE], faces=(face,))])[0].frame.image, PLACE) is False
+    hide.blur = "faces"
+    assert hides(hide([result_at(0.04, None, faces=(face,))])[0].frame.image, PLACE) is True
+    assert hides(hide([result_at(0.2, [PLACE])])[0].frame.image, PLACE) is True
+    hide.blur = "none"
+    hide([result_at(0.3, None)])
+    hide.blur = "faces"
+    assert hides(hide([result_at(0.4, None)])[0].frame.image, PLACE) is False
+
+
+def test_a_stream_that_ended_leaves_nothing_behind_for_another_of_its_name():
+    stages = build_stages(load_config(Config, None, ["privacy.blur=faces"]))
+    try:
+        stages.finish([result_at(5.0, [PLACE])])
+        stages.forget("cam")
+        [result] = stages.finish([result_at(0.0, None)])
+    finally:
+        for one in stages.owned:
+            one.close()
+    assert (result.frame.image == NOISE).all()
+
+
+def test_what_is_no_box_hides_nothing():
+    wrong = [[np.nan] * 4, [1e9, 0, 2e9, 10], [20, 20, 20, 20]]
+    [result] = Hiding(lambda results: results, "faces")([result_at(0.0, wrong)])
+    assert (result.frame.image == NOISE).all()

@@ -80,8 +80,8 @@ class Tracker:
         self._predict(frame)
         self._prune(frame.time)
         if detections is not None:
-            usable = _usable(detections, frame) & (detections.scores >= self.settings.low_score)
-            self._detect(frame, detections[usable])
+            taken = usable(detections, frame) & (detections.scores >= self.settings.low_score)
+            self._detect(frame, detections[taken])
         return self._faces(frame)
 
     def _predict(self, frame: Frame) -> None:
@@ -215,7 +215,7 @@ def _inside(boxes: NDArray[np.float32], frame: Frame) -> NDArray[np.bool_]:
     return np.asarray((boxes[:, 2:] > 0).all(axis=1) & (boxes[:, :2] < [width, height]).all(axis=1))
 
 
-def _usable(detections: Detections, frame: Frame) -> NDArray[np.bool_]:
+def usable(detections: Detections, frame: Frame) -> NDArray[np.bool_]:
     """Return which boxes are numbers, of one pixel at least, and in the picture."""
     sound = (np.abs(detections.boxes) < 1e6).all(axis=1) & np.isfinite(detections.scores)
     boxes = np.where(sound[:, None], detections.boxes, 0)
