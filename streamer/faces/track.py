@@ -23,7 +23,8 @@ from streamer.types import Detections, Face, Frame
 class TrackerSettings:
     """Set the rules of a tracker; times in seconds of the stream, scores as the detector gives them.
 
-    coast: a face is shown this long after its last detection. max_age: a lost face can be taken up again this long.
+    coast: a face is shown this long after its last detection, and until the next ones are there. max_age: a lost face
+    can be taken up again this long.
     low_score: detections below are ignored. high_score: detections below may continue a track but not found one.
     sure_score: a track founded at this score is shown at once, any other at its second detection; in the first
     detection of a stream, or after max_age without any, all are shown at once.
@@ -93,8 +94,7 @@ class Tracker:
 
     def _prune(self, now: float) -> None:
         """Forget what is too old or was not confirmed; before association, so that a jump in time revives nobody."""
-        confirmed_or_new = (self._ids > 0) | (self._seen >= self._detection_time)
-        kept = confirmed_or_new & (self._ages(now) < self.settings.max_age)
+        kept = ((self._ids > 0) | self._in_view()) & (self._ages(now) < self.settings.max_age)
         if not kept.all():
             self._motion.keep(kept)
             for name in ("_ids", "_scores", "_seen", "_looks", "_plausible"):
@@ -126,7 +126,7 @@ class Tracker:
         worth = 2 + overlap + np.exp(-distance / 2) + likeness
         high = detections.scores >= self.settings.high_score
         low = alike & (overlap >= self.settings.min_iou_low)
-        in_view = (self._seen >= self._detection_time)[:, None]
+        in_view = self._in_view()[:, None]
         pairs = []
         for allowed in (possible & high & in_view, possible & high, low & ~high):
             rows, columns = assign(np.where(allowed, worth, 0))
@@ -138,6 +138,10 @@ class Tracker:
     def _ages(self, now: float) -> NDArray[np.float64]:
         """Return the seconds since each track was detected, rounded so that 0.8 - 0.6 is not older than 0.2."""
         return np.asarray(np.round(now - self._seen, 6))
+
+    def _in_view(self) -> NDArray[np.bool_]:
+        """Return which tracks the newest detections hold."""
+        return np.asarray(self._seen >= self._detection_time)
 
     def _asked(self, now: float) -> NDArray[np.float64]:
         """Return the likeness asked of each track: the longer unseen, the more a face may have turned."""
@@ -185,7 +189,8 @@ class Tracker:
 
     def _faces(self, frame: Frame) -> tuple[Face, ...]:
         boxes = self._motion.boxes
-        shown = (self._ids > 0) & (self._ages(frame.time) <= self.settings.coast) & self._plausible
+        recent = self._in_view() | (self._ages(frame.time) <= self.settings.coast)
+        shown = (self._ids > 0) & recent & self._plausible
         rows = np.flatnonzero(shown & _inside(boxes, frame))
         return tuple(
             Face(int(self._ids[row]), boxes[row], float(self._scores[row]), float(self._seen[row]))
