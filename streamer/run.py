@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -29,6 +26,7 @@ from streamer.metrics import Metrics
 from streamer.overlay import draw
 from streamer.pipeline import Pipeline
 from streamer.reload import reload
+from streamer.signals import Signals, noted_signals
 from streamer.sinks import Enduring, Sink
 from streamer.sinks.log import LogSink
 from streamer.sinks.video import video_sink
@@ -64,10 +62,10 @@ def run(config: Config, names: Sequence[str], outputs: Outputs, read_config: Cal
     sources = open_sources(names, **config.source.model_dump())
     pipeline, started, failures = None, time.monotonic(), []
     sinks: list[Enduring] = []
-    with noted_signals() as received, Status(console, sources) as status:
+    with noted_signals(reloads=read_config is not None) as signals, Status(console, sources) as status:
         try:
             with ExitStack() as stack:
-                pipeline = prepare(config, sources, metrics, status, sinks, received, read_config)
+                pipeline = prepare(config, sources, metrics, status, sinks, signals, read_config)
                 opened = open_sinks(stack, config, outputs, names, sources, metrics)
                 sinks += [Enduring(name, sink, metrics, status.say) for name, sink in opened.items()]
                 started = time.monotonic()
@@ -85,7 +83,7 @@ def run(config: Config, names: Sequence[str], outputs: Outputs, read_config: Cal
         write_summary(report, outputs.summary)
     failures += pipeline.failures.values()
     tell_end(report, failures, console)
-    return 128 + received[0] if received else int(bool(failures))
+    return 128 + signals.ending if signals.ending else int(bool(failures))
 
 
 def tell_end(report: dict[str, Any], failures: Sequence[Exception], console: Console) -> None:
@@ -106,7 +104,7 @@ def prepare(
     metrics: Metrics,
     status: Status,
     sinks: Sequence[Enduring],
-    received: list[int],
+    signals: Signals,
     read_config: Callable[[], Config] | None,
 ) -> Pipeline:
     """Build the pipeline; it stops on a signal, or when a window among the sinks was closed, and reloads on SIGHUP."""
@@ -118,10 +116,9 @@ def prepare(
 
     def on_poll() -> None:
         nonlocal config
-        if signal.SIGHUP in received and read_config:
-            received.remove(signal.SIGHUP)
+        if read_config and signals.take_reload():
             config = reload(pipeline, config, read_config)
-        if received or any(one.sink.closed for one in sinks if isinstance(one.sink, WindowSink)):
+        if signals.ending or any(one.sink.closed for one in sinks if isinstance(one.sink, WindowSink)):
             pipeline.stop()
 
     pipeline = build_pipeline(config, sources, metrics, on_state, on_poll)
@@ -200,22 +197,3 @@ def open_events(url: str, config: Config, metrics: Metrics, run_id: str) -> Even
     publisher = open_publisher(url)
     spool = config.events.spool or (config.cache or Path.cwd()) / f"events-{digest}.sqlite"
     return EventSink(name, publisher, Spool(spool, config.events.spool_bytes), metrics, run_id)
-
-
-@contextmanager
-def noted_signals() -> Iterator[list[int]]:
-    """Note SIGINT, SIGTERM and SIGHUP in the list that is yielded; the second one that ends the run kills."""
-    received: list[int] = []
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if set(received) - {signal.SIGHUP} and number != signal.SIGHUP:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        received.append(number)
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,7 +9,6 @@ import ipaddress
 import logging
 import re
 import secrets
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +28,8 @@ from streamer.manifest import model_hashes
 from streamer.metrics import Metrics, Quantiles
 from streamer.pipeline import Pipeline
 from streamer.reload import reload
-from streamer.run import Outputs, consume, noted_signals, open_sinks
+from streamer.run import Outputs, consume, open_sinks
+from streamer.signals import noted_signals
 from streamer.sinks import Enduring
 from streamer.sources import Cause, State, open_source, open_sources, unique_names
 from streamer.types import Step
@@ -148,13 +148,12 @@ def serve(
     def on_poll() -> None:
         nonlocal config
         desk.work()
-        if signal.SIGHUP in received and read_config:
-            received.remove(signal.SIGHUP)
+        if read_config and signals.take_reload():
             config = reload(pipeline, config, read_config)
-        if received:
+        if signals.ending:
             pipeline.stop()
 
-    with noted_signals() as received, ExitStack() as stack:
+    with noted_signals(reloads=read_config is not None) as signals, ExitStack() as stack:
         listening = stack.enter_context(listen(config.serve))
         pipeline = build_pipeline(config, sources, metrics, on_state, on_poll, keep_open=True)
         metrics.describe(streamer.__version__, model_hashes(config))
@@ -169,7 +168,7 @@ def serve(
     for sink in sinks:
         if sink.failure:
             say(f"streamer: {sink.failure}; {sink.lost} records were lost")
-    return 128 + received[0] if received else 0
+    return 128 + signals.ending if signals.ending else 0
 
 
 def check_reach(config: ServeConfig, token: str | None) -> None:
