@@ -74,7 +74,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write the manifest, whole or not at all. Raises OSError."""
     unfinished = path.with_name(path.name + ".tmp")
     try:
-        unfinished.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        unfinished.write_text(json.dumps(manifest.model_dump(), indent=2, default=str) + "\n", encoding="ascii")
         os.replace(unfinished, path)
     except OSError as error:
         raise OSError(f"{path}: cannot write the manifest: {error.strerror}") from error

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from streamer.config import Config
+from streamer.manifest import manifest_path, read_manifest
+from streamer.photo.command import run as photo
+from streamer.run import Outputs, run
+from streamer.sinks.video import VideoSink
 from streamer.sources import open_source, redact
-from tests.sources import cut, fails, tcp_server, write_video
+from tests.sources import cut, fails, grey, read, tcp_server, write_video
 
 
 def test_bad_paths_are_refused_in_one_line_that_names_them(tmp_path: Path):
@@ -30,6 +38,38 @@ def test_bad_paths_are_refused_in_one_line_that_names_them(tmp_path: Path):
     )
     assert fails("").startswith("empty source: no such file or folder")
     assert "no such file" in fails("x" * 5000)
+
+
+LATIN = os.fsdecode(b"caf\xe9")  # as an old disk or archive names it; OpenCV would end the process
+
+
+def test_a_video_or_url_whose_name_is_not_utf8_is_refused(tmp_path: Path):
+    os.rename(write_video(tmp_path / "clip.mp4", 3), tmp_path / f"{LATIN}.mp4")
+    why = "expected a name in UTF-8, found other bytes: rename it"
+    assert fails(f"{tmp_path}/{LATIN}.mp4") == rf"{tmp_path}/caf\udce9.mp4: {why}"
+    assert fails(f"rtsp://me:secret@127.0.0.1:9/{LATIN}") == rf"rtsp://127.0.0.1:9/caf\udce9: {why}"
+    with pytest.raises(ValueError, match=r"caf\\udce9.mp4: cannot write video there: expected a name in UTF-8"):
+        VideoSink(tmp_path / f"{LATIN}.mp4", 25)
+
+
+def test_pictures_whose_names_are_not_utf8_are_read_and_recorded(tmp_path: Path):
+    folder, log = tmp_path / "photos", tmp_path / "out.jsonl"
+    folder.mkdir()
+    cv2.imwrite(str(tmp_path / "one.png"), grey(9))
+    os.rename(tmp_path / "one.png", folder / f"{LATIN}.png")
+    source = open_source(str(folder / f"{LATIN}.png"))
+    assert [frame.image[0, 0, 0] for frame in read(source).frames] == [9]
+    assert source.name == r"caf\udce9"
+    assert run(Config(), [str(folder)], Outputs(log=log)) == 0
+    [recorded] = read_manifest(manifest_path(log)).inputs
+    assert [Path(name).is_file() for name in recorded.sha256] == [True]
+    (folder / f"{LATIN}-2.png").write_text("no picture")
+    assert photo(Config(), [str(folder)], tmp_path / "out") == 1
+    found = json.loads((tmp_path / "out" / "photos.json").read_text())
+    assert found["photos"][0]["name"] == r"caf\udce9.png"
+    assert found["unreadable"] == [
+        r"caf\udce9-2.png: expected a picture (JPEG, PNG, WebP, TIFF, ...), found something else"
+    ]
 
 
 def test_a_webcam_that_is_not_there_is_refused():

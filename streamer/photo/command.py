@@ -21,6 +21,7 @@ from streamer.photo.reading import photo_paths, read_photo
 from streamer.photo.views import ATTENTION, EVERYWHERE, FACES, as_jpegs, draw_all, record, report
 from streamer.report.page import preparing_charts, write_page
 from streamer.sources import unique_names
+from streamer.sources.source import printable
 
 SHOWN = 50  # photos whose pictures are in the page
 FILES = {FACES: "", ATTENTION: ".attention", EVERYWHERE: ".everywhere"}  # in the names of pictures
@@ -44,17 +45,18 @@ def run(config: Config, names: Sequence[str], out: Path, *, page: bool = True, a
     with preparing_charts() if page else nullcontext(), Analyst(config, attention=attention) as analyst:
         shown = track(paths, "photos", console=console, transient=True, disable=not console.is_terminal)
         for path, stem in zip(shown, stems, strict=True):
+            name = printable(path.name)
             try:
                 photo = read_photo(path)
             except ValueError as error:
-                unreadable.append(str(error))
+                unreadable.append(printable(str(error)))
                 continue
-            result = analyst.look(photo.image, path.name)
+            result = analyst.look(photo.image, name)
             seen = analyst.attend(photo.image, result.faces)
             drawn = draw_all(result, seen, config.overlay)
-            for name, picture in drawn.items():
-                _write_picture(out / f"{stem}{FILES[name]}.png", picture)
-            found.append(record(path.name, photo, result, seen))
+            for view, picture in drawn.items():
+                _write_picture(out / f"{stem}{FILES[view]}.png", picture)
+            found.append(record(name, photo, result, seen))
             pictures.append(as_jpegs(drawn) if len(pictures) < SHOWN else {})
     if not found:
         raise ValueError("; ".join(unreadable))

@@ -18,6 +18,7 @@ from streamer.explain.face import PANEL, Explanation, explain_face
 from streamer.files import check_replaces_none
 from streamer.photo.analyst import Analyst
 from streamer.photo.reading import read_photo
+from streamer.sources.source import printable
 from streamer.stencils import lettering
 
 CAPTION = 28  # pixels below each panel
@@ -83,7 +84,7 @@ def words(number: int, one: Explanation) -> list[str]:
 
 def run(config: Config, path: Path, out: Path) -> int:
     """Explain the faces of a photo into a folder; return the exit code. Raises ValueError or OSError with one line."""
-    photo = read_photo(path)
+    photo, name = read_photo(path), printable(path.name)
     with Analyst(config) as analyst:
         found = explain_faces(analyst, photo.image)
     sheets = [f"face-{number}.png" for number in range(1, len(found.faces) + 1)]
@@ -92,9 +93,9 @@ def run(config: Config, path: Path, out: Path) -> int:
         out.mkdir(parents=True, exist_ok=True)
         for place, one in zip(sheets, found.faces, strict=True):
             (out / place).write_bytes(sheet(one.panels()))
-        values = {"name": path.name, "notes": found.notes, "faces": [one.to_json() for one in found.faces]}
+        values = {"name": name, "notes": found.notes, "faces": [one.to_json() for one in found.faces]}
         (out / "explain.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-        (out / "explain.md").write_text(to_markdown(path.name, found, sheets), encoding="utf-8")
+        (out / "explain.md").write_text(to_markdown(name, found, sheets), encoding="utf-8")
     except OSError as error:
         raise OSError(f"{out}: cannot write the explanation: {error.strerror}") from error
     Console(stderr=True, highlight=False, markup=False).print(f"{len(found.faces)} faces: {out / 'explain.md'}")

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.sinks import PerStream
+from streamer.sources.source import printable
 from streamer.types import Result
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class VideoSink:
     def __init__(self, path: Path, fps: float | Callable[[], float | None]) -> None:
         if path.suffix.lower() not in CODECS:
             raise ValueError(f"{path}: cannot write video as '{path.suffix}': expected one of {', '.join(CODECS)}")
+        if printable(str(path)) != str(path):
+            raise ValueError(f"{printable(str(path))}: cannot write video there: expected a name in UTF-8")
         self.path = path
         self.unfinished = path.with_name(f"{path.stem}.part{path.suffix}")
         self._fps = fps

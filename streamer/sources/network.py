@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import cv2
 
-from streamer.sources.source import Cause, SourceError, redact
+from streamer.sources.source import Cause, SourceError, check_utf8, redact
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "udp": 0}
 LARGEST_HEAD = 65536  # bytes of an answer's header
@@ -30,6 +30,7 @@ def open_url(url: str, timeout: float, read_timeout: float | None = None) -> cv2
 
     Raises SourceError that tells why; finding that out takes another `timeout` at most, name look-up aside.
     """
+    check_utf8(url)
     opening, reading = round(timeout * 1000), round((read_timeout or timeout) * 1000)
     settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, opening, cv2.CAP_PROP_READ_TIMEOUT_MSEC, reading]
     # each decoder thread would hold back one frame

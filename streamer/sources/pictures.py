@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.sources.source import Report, SourceError
+from streamer.sources.source import Report, SourceError, printable
 from streamer.types import Frame
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Pictures:
     live = False
 
     def __init__(self, text: str, name: str, paths: Sequence[Path], *, period: float = 1.0) -> None:
-        self.name = name
+        self.name = printable(name)
         self.fps: float | None = 1 / period
         self.total: int | None = len(paths)
         self._text = text
@@ -51,7 +51,7 @@ class Pictures:
             image = read_picture(path)
             if image is None:
                 level = logging.WARNING if len(self.paths) > 1 else logging.DEBUG  # a single one is the error itself
-                log.log(level, "%s: %s is not a readable picture: skipped", self.name, path.name)
+                log.log(level, "%s: %s is not a readable picture: skipped", self.name, printable(path.name))
                 unreadable.append(path.name)
                 continue
             yield Frame(image, self.name, index, index * self._period, time.monotonic())
@@ -64,10 +64,11 @@ class Pictures:
 
 
 def read_picture(path: Path) -> NDArray[np.uint8] | None:
-    """Return the picture as (H, W, 3) uint8 BGR, or None where it cannot be decoded."""
+    """Return the picture as (H, W, 3) uint8 BGR, or None where it cannot be read or decoded."""
     try:
-        return cv2.imread(str(path), cv2.IMREAD_COLOR)  # type: ignore[return-value]
-    except cv2.error:  # more pixels than OpenCV allows
+        data = np.frombuffer(path.read_bytes(), np.uint8)  # a name that is not UTF-8 would end OpenCV
+        return cv2.imdecode(data, cv2.IMREAD_COLOR)  # type: ignore[return-value]
+    except (OSError, cv2.error):  # more pixels than OpenCV allows, or no byte at all
         return None
 
 

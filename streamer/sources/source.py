@@ -53,7 +53,7 @@ class SourceError(OSError):
     """Tell in one line, without credentials, why a source gives no (more) frames; `cause` sorts the reasons."""
 
     def __init__(self, message: str, cause: Cause = Cause.OTHER) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.cause = cause
 
 
@@ -117,6 +117,17 @@ def redact(url: str) -> str:
     if "@" in query and "/" not in address:  # the '?' belongs to a password
         address, mark, query = rest.rpartition("@")[2].partition("?")
     return scheme + separator + SECRET.sub(r"\1***", address.rpartition("@")[2] + mark + query)
+
+
+def printable(text: str) -> str:
+    """Return a file's name as text that can be written anywhere: of bytes that are not UTF-8 their escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def check_utf8(text: str) -> None:
+    """Raise SourceError for a name that OpenCV cannot open: one that is not UTF-8 ends the process."""
+    if printable(text) != text:
+        raise SourceError(f"{redact(text)}: expected a name in UTF-8, found other bytes: rename it")
 
 
 def read_on(capture: cv2.VideoCapture, attempts: int) -> tuple[NDArray[np.uint8] | None, int]:

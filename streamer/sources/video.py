@@ -10,7 +10,7 @@ from threading import Event
 import cv2
 
 from streamer.sources.container import Promise, read_promise
-from streamer.sources.source import Report, SourceError, frame_count, frame_rate, read_on
+from streamer.sources.source import Report, SourceError, check_utf8, frame_count, frame_rate, read_on
 from streamer.types import Frame
 
 FALLBACK_PERIOD = 0.04  # s, for containers that state no rate
@@ -96,6 +96,7 @@ class _Clock:
 
 def open_file(path: Path) -> tuple[cv2.VideoCapture, Promise]:
     """Open a video file. Raises SourceError where it holds no video that can be decoded."""
+    check_utf8(str(path))
     try:
         promise = read_promise(path)
     except OSError as error:
