@@ -15,7 +15,8 @@ from streamer.manifest import manifest_path, read_manifest
 from streamer.photo.command import run as photo
 from streamer.run import Outputs, run
 from streamer.sinks.video import VideoSink
-from streamer.sources import open_source, redact
+from streamer.sources import State, open_source, redact
+from streamer.sources.live import Live
 from tests.sources import cut, fails, grey, read, tcp_server, write_video
 
 
@@ -76,6 +77,21 @@ def test_a_webcam_that_is_not_there_is_refused():
     assert fails("97").startswith("camera-97: cannot be opened: ")
     assert open_source("/dev/video3").name == "camera-3"
     assert open_source("3").live
+
+
+@pytest.mark.parametrize("number", ["100", "/dev/video2147483648", "9" * 5000])
+def test_a_number_that_no_webcam_has_is_refused_before_opencv_opens_another(number: str):
+    assert fails(number).startswith(f"{number}: expected a webcam's number, 0 to 99")
+
+
+def test_what_opencv_raises_is_the_failure_of_one_live_stream():
+    def connect() -> cv2.VideoCapture:
+        return cv2.VideoCapture(2**31)
+
+    reading = read(Live("camera", connect, retries=0))
+    assert reading.order == [State.CONNECTING, State.FAILED]
+    assert str(reading.error).startswith("camera: OpenCV")
+    assert "\n" not in str(reading.error)
 
 
 @pytest.mark.parametrize(

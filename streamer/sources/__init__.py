@@ -90,8 +90,10 @@ def open_source(
     other file is a video. retries, patient: see `Live`.
     Raises SourceError where nothing can be read, as far as that is known without opening.
     """
-    camera = re.fullmatch(r"(?:/dev/video)?(\d+)", text)
+    camera = re.fullmatch(r"(?:/dev/video)?0*(\d+)", text)
     if camera:
+        if len(camera[1]) > 2:  # OpenCV takes the hundreds for a driver, and would open another camera
+            raise SourceError(f"{text}: expected a webcam's number, 0 to 99 (or ./{text} for a file of that name)")
         index = int(camera[1])
         opener = partial(open_webcam, index, width, height, fps)
         return Live(f"camera-{index}", opener, timeout=timeout, retries=retries, patient=patient)

@@ -64,6 +64,8 @@ class Reader:
     def _run(self) -> None:
         try:
             self._read()
+        except cv2.error as error:  # this stream's failure, like any other loss
+            self._error = SourceError(f"{self._name}: {' '.join(str(error).split())}")
         except BaseException as error:  # handed to whoever takes
             self._error = error
         with self._condition:
