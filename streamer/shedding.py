@@ -16,7 +16,8 @@ from streamer.types import Step
 log = logging.getLogger(__name__)
 
 WINDOW = 0.5  # seconds of results that a decision rests on, and of its effect before the next one
-FEWEST = 3  # results that say something
+FEWEST = 3  # results that say something; for fewer a window goes on
+WINDOWS = 4  # as long at most; then what there is must do
 NEAR = 0.8  # share of the budget from which on a step is taken
 FAR = 0.6  # share of the budget below which a step may be given back
 ROOM = 0.7  # busy share of the busiest stage below which a step may be given back
@@ -69,11 +70,12 @@ class Ladder:
             self._since, self._busy = now, dict(busy)
             return
         passed = now - self._since
-        if passed < WINDOW:
+        if passed < WINDOW * (WINDOWS if len(self._latencies) < FEWEST else 1):
             return
         share = max((busy[name] - self._busy.get(name, 0.0) for name in busy), default=0.0) / passed
-        self.load = 0.7 * self.load + 0.3 * min(share, 1.0)
-        late = float(np.quantile(self._latencies, 0.95)) if len(self._latencies) >= FEWEST else 0.0
+        kept = 0.7 ** (passed / WINDOW)
+        self.load = kept * self.load + (1 - kept) * min(share, 1.0)
+        late = float(np.quantile(self._latencies, 0.95)) if self._latencies else 0.0
         self._since, self._busy, self._latencies = now, dict(busy), []
         self._decide(late, share, now)
 

@@ -16,13 +16,17 @@ from streamer.types import Detections, Face, Frame, Result, Step
 from tests.conftest import fake_classifier, picture
 
 
-def live(ladder, start, seconds, latency, share):
-    """Let time pass with results of one latency and stages that are busy for a share of it; return the end."""
+def live(ladder, start, seconds, latency, share, every=0.05):
+    """Let time pass with results of one latency and stages that are busy for a share of it; return the end.
+
+    every: seconds from one result to the next.
+    """
     busy = {"perceive": start * share, "express": 0.0}
     ladder.look(start, busy)
     for number in range(round(seconds / 0.05)):
         now = start + 0.05 * (number + 1)
-        ladder.observe(latency)
+        if (number + 1) % round(every / 0.05) == 0:
+            ladder.observe(latency)
         busy["perceive"] += 0.05 * share
         ladder.look(now, busy)
     return start + seconds
@@ -46,6 +50,21 @@ def test_one_window_of_late_results_takes_no_step():
         end = live(ladder, end, WINDOW, 0.3, 1.0)
         end = live(ladder, end, 2 * WINDOW, 0.02, 0.3)
         assert ladder.step == Step.NONE
+
+
+@pytest.mark.parametrize("every", [0.2, 0.5, 1.5])
+def test_results_that_are_rare_because_they_are_slow_take_steps_too(every):
+    ladder = Ladder(SheddingSettings(budget=0.1))
+    live(ladder, 0.0, 20 * WINDOW, 0.6, 1.0, every)
+    assert ladder.step == Step.FRAMES
+
+
+def test_a_slow_camera_in_time_takes_no_step_and_one_late_result_of_it_none_either():
+    ladder = Ladder(SheddingSettings(budget=0.1))
+    end = live(ladder, 0.0, 10.0, 0.02, 0.1, 1.0)
+    ladder.observe(0.6)
+    live(ladder, end, 10.0, 0.02, 0.1, 1.0)
+    assert ladder.step == Step.NONE
 
 
 def test_fast_results_of_busy_stages_give_nothing_back():
