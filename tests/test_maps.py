@@ -124,6 +124,16 @@ def test_a_slow_network_for_maps_looks_at_as_many_faces_as_there_is_time_for() -
     assert own.batch_sizes == [2, 1]
 
 
+def test_a_late_stream_takes_no_maps_from_one_that_has_time() -> None:
+    own = looking_classifier()
+    stage = expresser(MapSettings(interval=0.0, budget=5.0), own, outputs=("probabilities",))
+    stage([perceived(0.0, live=True), perceived(0.0, live=True, stream="late")])  # measures
+    late, timely = stage([perceived(0.1, live=True, stream="late", age=9.0), perceived(0.1, live=True)])
+    assert [face.heat is not None for face in late.faces] == [False, False]
+    assert [face.heat is not None for face in timely.faces] == [True, True]
+    assert own.batch_sizes == [4, 2]
+
+
 def test_lost_tracks_and_ended_streams_are_forgotten() -> None:
     stage = expresser(MapSettings())
     assert stage.explainer is not None

@@ -79,8 +79,9 @@ class Explainer:
                 face.track_id: known[face.track_id] for face in result.faces if face.track_id in known
             }
         left = {result.frame.stream: self._left(result) for result in results}
-        if self.engine:
-            self._ask(self.engine, [result for result in results if left[result.frame.stream] > 0], min(left.values()))
+        timely = [result for result in results if left[result.frame.stream] > 0]
+        if self.engine and timely:
+            self._ask(self.engine, timely, min(left[result.frame.stream] for result in timely))
         return [self._attach(result) if left[result.frame.stream] > 0 else result for result in results]
 
     def forget(self, stream: str) -> None:
