@@ -113,10 +113,17 @@ def check_unchanged(manifest: Manifest, path: Path) -> None:
             log.warning("%s: recorded with %s %s, this is %s: results may differ", path, name, then, now.get(name))
 
 
-def _describe(name: str, source: Source) -> Input:
+def files_of(name: str, source: Source) -> Sequence[Path]:
+    """Return the files that a source reads, none of a camera or URL."""
     if source.live or "://" in name:
+        return []
+    return source.paths if isinstance(source, Pictures) else [Path(name)]
+
+
+def _describe(name: str, source: Source) -> Input:
+    paths = files_of(name, source)
+    if not paths:
         return Input(source=source.name, name=source.name, live=source.live, sha256={})
-    paths = source.paths if isinstance(source, Pictures) else [Path(name)]
     return Input(
         source=str(Path(name).absolute()),
         name=source.name,

@@ -21,7 +21,7 @@ from streamer.events import open_publisher
 from streamer.events.sink import EventSink
 from streamer.events.spool import Spool
 from streamer.logs import structured
-from streamer.manifest import describe, manifest_path, model_hashes, write_manifest
+from streamer.manifest import describe, files_of, manifest_path, model_hashes, write_manifest
 from streamer.metrics import Metrics
 from streamer.overlay import draw
 from streamer.pipeline import Pipeline
@@ -29,7 +29,7 @@ from streamer.reload import reload
 from streamer.signals import Signals, noted_signals
 from streamer.sinks import Enduring, Sink
 from streamer.sinks.log import LogSink
-from streamer.sinks.video import video_sink
+from streamer.sinks.video import unfinished_path, video_paths, video_sink
 from streamer.sinks.window import WindowSink
 from streamer.sources import Cause, Source, SourceError, State, open_sources, redact
 from streamer.status import Status
@@ -58,8 +58,8 @@ def run(config: Config, names: Sequence[str], outputs: Outputs, read_config: Cal
     console, metrics = Console(stderr=True, highlight=False, markup=False), Metrics()
     if not console.is_terminal:
         console.width = 120  # a pipe or a log file has no width of its own
-    check_outputs(names, outputs)
     sources = open_sources(names, **config.source.model_dump())
+    check_outputs(names, sources, outputs)
     pipeline, started, failures = None, time.monotonic(), []
     sinks: list[Enduring] = []
     with noted_signals(reloads=read_config is not None) as signals, Status(console, sources) as status:
@@ -147,13 +147,16 @@ def consume(
         raise RuntimeError(f"a bug, please report it: {error}") from error
 
 
-def check_outputs(names: Sequence[str], outputs: Outputs) -> None:
+def check_outputs(names: Sequence[str], sources: Sequence[Source], outputs: Outputs) -> None:
     """Raise ValueError or OSError where outputs would replace a source or each other, or cannot be written."""
-    paths = [path for path in (outputs.video, outputs.log, outputs.summary) if path]
+    streams = [source.name for source in sources]
+    videos = video_paths(outputs.video, streams).values() if outputs.video else []
+    paths = [*videos, *(path for path in (outputs.log, outputs.summary) if path)]
     if len({path.resolve() for path in paths}) < len(paths):
         raise ValueError(f"expected different files for the outputs, found {', '.join(map(str, paths))}")
-    for path in paths:
-        if any(path.exists() and Path(name).exists() and path.samefile(name) for name in names):
+    read = [file for pair in zip(names, sources, strict=True) for file in files_of(*pair)]
+    for path in (*paths, *map(unfinished_path, videos)):
+        if path.exists() and any(file.exists() and path.samefile(file) for file in read):
             raise ValueError(f"{path}: is a source too, and would be replaced: choose another name")
     if outputs.summary:
         check_summary(outputs.summary)

@@ -28,7 +28,7 @@ from streamer.manifest import model_hashes
 from streamer.metrics import Metrics, Quantiles
 from streamer.pipeline import Pipeline
 from streamer.reload import reload
-from streamer.run import Outputs, consume, open_sinks
+from streamer.run import Outputs, check_outputs, consume, open_sinks
 from streamer.signals import noted_signals
 from streamer.sinks import Enduring
 from streamer.sources import Cause, State, open_source, open_sources, unique_names
@@ -132,6 +132,7 @@ def serve(
     check_reach(config.serve, token)
     known = token or secrets.token_urlsafe(24)
     sources = open_sources(names, **config.source.model_dump())
+    check_outputs(names, sources, outputs)
     sinks: list[Enduring] = []
 
     def say(line: str) -> None:

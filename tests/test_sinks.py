@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 
 from streamer.records.reading import read_log
 from streamer.records.schema import SCHEMA
+from streamer.run import Outputs, check_outputs
 from streamer.sinks import PerStream, video
 from streamer.sinks.log import LogSink
 from streamer.sinks.video import CODECS, VideoSink, video_sink
+from streamer.sources import open_sources
 from streamer.types import Expression, Face, Frame, Result
 from tests.conftest import LABELS, picture
 
@@ -467,3 +469,39 @@ def test_documents_every_key_of_the_log(tmp_path: Path) -> None:
         for key in (*record, *(record.get("faces") or [{}])[0]):
             assert f"`{key}`" in page
     assert json.dumps(SCHEMA) in page
+
+
+@pytest.mark.parametrize(
+    ("sources", "outputs", "named"),
+    [
+        (["a.mp4", "out-a.mp4"], {"video": "out.mp4"}, "out-a.mp4"),
+        (["out.part.mp4"], {"video": "out.mp4"}, "out.part.mp4"),
+        (["a.mp4", "out-a.part.mp4"], {"video": "out.mp4"}, "out-a.part.mp4"),
+        (["photos"], {"log": "photos/2.png"}, "2.png"),
+        (["a.mp4", "photos/*.png"], {"summary": "photos/2.png"}, "2.png"),
+        (["photos"], {"log": "link.png"}, "link.png"),
+    ],
+)
+def test_no_output_replaces_a_file_that_a_source_reads(tmp_path, monkeypatch, sources, outputs, named):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for name in ("a.mp4", "out-a.mp4", "out.part.mp4", "out-a.part.mp4", "photos/1.png", "photos/2.png"):
+        Path(name).write_text(name)
+    Path("link.png").symlink_to("photos/2.png")
+    with pytest.raises(ValueError, match=f"{named}: is a source too, and would be replaced: choose another name"):
+        check(sources, outputs)
+    assert Path("out.part.mp4").read_text() == "out.part.mp4"
+
+
+def test_outputs_beside_the_sources_are_fine_and_two_in_one_file_are_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "b.mp4", "out.mp4", "old.jsonl"):
+        Path(name).write_text(name)
+    check(["a.mp4", "b.mp4", "3", "rtsp://camera/1"], {"video": "out.mp4", "log": "old.jsonl"})
+    check(["out.mp4", "b.mp4"], {"video": "out.mp4"})  # goes to out-out.mp4 and out-b.mp4
+    with pytest.raises(ValueError, match="expected different files for the outputs, found out-a.mp4, out-b.mp4, out-b"):
+        check(["a.mp4", "b.mp4"], {"video": "out.mp4", "log": "out-b.mp4"})
+
+
+def check(names: list[str], outputs: dict[str, str]) -> None:
+    check_outputs(names, open_sources(names), Outputs(**{kind: Path(path) for kind, path in outputs.items()}))

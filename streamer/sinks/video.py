@@ -11,7 +11,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -53,7 +53,7 @@ class VideoSink:
         if printable(str(path)) != str(path):
             raise ValueError(f"{printable(str(path))}: cannot write video there: expected a name in UTF-8")
         self.path = path
-        self.unfinished = path.with_name(f"{path.stem}.part{path.suffix}")
+        self.unfinished = unfinished_path(path)
         self._fps = fps
         self._writer: cv2.VideoWriter | None = None
         self._rate, self._hold, self._size = USUAL_FPS, 1, (0, 0)  # hold: how often each picture is written at least
@@ -149,20 +149,39 @@ class Stream(Protocol):
 def video_sink(path: Path, streams: Sequence[Stream]) -> VideoSink | PerStream:
     """Return a sink for one stream's video, or one that writes `NAME-STREAM.SUFFIX` for each of several."""
     by_name = {stream.name: stream for stream in streams}
-    taken: set[str] = set()
+    paths = video_paths(path, list(by_name))
 
     def fps_of(stream: str) -> Callable[[], float | None]:
         return lambda: by_name[stream].fps if stream in by_name else None
 
     def open_sink(stream: str) -> VideoSink:
-        label = re.sub(r"[^\w.-]+", "-", stream).strip("-.") or "stream"
-        name = f"{path.stem}-{label}"
-        while name in taken:
-            name += "-2"
-        taken.add(name)
-        return VideoSink(path.with_name(name + path.suffix), fps_of(stream))
+        paths[stream] = paths.get(stream) or _own_path(path, stream, paths.values())
+        return VideoSink(paths[stream], fps_of(stream))
 
-    return VideoSink(path, fps_of(streams[0].name)) if len(streams) == 1 else PerStream(open_sink, by_name)
+    return open_sink(streams[0].name) if len(streams) == 1 else PerStream(open_sink, by_name)
+
+
+def video_paths(path: Path, streams: Sequence[str]) -> dict[str, Path]:
+    """Return where the video of each stream goes: to the path itself where there is only one."""
+    if len(streams) == 1:
+        return {streams[0]: path}
+    paths: dict[str, Path] = {}
+    for stream in streams:
+        paths[stream] = _own_path(path, stream, paths.values())
+    return paths
+
+
+def unfinished_path(path: Path) -> Path:
+    """Return where a video is written until it is whole."""
+    return path.with_name(f"{path.stem}.part{path.suffix}")
+
+
+def _own_path(path: Path, stream: str, taken: Collection[Path]) -> Path:
+    label = re.sub(r"[^\w.-]+", "-", stream).strip("-.") or "stream"
+    name = f"{path.stem}-{label}"
+    while (own := path.with_name(name + path.suffix)) in taken:
+        name += "-2"
+    return own
 
 
 def _try_to_write(path: Path, unfinished: Path) -> None:
