@@ -45,9 +45,11 @@ class Signals:
 
 @contextmanager
 def noted_signals(*, reloads: bool) -> Iterator[Signals]:
-    """Note the signals instead of being ended by them; see `Signals`."""
+    """Note the signals instead of being ended by them; see `Signals`. A run under nohup outlives its terminal."""
     signals = Signals(reloads=reloads)
-    before = {number: signal.signal(number, signals.on_signal) for number in (*ENDING, signal.SIGHUP)}
+    ignored = not reloads and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    noted = ENDING if ignored else (*ENDING, signal.SIGHUP)
+    before = {number: signal.signal(number, signals.on_signal) for number in noted}
     try:
         yield signals
     finally:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,13 +44,22 @@ def test_a_signal_ends_a_run_that_was_asked_to_reload(number: int) -> None:
         assert signals.ending == number
 
 
-def test_a_terminal_that_closes_ends_what_cannot_reload_and_does_not_kill_it() -> None:
+@pytest.fixture(params=[signal.SIG_DFL, signal.SIG_IGN])
+def hangup(request: pytest.FixtureRequest) -> Iterator[signal.Handlers]:
+    """Return what SIGHUP does in a terminal, and under nohup."""
+    before = signal.signal(signal.SIGHUP, request.param)
+    yield request.param
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_terminal_that_closes_ends_what_cannot_reload_and_does_not_kill_it(hangup: signal.Handlers) -> None:
     with noted_signals(reloads=False) as signals:
+        assert signal.getsignal(signal.SIGHUP) == (signals.on_signal if hangup == signal.SIG_DFL else signal.SIG_IGN)
         send(signals, signal.SIGHUP, signal.SIGHUP)
         assert (signals.ending, signals.take_reload()) == (signal.SIGHUP, False)
         send(signals, signal.SIGTERM)
         assert signals.ending == signal.SIGTERM
-    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGHUP) == hangup
 
 
 def test_the_second_signal_that_ends_kills() -> None:
