@@ -39,7 +39,7 @@ def taught(rows: FaceSet, config: TrainConfig, device: torch.device) -> FaceSet:
 
 def _teacher(weights: Path, rows: FaceSet, config: TrainConfig, device: torch.device) -> Answer:
     if weights.suffix in BACKENDS:
-        engine = load_engine(weights, "expression")
+        engine = load_engine(weights, "expression", precision="f32")  # the same targets on every machine
         if engine.spec.labels != tuple(rows.classes):
             raise ValueError(f"{weights}: expected a teacher of {tuple(rows.classes)}, found {engine.spec.labels}")
         return lambda images: engine.infer(images)["probabilities"]

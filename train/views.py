@@ -11,13 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engines import load_engine
-from streamer.build import in_zoo
-from streamer.faces.landmarks import ZooLandmarker
 from streamer.faces.regions import HIDDEN, PARTS, SEEN, around, hidden_boxes, inside, region_box
 from streamer.faces.visibility import VisibleRegion
 from train.config import Data, Input
-from train.data.regions import recipe, whole
+from train.data.regions import landmarker_of, recipe, whole
 from train.occluders import NONE, TRAINING, occlude
 
 JITTER = 0.06  # deviation of each edge of a box, as a share of its longer side: landmarks are never exact
@@ -67,8 +64,7 @@ class Cover:
 
     def __init__(self, share: float, data: Data, seen: Input) -> None:
         self.share, self.seen = share, seen
-        served = data.landmarks is not None and data.landmarks != Path("dlib") and share > 0
-        self._landmarker = ZooLandmarker(load_engine(in_zoo(data.landmarks), "landmarks")) if served else None
+        self._landmarker = landmarker_of(data) if share > 0 and data.landmarks != Path("dlib") else None
 
     def __call__(self, pictures: NDArray[np.uint8], points: NDArray[np.float32]) -> Covered:
         """Draw something over a share of the faces of (N, H, W, 1) pictures; points: their (N, 68, 2) landmarks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engines import Crop, EngineSpec
-from streamer.faces.landmarks import DlibLandmarker
+from engines import ZOO, Crop, EngineSpec, load_engine
+from engines.manifest import write_entry
+from streamer.faces.landmarks import DlibLandmarker, ZooLandmarker
 from streamer.faces.regions import crops
 from train.config import Data, Input
 from train.data import BASIC, FaceSet, labelled
 from train.data.landmarks import FaceFinder, locate, plausible, read_cache
 from train.data.leaks import leaks
 from train.data.regions import align, as_seen, located, needs, recipe
+from train.views import Cover
 
 
 def face_points(box: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -287,3 +290,17 @@ def test_landmarks_may_come_from_the_network_that_serves(portrait: NDArray[np.ui
     expected = DlibLandmarker().locate(portrait, FACE[None])[0]
     eyes = np.linalg.norm(expected[36:42].mean(axis=0) - expected[42:48].mean(axis=0))
     assert np.linalg.norm(found[0] - expected, axis=1).mean() < 0.1 * eyes
+
+
+def test_the_network_that_finds_landmarks_for_training_is_the_named_file_in_f32(
+    portrait: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    named, beside = tmp_path / "landmarks.onnx", tmp_path / "landmarks.int8.onnx"
+    shutil.copy(ZOO / named.name, named)
+    beside.write_bytes(b"opened only where the fastest form is looked for")
+    write_entry(beside)
+    found = located(portrait_rows(portrait, boxes=FACE[None]), "landmarks", Data(landmarks=named)).landmarks
+    exact = ZooLandmarker(load_engine(named, "landmarks", precision="f32"))
+    np.testing.assert_array_equal(found, exact.locate(portrait, FACE[None]))
+    exact.close()
+    Cover(0.5, Data(landmarks=named), Input()).close()

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from engines import load_engine
+from engines.manifest import write_entry
 from streamer.config import load_config
 from tests.conftest import expression_spec
 from tests.networks import Tiny, write_tiny
@@ -53,6 +55,17 @@ def test_targets_move_towards_the_teacher_by_its_share(write_config: WriteConfig
     np.testing.assert_allclose(alone.sum(axis=1), 1, atol=1e-5)
     with torch.inference_mode():  # shifts by two pixels change mean and spread a little
         np.testing.assert_allclose(alone, Tiny().eval()(torch.from_numpy(rows.images))[0], atol=0.01)
+
+
+def test_the_named_file_teaches_whatever_form_of_it_is_fastest_here(write_config: WriteConfig, tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    beside = tmp_path / "tiny.int8.onnx"
+    beside.write_bytes(b"opened only where the fastest form is looked for")
+    write_entry(beside)
+    with pytest.raises(ValueError, match=r"tiny\.int8\.onnx"):
+        load_engine(tmp_path / "tiny.onnx", "expression")
+    rows = taught(rows_of(), configured(write_config, [tmp_path / "tiny.onnx"], 1.0), CPU)
+    np.testing.assert_allclose(rows.distribution.sum(axis=1), 1, atol=1e-5)
 
 
 def test_checkpoints_of_the_same_architecture_teach_by_their_mean(write_config: WriteConfig) -> None:

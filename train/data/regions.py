@@ -45,13 +45,18 @@ def located(rows: FaceSet, needed: Needs, data: Data) -> FaceSet:
         return locate(rows, data.cache, None)
     if data.landmarks == Path("dlib"):
         return locate(rows, data.cache, DlibLandmarker())
-    landmarker = ZooLandmarker(load_engine(in_zoo(data.landmarks), "landmarks"))
+    landmarker = landmarker_of(data)
     try:
         boxes = [whole(picture) for picture in rows.images] if rows.boxes is None else rows.boxes
         found = landmarker.look(list(rows.images), [np.asarray(box)[None] for box in boxes])
     finally:
         landmarker.close()
     return replace(rows, landmarks=np.concatenate([one.points for one in found]))
+
+
+def landmarker_of(data: Data) -> ZooLandmarker:
+    """Open the landmark network that `data` names, in f32: what a run sees is the same on every machine."""
+    return ZooLandmarker(load_engine(in_zoo(data.landmarks), "landmarks", precision="f32"))
 
 
 def recipe(seen: Input) -> Crop:
