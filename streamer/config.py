@@ -254,4 +254,6 @@ def _describe(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"unknown key '{key}'"
+    if problem["type"] == "value_error":  # of several keys, which it names
+        return f"'{key}': {problem['ctx']['error']}" if key else str(problem["ctx"]["error"])
     return f"'{key}': {problem['msg'][0].lower()}{problem['msg'][1:]}, found {SHORT.repr(problem['input'])}"

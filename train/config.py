@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from streamer.config import Section
 
@@ -207,3 +207,31 @@ class TrainConfig(RunConfig):
     model: Network
     augment: Augment = Augment()
     serve: Serve = Serve()
+
+    @model_validator(mode="after")
+    def _all_that_is_asked_for_can_be_done(self) -> Self:
+        if self.teacher and self.loss != "distribution":
+            raise ValueError(
+                f"teacher: answers are mixed into the taggers' votes: expected loss 'distribution', found '{self.loss}'"
+            )
+        if self.augment.occlude and not self.input.regions:
+            raise ValueError("augment.occlude: expected the regions in input.regions that may be left, found none")
+        if self.input.regions and (unfit := self._without_regions()):
+            raise ValueError(
+                "input.regions: a network of several regions learns grey faces, one region of each as serving "
+                f"shows it; expected none of {', '.join(unfit)}"
+            )
+        return self
+
+    def _without_regions(self) -> list[str]:
+        """List what is asked for that is not done where several regions are learned."""
+        seen, augment = self.input, self.augment
+        asked = {
+            "input.channels=3": seen.channels == 3,
+            "input.mode=centre": seen.mode == "centre",
+            "input.face_box=landmarks": seen.face_box == "landmarks",
+            "input.align": seen.align,
+            "augment.crop": augment.crop > 0,
+            "augment.mixup": augment.mixup > 0,
+        }
+        return [name for name, wanted in asked.items() if wanted]

@@ -22,6 +22,7 @@ from train.config import Optimizer, TrainConfig
 from train.data import FaceSet, load
 from train.fit import fit, start
 from train.rows import training_rows
+from train.tasks import task_of
 
 WriteConfig = Callable[..., Path]
 
@@ -211,3 +212,31 @@ def test_one_cycle_warms_up_and_ends_at_zero() -> None:
     assert schedule.one_cycle(0.0, 0.1) == 0.0
     assert schedule.one_cycle(0.1, 0.1) == pytest.approx(1.0)
     assert schedule.one_cycle(1.0, 0.1) == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["teacher.weights=[a.onnx]", "loss=soft"], "toy.yaml: teacher: .* expected loss 'distribution', found 'soft'"),
+        (
+            ["augment.occlude=0.2"],
+            "augment.occlude: expected the regions in input.regions that may be left, found none",
+        ),
+        (["input.regions=[mouth]", "input.channels=3"], "several regions .* expected none of input.channels=3$"),
+        (
+            ["input.regions=[mouth]", "augment.crop=0.1", "augment.mixup=0.2", "input.mode=centre", "input.align=true"],
+            "expected none of input.mode=centre, input.align, augment.crop, augment.mixup$",
+        ),
+        (["input.regions=[mouth]", "input.face_box=landmarks"], "expected none of input.face_box=landmarks$"),
+    ],
+)
+def test_what_would_not_be_done_is_refused(write_config: WriteConfig, overrides: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read(write_config(), *overrides)
+
+
+def test_the_configurations_that_come_with_the_project_can_be_done(write_config: WriteConfig) -> None:
+    for path in Path("configs/train").glob("*.yaml"):
+        if task_of(path) is None:
+            read(path)
+    read(write_config(), "teacher.weights=[a.onnx]", "loss=distribution")
