@@ -193,7 +193,7 @@ def explain(
     from train.rows import some_rows
 
     given = _with_data(overrides, data, None)
-    classifier = open_classifier(source, given)
+    classifier = open_classifier(source, given, "f32")
     if store and source.suffix != ".onnx":
         raise ValueError(f"--store {source}: expected a model (.onnx)")
     judged = split or classifier.data.validation
@@ -222,7 +222,7 @@ def faithful(
     from train.explain import faithful as faithfulness
 
     given = _with_data(overrides, data, None)
-    classifier = open_classifier(source, given)
+    classifier = open_classifier(source, given, "f32")
     rows = classifier.rows(split or classifier.data.validation)
     faithfulness.write(classifier, open_gradients(source, given), rows, out, faces)
     typer.echo((out / "faithful.md").read_text(encoding="utf-8"))
@@ -244,7 +244,7 @@ def saliency(
     given = _with_data(overrides, data, None)
     found = []
     for source in sources:
-        classifier, network = open_classifier(source, given), open_gradients(source, given)
+        classifier, network = open_classifier(source, given, "f32"), open_gradients(source, given)
         if network is None:
             raise ValueError(f"{source}: expected a checkpoint or an exported network (.onnx) in float, found another")
         epochs, rows = len(classifier.epochs), classifier.rows(split or classifier.data.validation)

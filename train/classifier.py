@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from engines import BACKENDS, EngineSpec, Outputs, View, load_engine, tempered
+from engines.precision import int8_name
 from streamer.config import Section, check_config, load_config
 from train import models
 from train.checkpoint import classes_of, load, restore
@@ -91,14 +92,15 @@ class Classifier:
         return labelled_rows(self.data, self.input, split, self.labels, self.name)
 
 
-def open_classifier(source: Path, overrides: Sequence[str] = ()) -> Classifier:
+def open_classifier(source: Path, overrides: Sequence[str] = (), precision: str = "auto") -> Classifier:
     """Open a checkpoint (`.pt`), the checkpoint of a configuration's run (`.yaml`) or an engine file.
 
-    A configuration of a hand-made baseline is fitted here. Raises ValueError or OSError with one line where the file is
-    none of these or does not fit.
+    A configuration of a hand-made baseline is fitted here. precision: of an engine file, see `load_engine`: by 'auto'
+    it answers as it serves here, maybe by the int8 form beside it; by 'f32' the file itself does. Raises ValueError or
+    OSError with one line where the file is none of these or does not fit.
     """
     if source.suffix in BACKENDS:
-        return _open_engine(source, overrides)
+        return _open_engine(source, overrides, precision)
     if source.suffix in YAML and (config := load_config(TrainConfig, source, overrides)).model.name in FEATURES:
         return fit_classic(config)
     config, checkpoint = read_run(source, overrides)
@@ -166,8 +168,8 @@ def made_by(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"model": model, "rule": rule, "init": bool(config.get("init")), "seed": config.get("seed")}
 
 
-def _open_engine(source: Path, overrides: Sequence[str]) -> Classifier:
-    engine = load_engine(source, "expression")
+def _open_engine(source: Path, overrides: Sequence[str], precision: str) -> Classifier:
+    engine = load_engine(source, "expression", precision=precision)
     spec = engine.spec
     judged = check_config(Judged, _judged_by(spec), overrides, str(source))
     return Classifier(
@@ -178,9 +180,15 @@ def _open_engine(source: Path, overrides: Sequence[str]) -> Classifier:
         input=judged.input,
         made=made_by({"seed": spec.training.get("seed"), **spec.training.get("config", {})}),
         timed=True,
-        size=source.stat().st_size,
+        size=_served(source, spec).stat().st_size,
         calibration=spec.views,
     )
+
+
+def _served(source: Path, spec: EngineSpec) -> Path:
+    """Return the file that serves: the one that was asked for, or the int8 form beside it."""
+    form = int8_name(source)
+    return form if "int8" in spec.training and form.is_file() else source
 
 
 def fit_classic(config: TrainConfig) -> Classifier:

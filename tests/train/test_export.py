@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -26,7 +27,7 @@ from train.__main__ import app
 from train.classifier import open_classifier, open_network
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, FaceSet
-from train.export import export, export_int8, in_fours, store_explanation
+from train.export import export, export_int8, in_fours, store_explanation, write_onnx
 from train.fit import fit
 from train.models import Output
 from train.rows import judged_rows
@@ -333,6 +334,33 @@ def test_what_explains_is_stored_in_an_artefact_that_stays_whole(tmp_path: Path)
     assert quick.spec.rules == (rule,)
     assert quick.spec.training["int8"]["of"] == sha256_of(path)
     quick.close()
+
+
+def test_the_form_that_serves_is_judged_and_the_file_that_is_given_is_explained(
+    zoo: Path, toy_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engines.precision.GAIN", 0.0)  # the last form is taken for the fastest
+    monkeypatch.setattr("train.explain.report.LEAST", 3)
+    given, form = tmp_path / "toy.onnx", tmp_path / "toy.int8.onnx"
+    shutil.copy(zoo / "toy.onnx", given)
+    engine = load_engine(given, "expression")
+    spec = engine.spec.model_copy(update={"name": "toy.int8", "training": {**engine.spec.training, "int8": {}}})
+    engine.close()
+    model = onnx.load(given)
+    model.graph.doc_string = "longer"
+    write_onnx(model, spec, form)
+    write_entry(form)
+    overrides = [f"data.path={toy_set}"]
+    found = open_classifier(given, overrides)
+    assert (found.name, found.size) == ("toy.int8", form.stat().st_size)
+    found = open_classifier(given, overrides, "f32")
+    assert (found.name, found.size) == ("toy", given.stat().st_size)
+    found = open_classifier(form, overrides)
+    assert (found.name, found.size) == ("toy.int8", form.stat().st_size)
+    form.write_bytes(b"is not opened")
+    explained = ["explain", str(given), "--out", str(tmp_path / "out"), "--data", str(toy_set)]
+    result = CliRunner().invoke(app, explained, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "pt2"])
