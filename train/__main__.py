@@ -190,14 +190,16 @@ def explain(
     """Draw maps and typical faces, compare with Action Units, and write the rules that stand for the last layer."""
     from train.classifier import open_classifier, open_gradients
     from train.explain import report
-    from train.rows import some_rows
+    from train.rows import fitting_rows, some_rows
 
     given = _with_data(overrides, data, None)
     classifier = open_classifier(source, given, "f32")
     if store and source.suffix != ".onnx":
         raise ValueError(f"--store {source}: expected a model (.onnx)")
     judged = split or classifier.data.validation
-    fitting = None if judged == classifier.data.train else some_rows(classifier.rows(classifier.data.train), 12_000)
+    fitting = None
+    if judged != classifier.data.train:
+        fitting = some_rows(fitting_rows(classifier.data, classifier.input, judged), 12_000)
     network = open_gradients(source, given)
     found = report.write(classifier, network, classifier.rows(judged), out, per_class, fitting)
     if store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from functools import cache, lru_cache
 
 import numpy as np
@@ -54,9 +55,7 @@ def training_rows(config: TrainConfig) -> tuple[FaceSet, dict[str, int]]:
     """
     data = config.data
     rows = load(data.set, data.path, data.train, data.labels)
-    splits = {data.validation, data.test} - {data.train}
-    judged = {digest for split in splits for digest in digests(load(data.set, data.path, split, data.labels))}
-    twin = np.array([digest in judged for digest in digests(rows)])
+    twin = twins(rows, data, {data.validation, data.test} - {data.train})
     usable = has_target(rows, config.loss)
     kept = usable & ~twin
     counts = {
@@ -68,6 +67,16 @@ def training_rows(config: TrainConfig) -> tuple[FaceSet, dict[str, int]]:
     if not kept.any():
         raise ValueError(f"{data.path}: no row of '{data.train}' is left to train on: {counts}")
     return located(rows[kept], needs(config.input), data), counts
+
+
+def fitting_rows(data: Data, seen: Input, judged: str) -> FaceSet:
+    """Load the labelled training rows, cut as the network sees them, without twins among those of the split `judged`.
+
+    What is fitted to the answers of a network, and judged on others, is fitted to these.
+    """
+    rows = judged_rows(data, seen, data.train)
+    twin = twins(load(data.set, data.path, data.train, data.labels), data, {judged} - {data.train})
+    return rows[(rows.labels >= 0) & ~twin]
 
 
 def some_rows(rows: FaceSet, most: int) -> FaceSet:
@@ -99,9 +108,14 @@ def near_duplicates(data: Data, split: str) -> NDArray[np.bool_]:
         return np.zeros(len(judged), bool)
     trained = load(data.set, data.path, data.train, data.labels)
     if split in {data.validation, data.test}:
-        seen = set(digests(judged))
-        trained = trained[np.array([digest not in seen for digest in digests(trained)])]
+        trained = trained[~twins(trained, data, {split})]
     return np.isin(np.arange(len(judged)), leaks(trained, judged).second)
+
+
+def twins(rows: FaceSet, data: Data, splits: Collection[str]) -> NDArray[np.bool_]:
+    """Say which rows, as they were loaded, have the very pixels of a row of the given splits: (N,)."""
+    others = {digest for split in splits for digest in digests(load(data.set, data.path, split, data.labels))}
+    return np.array([digest in others for digest in digests(rows)], bool)
 
 
 def digests(rows: FaceSet) -> list[bytes]:

@@ -22,8 +22,9 @@ from train.classifier import Classifier, open_classifier, read_run
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS
 from train.evaluate import evaluate
+from train.explain import report as explained
 from train.fit import fit
-from train.rows import near_duplicates
+from train.rows import fitting_rows, near_duplicates
 
 WriteConfig = Callable[..., Path]
 
@@ -142,6 +143,34 @@ def test_rows_that_show_a_photo_of_the_training_rows_again_are_told_apart(tmp_pa
     near = near_duplicates(Data(path=folder), "public")
     assert near[0]
     assert not near[1]
+
+
+def test_what_is_fitted_to_answers_is_fitted_to_no_twin_of_what_it_is_judged_on(tmp_path: Path) -> None:
+    folder = write_toy_set(tmp_path / "set", {"train": 4, "public": 3, "private": 1})
+    table = parquet.read_table(folder / "fer-0.parquet").to_pydict()
+    table["png"][1] = table["png"][table["split"].index("public") + 4]
+    table["png"][2] = table["png"][table["split"].index("private")]
+    table["ferplus_seed"][3] = -1
+    parquet.write_table(pa.table(table), folder / "fer-0.parquet")
+    data, seen = Data(path=folder), Input(size=24)
+    assert not set(fitting_rows(data, seen, "public").names) & {"train-1", "train-3"}
+    assert not set(fitting_rows(data, seen, "private").names) & {"train-2", "train-3"}
+    assert len(fitting_rows(data, seen, "public")) == 4 * CLASSES - 2
+
+
+def test_rules_are_fitted_without_twins_of_the_rows_that_they_are_judged_on(
+    write_config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_toy_set(tmp_path / "set", {"train": 4, "public": 4, "private": 1})
+    change(folder, png=lambda column: [*column[:4], *column[4:32], *column[:4], *column[36:]])
+    path = write_config(data={"set": "fer", "path": str(folder)})
+    fit(load_config(TrainConfig, path), until=1)
+    fitted = []
+    write = explained.write
+    monkeypatch.setattr(explained, "write", lambda *given: fitted.append(given[-1]) or write(*given))
+    result = CliRunner().invoke(app, ["explain", str(path), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert len(fitted[0]) == 4 * CLASSES - 4
 
 
 def test_without_the_training_rows_there_is_no_check_for_near_duplicates(tmp_path: Path) -> None:
