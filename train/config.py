@@ -14,7 +14,8 @@ class Data(Section):
     """Say which faces are trained on, chosen on and reported on.
 
     set: a name of `train.data.LOADERS`. labels: the loader's label rule. landmarks: what finds them in pictures that
-    come without, dlib's predictor or a landmark network, a file or zoo/NAME. cache: where those of dlib are kept.
+    come without, dlib's predictor or a landmark network, a file or zoo/NAME. cache: where faces that had to be found
+    and landmarks of dlib are kept.
     """
 
     set: str = "fer"

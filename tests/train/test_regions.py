@@ -292,6 +292,24 @@ def test_landmarks_may_come_from_the_network_that_serves(portrait: NDArray[np.ui
     assert np.linalg.norm(found[0] - expected, axis=1).mean() < 0.1 * eyes
 
 
+def test_the_network_is_shown_the_face_where_a_set_does_not_say_where_it_lies(
+    portrait: NDArray[np.uint8], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = FACE + np.float32(5)
+    boxes = np.concatenate([unknown(2), given[None]])
+    rows = portrait_rows(portrait, np.full((80, 90, 3), 128, np.uint8), portrait, boxes=boxes)
+    with caplog.at_level(logging.INFO):
+        found = located(rows, "landmarks", Data(landmarks=Path("zoo/landmarks.onnx"), cache=tmp_path))
+    assert found.landmarks is not None
+    assert found.boxes is not None
+    np.testing.assert_allclose(found.boxes[0], FACE, atol=15)
+    np.testing.assert_array_equal(found.boxes[2], given)
+    assert plausible(found.landmarks).tolist() == [True, False, True]
+    assert np.isnan(found.landmarks[1]).all()
+    assert "3 pictures; 1 without landmarks" in caplog.text
+    assert np.isnan(rows.boxes[:2]).all(), "what was given is left as it is"  # type: ignore[index]
+
+
 def test_the_network_that_finds_landmarks_for_training_is_the_named_file_in_f32(
     portrait: NDArray[np.uint8], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,8 @@ from train.config import Data, Input
 from train.data import FaceSet
 from train.data.landmarks import locate
 from train.data.pictures import at_most
+
+log = logging.getLogger(__name__)
 
 # An aligned face: the eyes' distance in shares of the width of a 7:9 frame, their height in shares of the frame's.
 EYES_APART, EYES_DOWN, FRAME = 0.4, 0.36, 7 / 9
@@ -45,13 +48,25 @@ def located(rows: FaceSet, needed: Needs, data: Data) -> FaceSet:
         return locate(rows, data.cache, None)
     if data.landmarks == Path("dlib"):
         return locate(rows, data.cache, DlibLandmarker())
+    rows = _with_boxes(rows, data.cache)
     landmarker = landmarker_of(data)
     try:
         boxes = [whole(picture) for picture in rows.images] if rows.boxes is None else rows.boxes
         found = landmarker.look(list(rows.images), [np.asarray(box)[None] for box in boxes])
     finally:
         landmarker.close()
-    return replace(rows, landmarks=np.concatenate([one.points for one in found]))
+    points = np.concatenate([one.points for one in found])
+    log.info("%d pictures; %d without landmarks", len(rows), (~np.isfinite(points).all(axis=(1, 2))).sum())
+    return replace(rows, landmarks=points)
+
+
+def _with_boxes(rows: FaceSet, cache: Path) -> FaceSet:
+    """Find the faces of the rows whose box is not known; boxes that a set gives stay."""
+    if rows.boxes is None or np.isfinite(rows.boxes).all():
+        return rows
+    boxes, unknown = rows.boxes.copy(), ~np.isfinite(rows.boxes).all(axis=1)
+    boxes[unknown] = locate(rows[unknown], cache, None).boxes
+    return replace(rows, boxes=boxes)
 
 
 def landmarker_of(data: Data) -> ZooLandmarker:
