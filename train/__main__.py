@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ Split = Annotated[str | None, typer.Option(help="Split to judge on; the validati
 KINDS = "A configuration (.yaml), a checkpoint (.pt) or a model (.onnx, .xml, .pt2)"
 Source = Annotated[Path, typer.Argument(help=f"{KINDS}.")]
 Sources = Annotated[list[Path], typer.Argument(help=f"{KINDS}; several.")]
+OTHER_TASK = "{}: configures no expression network; --set says all that there is to say"
 Folder = Annotated[Path, typer.Option("--out", help="Folder for tables and pictures.")]
 
 
@@ -38,7 +40,8 @@ def main() -> None:
 @app.command()
 def fit(
     config: Path,
-    until: Annotated[int | None, typer.Option(help="End after this epoch; the next call goes on.")] = None,
+    until: Annotated[int | None, typer.Option(min=1, help="End after this epoch; the next call goes on.")] = None,
+    data: DataPath = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Train one network from its YAML; goes on where a stopped run ended."""
@@ -46,9 +49,10 @@ def fit(
     from train.tasks import task_of
 
     if task := task_of(config):
+        _refuse(OTHER_TASK.format(config), {"--data": data})
         typer.echo(task.fit(config, overrides, until))
         return
-    typer.echo(run(load_config(TrainConfig, config, overrides), until))
+    typer.echo(run(load_config(TrainConfig, config, _with_data(overrides, data, None)), until))
 
 
 @app.command()
@@ -57,12 +61,13 @@ def repeat(
     seeds: Annotated[str | None, typer.Option(help="Train once for every seed, like 1,2,3,4,5.")] = None,
     folds: Annotated[bool, typer.Option("--folds", help="Train once for every fold of subjects.")] = False,
     split: Annotated[str | None, typer.Option(help="With --seeds: split to judge on, else validation.")] = None,
+    data: DataPath = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Train a configuration several times and report mean and standard deviation; a fold is judged on itself."""
     from train import repeat as repeats
 
-    read = load_config(TrainConfig, config, overrides)
+    read = load_config(TrainConfig, config, _with_data(overrides, data, None))
     if bool(seeds) == folds:
         raise ValueError("expected one of --seeds and --folds")
     runs = repeats.with_folds(read) if folds else repeats.with_seeds(read, repeats.seeds_of(seeds or ""), split)
@@ -83,6 +88,7 @@ def evaluate(
     from train.tasks import task_of
 
     if task := task_of(source):
+        _refuse(OTHER_TASK.format(source), {"--split": split, "--data": data, "--set-name": set_name})
         typer.echo(task.evaluate(source, overrides, out))
         return
     from train import report
@@ -121,6 +127,8 @@ def export(
     from train.tasks import task_of
 
     if task := task_of(sources[0]):
+        given = {"--test": test, "--int8": int8, "--target": target, "--data": data, "--format": suffix != "onnx"}
+        _refuse(OTHER_TASK.format(sources[0]), given | _named(sources[1:]))
         typer.echo(task.export(sources[0], overrides, out))
         return
     from train.export import export as run
@@ -132,6 +140,7 @@ def export(
     if int8 and sources[0].suffix in BACKENDS:
         from train.classifier import open_classifier
 
+        _refuse(f"{sources[0]}: its int8 form is written beside it", {"--out": out} | _named(sources[1:]))
         exported = open_classifier(sources[0], _with_data(overrides, data, None))
         typer.echo(export_int8(sources[0], exported.data, exported.input, test=test))
         return
@@ -328,6 +337,16 @@ def occlusion(
     families = occluders.split(",") if occluders else tuple(FAMILIES)
     analysis.write([open_classifier(source, given) for source in sources], landmarks, split, out, families, most)
     typer.echo((out / "occlusion.md").read_text(encoding="utf-8"))
+
+
+def _refuse(what: str, given: Mapping[str, object]) -> None:
+    """Raise ValueError where options are given that would be ignored."""
+    if named := [name for name, value in given.items() if value]:
+        raise ValueError(f"{what}: expected it without {', '.join(named)}")
+
+
+def _named(sources: Sequence[Path]) -> dict[str, object]:
+    return {str(source): True for source in sources}
 
 
 def _with_data(overrides: list[str], data: Path | None, set_name: str | None) -> list[str]:
