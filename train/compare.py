@@ -15,6 +15,8 @@ from train.evaluate import evaluate
 from train.report import table, to_json
 
 PAPERS = Path(__file__).with_name("papers.yaml")
+REPORT = {"name", "data", "labels", "input", "made"}  # keys of reports and of repeats, and what each adds
+MEASURED = ({"scores"}, {"mean", "deviation", "runs"})
 HEAD = ("run", "data", "rows", "n", "accuracy", "95 % interval or deviation", "macro F1", "ms", "paper", "difference")
 
 
@@ -48,7 +50,7 @@ class Run:
 def open_run(source: Path, split: str | None, overrides: Sequence[str] = ()) -> Run:
     """Read a report or repeats, given as file or folder; judge anything else on a split (its validation split).
 
-    Raises FileNotFoundError where a folder holds neither.
+    Raises FileNotFoundError where a folder holds neither, ValueError where a file is something else.
     """
     if source.is_dir():
         known = [source / name for name in ("report.json", "repeats.json") if (source / name).is_file()]
@@ -56,9 +58,23 @@ def open_run(source: Path, split: str | None, overrides: Sequence[str] = ()) -> 
             raise FileNotFoundError(f"{source}: expected report.json or repeats.json in this folder, found neither")
         source = known[0]
     if source.suffix == ".json":
-        return Run(json.loads(source.read_text(encoding="utf-8")))
+        return _read(source)
     classifier = open_classifier(source, overrides)
     return Run(to_json(evaluate(classifier, split or classifier.data.validation)), classifier.epochs)
+
+
+def _read(source: Path) -> Run:
+    """Read a report or repeats."""
+    try:
+        values = json.loads(source.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{source}: not a readable JSON file: {error}") from error
+    found = values.keys() if isinstance(values, Mapping) else set()
+    if not any(found >= REPORT | measured for measured in MEASURED):
+        raise ValueError(
+            f"{source}: expected what `train evaluate --out` or `train repeat` writes, found something else"
+        )
+    return Run(values)
 
 
 def reference(run: Run) -> Figure | None:

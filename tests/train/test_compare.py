@@ -70,6 +70,16 @@ def test_update_rules_are_listed_and_drawn_side_by_side(write_config: WriteConfi
     assert (tmp_path / "out/curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("content", ["{}", "[1]", '{"name": "a"', '{"name": "a", "data": "fer", "scores": {}}'])
+def test_a_file_that_is_no_report_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(content)
+    with pytest.raises(
+        ValueError, match=r"other\.json: (expected what `train evaluate --out`|not a readable JSON file)"
+    ):
+        compare.open_run(path, None)
+
+
 def test_a_folder_without_a_report_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"expected report\.json or repeats\.json"):
         compare.open_run(tmp_path, None)

@@ -23,7 +23,7 @@ from train.detector.place import Pose, Scene
 from train.detector.scenes import Painter
 from train.detector.scores import at_threshold, average_precision, match, recall_at_alarms
 from train.detector.sets import Judged, _half
-from train.detector.teacher import merge, overlaps
+from train.detector.teacher import Teacher, merge, overlaps
 from train.models.detector import FaceDetector, Maps, fold
 from train.tasks import TASKS, task_of
 
@@ -220,6 +220,18 @@ def test_pictures_come_back_as_they_were_saved(faces, tmp_path):
     (tmp_path / "faces.npz").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="delete it"):
         pictures.load(tmp_path / "faces.npz")
+    pictures.save(tmp_path / "faces.npz", faces)
+    (tmp_path / "faces.npz").write_bytes((tmp_path / "faces.npz").read_bytes()[:-30])
+    with pytest.raises(ValueError, match=r"faces\.npz: not a file of labelled pictures .*; delete it"):
+        pictures.load(tmp_path / "faces.npz")
+
+
+def test_a_teacher_that_is_not_there_or_no_yunet_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"yunet\.onnx: expected the ONNX file of YuNet, found none"):
+        Teacher(tmp_path / "yunet.onnx")
+    (tmp_path / "yunet.onnx").write_bytes(b"no network")
+    with pytest.raises(ValueError, match=r"yunet\.onnx: expected the ONNX file of YuNet, found something else"):
+        Teacher(tmp_path / "yunet.onnx")
 
 
 def test_a_second_answer_to_a_face_is_a_false_alarm_and_disputed_places_do_not_count():

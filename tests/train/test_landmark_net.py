@@ -21,7 +21,7 @@ from train import checkpoint
 from train.data import load
 from train.landmarks.batches import MIRRORED, draw
 from train.landmarks.config import LandmarksConfig
-from train.landmarks.evaluate import evaluate
+from train.landmarks.evaluate import evaluate, examples
 from train.landmarks.faces import Faces, face_boxes, read
 from train.landmarks.fit import fit, normalised_error, predict
 from train.models.landmarks import Points
@@ -208,3 +208,8 @@ def test_boxes_of_points_hold_the_face_and_reach_over_the_brows() -> None:
     assert box[1] < points[0, :, 1].min()
     assert abs(box[0] - points[0, :, 0].min()) < 5
     assert Faces([], points, box[None]).boxes.shape == (1, 4)
+
+
+def test_a_folder_without_example_photos_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"expected dlib's example photos .*; is media right\?"):
+        examples(tmp_path)

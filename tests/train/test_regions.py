@@ -19,7 +19,7 @@ from streamer.faces.landmarks import DlibLandmarker, ZooLandmarker
 from streamer.faces.regions import crops
 from train.config import Data, Input
 from train.data import BASIC, FaceSet, labelled
-from train.data.landmarks import FaceFinder, locate, plausible, read_cache
+from train.data.landmarks import FaceFinder, locate, plausible, read_cache, write_cache
 from train.data.leaks import leaks
 from train.data.regions import align, as_seen, located, needs, recipe
 from train.views import Cover
@@ -139,6 +139,10 @@ def test_what_was_found_is_kept_by_content(portrait: NDArray[np.uint8], tmp_path
 
 def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
     (tmp_path / "faces.npz").write_bytes(b"not an archive")
+    with pytest.raises(ValueError, match=r"faces.npz: not a readable cache of landmarks .*; delete it"):
+        read_cache(tmp_path / "faces.npz")
+    write_cache(tmp_path / "faces.npz", {b"key": np.zeros((70, 2), np.float32)})
+    (tmp_path / "faces.npz").write_bytes((tmp_path / "faces.npz").read_bytes()[:-30])
     with pytest.raises(ValueError, match=r"faces.npz: not a readable cache of landmarks .*; delete it"):
         read_cache(tmp_path / "faces.npz")
 

@@ -13,6 +13,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -170,9 +171,9 @@ def read_cache(file: Path) -> dict[bytes, NDArray[np.float32]]:
     if not file.exists():
         return {}
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             return {key.tobytes(): value for key, value in zip(arrays["keys"], arrays["found"], strict=True)}
-    except (ValueError, KeyError, OSError, EOFError) as error:
+    except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
         raise ValueError(f"{file}: not a readable cache of landmarks ({error}); delete it") from error
 
 

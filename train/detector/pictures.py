@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def save(path: Path, pictures: Sequence[Picture]) -> None:
 def load(path: Path) -> list[Picture]:
     """Read what `save` wrote. Raises ValueError where the file is something else."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             table = {name: file[name] for name in file.files}
         ends = np.cumsum(table["shapes"].astype(np.int64).prod(axis=1))[:-1]
         faces = np.cumsum(table["counts"])[:-1]
@@ -57,7 +58,7 @@ def load(path: Path) -> list[Picture]:
             pixels.reshape(shape)
             for pixels, shape in zip(np.split(table["pixels"], ends), table["shapes"], strict=True)
         ]
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, EOFError, BadZipFile) as error:
         raise ValueError(f"{path}: not a file of labelled pictures ({error}); delete it, it is made anew") from error
     rows = zip(images, *columns, table["source"].tolist(), table["held"].tolist(), strict=True)
     return [Picture(*row) for row in rows]

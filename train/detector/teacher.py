@@ -20,10 +20,13 @@ LARGEST = 12_000_000  # pixels of a view
 
 
 class Teacher:
-    """Find faces in several views of a picture. It belongs to one thread."""
+    """Find faces in several views of a picture. It belongs to one thread.
+
+    Raises FileNotFoundError where YuNet is not there, ValueError where the file is something else.
+    """
 
     def __init__(self, path: Path, scales: Sequence[float] = (1.0, 1.5), hog: bool = True) -> None:
-        self._net: Any = cv2.FaceDetectorYN.create(str(path), "", (32, 32), LOWEST, 0.3)
+        self._net = _yunet(path)
         self._scales = scales
         self._hog = HogDetector(min_face=55, threshold=0.5) if hog else None
 
@@ -68,6 +71,15 @@ class Teacher:
             return np.zeros(len(faces), bool)
         [other] = self._hog.detect([cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR).astype(np.uint8)])
         return np.asarray((overlaps(faces.boxes, other.boxes) > 0.4).any(axis=1))
+
+
+def _yunet(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected the ONNX file of YuNet, found none; is data.teacher right?")
+    try:
+        return cv2.FaceDetectorYN.create(str(path), "", (32, 32), LOWEST, 0.3)
+    except cv2.error as error:
+        raise ValueError(f"{path}: expected the ONNX file of YuNet, found something else") from error
 
 
 def merge(views: Sequence[Detections]) -> tuple[Detections, NDArray[np.int64]]:

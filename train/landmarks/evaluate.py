@@ -188,6 +188,23 @@ def _auroc(truth: NDArray[np.float32], given: NDArray[np.float32]) -> dict[str, 
 
 def _photos(folder: Path, rivals: Mapping[str, Landmarker], detectors: Mapping[str, Detector]) -> list[Row]:
     """Judge on the photos of dlib's examples, whose landmarks are its predictor's: how far we agree with it."""
+    pictures, wanted, given = examples(folder)
+    faces = Faces([], wanted, face_boxes(wanted))
+    boxes = {"of the points": faces.boxes, "as given": given}
+    for name, detector in detectors.items():
+        boxes[name] = np.stack([_nearest(detector, one, box) for one, box in zip(pictures, faces.boxes, strict=True)])
+    return [
+        {"landmarks": rival, "boxes": name, **_error(landmarker, pictures, own, faces)}
+        for name, own in boxes.items()
+        for rival, landmarker in rivals.items()
+    ]
+
+
+def examples(folder: Path) -> tuple[list[NDArray[np.uint8]], NDArray[np.float32], NDArray[np.float32]]:
+    """Return the faces of dlib's example photos: each one's picture, (N, 68, 2) landmarks and (N, 4) canonical boxes.
+
+    Raises FileNotFoundError where the folder has none.
+    """
     pictures, points, given = [], [], []
     for file in sorted(folder.glob("*_with_face_landmarks.xml")):
         for image in ElementTree.parse(file).getroot().iter("image"):
@@ -203,16 +220,11 @@ def _photos(folder: Path, rivals: Mapping[str, Landmarker], detectors: Mapping[s
                     pictures.append(picture)
                     points.append(parts)
                     given.append(np.concatenate([centre - half, centre + half]))
-    wanted = np.array(points, np.float32) + MIDDLE
-    faces = Faces([], wanted, face_boxes(wanted))
-    boxes = {"of the points": faces.boxes, "as given": np.array(given, np.float32)}
-    for name, detector in detectors.items():
-        boxes[name] = np.stack([_nearest(detector, one, box) for one, box in zip(pictures, faces.boxes, strict=True)])
-    return [
-        {"landmarks": rival, "boxes": name, **_error(landmarker, pictures, own, faces)}
-        for name, own in boxes.items()
-        for rival, landmarker in rivals.items()
-    ]
+    if not pictures:
+        raise FileNotFoundError(
+            f"{folder}: expected dlib's example photos with *_with_face_landmarks.xml, found none; is media right?"
+        )
+    return pictures, np.array(points, np.float32) + MIDDLE, np.array(given, np.float32)
 
 
 def _masks(folder: Path, ours: ZooLandmarker, detector: Detector) -> Row:
