@@ -77,9 +77,9 @@ def _read(source: Path) -> Run:
     return Run(values)
 
 
-def reference(run: Run) -> Figure | None:
-    """Return the papers' figure for a run like this, or None."""
-    traits = run.traits()
+def reference(run: Run, labels: str | None = None) -> Figure | None:
+    """Return the papers' figure for a run like this, or None; labels: another label rule that it is judged by."""
+    traits = run.traits() | ({"labels": labels} if labels else {})
     for entry in yaml.safe_load(PAPERS.read_text(encoding="utf-8")):
         figure = Figure(entry.pop("paper"), entry.pop("where"), entry.pop("accuracy"))
         if all(_fits(traits.get(key), wanted) for key, wanted in entry.items()):
@@ -95,16 +95,16 @@ def rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
     """Return the cells of every run: one line for each choice of rows, one for repeated runs."""
     cells = []
     for run in runs:
-        figure = reference(run)
         if "mean" in run.values:
             spread = f"± {100 * run.values['deviation']:.2f} of {len(run.values['runs'])}"
             mean = float(run.values["mean"])
-            cells.append(_cells(run, "", "", mean, spread, "", figure))
+            cells.append(_cells(run, "", "", mean, spread, "", reference(run)))
             continue
         for name, scores in run.values["scores"].items():
             low, high = scores["interval"]
             spread = f"{100 * low:.2f}-{100 * high:.2f}"
             rows = f"{scores['rows']:,}"
+            figure = reference(run, labels=name.partition(", ")[0])
             cells.append(_cells(run, name, rows, scores["accuracy"], spread, f"{scores['macro_f1']:.3f}", figure))
     return cells
 

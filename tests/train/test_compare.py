@@ -41,6 +41,9 @@ def run_like(**traits: Any) -> Run:
         ({"labels": "fer2013", "model": "zca_net"}, Figure("D", "section 3.4", 57.02)),
         ({"data": "fer2013", "labels": "fer2013", "model": "alexnet"}, Figure("E", "section 6", 57.0)),
         ({"labels": "fer2013"}, None),
+        ({"mode": "centre"}, None),
+        ({"data": "expw", "mode": "pad", "labels": "label"}, Figure("A", "Table 6", 71.90)),
+        ({"data": "expw", "mode": "centre"}, None),
         ({"data": "jaffe"}, None),
     ],
 )
@@ -68,6 +71,14 @@ def test_update_rules_are_listed_and_drawn_side_by_side(write_config: WriteConfi
     assert "| rmsprop | fer public |" in text
     assert "81.93 (A, Table 6)" in text
     assert (tmp_path / "out/curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_figure_stands_beside_the_rows_of_its_own_label_rule_alone() -> None:
+    scores = {"interval": [0.8, 0.9], "rows": 10, "accuracy": 0.85, "macro_f1": 0.8}
+    names = ("ferplus_seed, all rows", "ferplus_seed, without contempt", "ferplus_majority, all rows")
+    report = {**run_like().values, "scores": dict.fromkeys(names, scores)}
+    differences = {cells[2]: cells[-1] for cells in compare.rows([Run(report)])}
+    assert differences == dict(zip(names, ("+3.07", "+3.07", ""), strict=True))
 
 
 @pytest.mark.parametrize("content", ["{}", "[1]", '{"name": "a"', '{"name": "a", "data": "fer", "scores": {}}'])

@@ -10,6 +10,7 @@ from skimage.data import astronaut
 
 from engines import load_engine
 from streamer.config import load_config
+from streamer.faces.boxes import iou as box_iou
 from streamer.types import Detections
 from tests.train.elsewhere import Elsewhere
 from train.detector import export, fit, pictures, place, sources, start
@@ -23,7 +24,7 @@ from train.detector.place import Pose, Scene
 from train.detector.scenes import Painter
 from train.detector.scores import at_threshold, average_precision, match, recall_at_alarms
 from train.detector.sets import Judged, _half
-from train.detector.teacher import Teacher, merge, overlaps
+from train.detector.teacher import Teacher, merge
 from train.models.detector import FaceDetector, Maps, fold
 from train.tasks import TASKS, task_of
 
@@ -252,7 +253,6 @@ def test_detectors_that_answer_nothing_have_no_precision():
     nothing = match(Detections.empty(), BOX, np.zeros((0, 4), np.float32))
     assert average_precision([nothing]) == 0
     assert recall_at_alarms([nothing], 1.0) == (0.0, 1.0)
-    assert overlaps(BOX, np.zeros((0, 4), np.float32)).shape == (1, 0)
 
 
 def test_evaluation_pictures_never_reach_training(tmp_path):
@@ -268,6 +268,16 @@ def test_evaluation_pictures_never_reach_training(tmp_path):
     held = [sources.is_held("lfw", f"Person_{n // 2}_{n % 2:04}.jpg") for n in range(400)]
     assert held[::2] == held[1::2]  # all pictures of a person go together
     assert 10 < sum(held) < 80
+    assert held == [sources.is_held("ytf", f"Person_{n // 2}_{n % 2}.jpg") for n in range(400)]
+    assert not any(sources.is_held("fer", f"Person_{n}_1.png") for n in range(400))
+
+
+@pytest.mark.parametrize(("count", "taken"), [(19, 10), (10, 10), (3, 3)])
+def test_no_source_gives_more_pictures_than_asked_for(count, taken):
+    rows = [(str(number), b"") for number in range(count)]
+    chosen = sources.evenly(rows, 10)
+    assert len(chosen) == taken
+    assert (chosen[0], chosen[-1]) == (rows[0], rows[-1])
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(faces, tmp_path):
@@ -363,7 +373,7 @@ def test_mined_alarms_lie_off_the_faces_that_are_known(faces):
     network.head[-1].bias.data[0] = 2.0  # sees a face everywhere
     alarms = mine(network, faces[:2], np.random.default_rng(0))
     assert alarms
-    assert all((overlaps(alarm.box[None], alarm.picture.boxes) <= 0.05).all() for alarm in alarms)
+    assert all((box_iou(alarm.box[None], alarm.picture.boxes) <= 0.05).all() for alarm in alarms)
     painter = Painter(faces, Scenes())
     painter.alarms = alarms
     assert painter.paint(np.random.default_rng(5), 96).image.shape == (96, 96)

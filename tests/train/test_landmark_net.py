@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +214,15 @@ def test_boxes_of_points_hold_the_face_and_reach_over_the_brows() -> None:
 def test_a_folder_without_example_photos_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"expected dlib's example photos .*; is media right\?"):
         examples(tmp_path)
+
+
+def test_colour_pictures_are_read_as_grey_of_all_channels(frames: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = load("ytf", frames, "validation", "none")
+    green = np.empty(len(rows), object)
+    for number, picture in enumerate(rows.images):
+        green[number] = np.concatenate([picture * 0, picture, picture * 0], axis=2)  # green alone, in BGR
+    source = config_of(frames, frames.parent).sources[0]
+    grey = read(source, "validation").pictures[0]
+    monkeypatch.setattr("train.landmarks.faces.load", lambda *given: replace(rows, images=green))
+    found = read(source, "validation").pictures[0]
+    np.testing.assert_allclose(found, grey * 0.587, atol=2)

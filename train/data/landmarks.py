@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from streamer.faces.boxes import iou
 from streamer.faces.detect import Detector, HogDetector
 from streamer.faces.landmarks import Landmarker
 from train.data import FaceSet
@@ -85,7 +86,7 @@ class FaceFinder:
         doublings = int(np.log2(max(1.0, max(image.shape[:2]) / LARGE_PHOTO)))
         found = self._detector(SMALLEST_FACE << doublings, SURE).detect([image])[0]
         if np.isfinite(given).all():
-            overlaps = overlap(found.boxes, given)
+            overlaps = iou(found.boxes, given[None])[:, 0]
             return found.boxes[int(overlaps.argmax())] if len(overlaps) and overlaps.max() > 0.3 else given
         areas = (found.boxes[:, 2:] - found.boxes[:, :2]).prod(axis=1)
         return found.boxes[int(areas.argmax())] if len(found) else np.full(4, np.nan, np.float32)
@@ -140,14 +141,6 @@ def plausible(points: NDArray[np.float32]) -> NDArray[np.bool_]:
     width = np.linalg.norm(points[:, 16] - points[:, 0], axis=1)
     good: NDArray[np.bool_] = ordered & (distance > 0.15 * length) & (width > 0.3 * length)
     return good
-
-
-def overlap(boxes: NDArray[np.float32], box: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the intersection over union of (N, 4) boxes with one: (N,)."""
-    sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
-    common = np.maximum(sides, 0).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    return np.asarray(common / np.maximum(areas - common, 1e-6), np.float32)
 
 
 def _starts(image: NDArray[np.uint8], border: int) -> NDArray[np.float32]:

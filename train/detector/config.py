@@ -16,7 +16,7 @@ class DetectorData(Section):
 
     root: the folder with `data/faces`, `data/fer`, `data/landmarks`, `media/masks`, `media/photos/groups`,
     `media/videos`. teacher: the ONNX file of YuNet. backgrounds: a folder of pictures without people, or None. cache:
-    one npz, made on the first use. most: pictures a source, evenly chosen; 0 takes all.
+    one npz, made on the first use. most: at most so many pictures a source, evenly chosen; 0 takes all.
     """
 
     root: Path = Path("data/detector")

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from streamer.faces.boxes import iou
 from train.detector.pictures import Picture
 from train.detector.predict import predict
 from train.detector.scores import on_disputed
-from train.detector.teacher import overlaps
 
 SOURCES = ("backgrounds", "groups", "lfw", "masks", "videos")  # those that show more than a face
 LOOKED_AT = 80  # pictures an epoch
@@ -52,6 +52,6 @@ def _alarms(network: nn.Module, picture: Picture, side: float) -> list[Alarm]:
     padded[:height, :width] = image
     [found] = predict(network, padded[None], ALARMING)
     boxes = found.boxes / np.float32(scale)
-    known = (overlaps(boxes, picture.boxes) > TOUCHING).any(axis=1) | on_disputed(boxes, picture.boxes)
+    known = (iou(boxes, picture.boxes) > TOUCHING).any(axis=1) | on_disputed(boxes, picture.boxes)
     order = np.argsort(-found.scores[~known])[:MOST]
     return [Alarm(picture, box) for box in boxes[~known][order]]

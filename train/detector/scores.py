@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.faces.boxes import areas, iou, shared
 from streamer.types import Detections
-from train.detector.teacher import overlaps
 
 IOU = 0.5
 TOUCHING = 0.3  # IoU from which on a box lies on a face, however badly it fits
@@ -35,15 +35,15 @@ def match(found: Detections, truth: NDArray[np.float32], disputed: NDArray[np.fl
     """Give each answer, best first, the free face it covers best; answers on (M, 4) disputed boxes do not count."""
     order = np.argsort(-found.scores, kind="stable")
     boxes, scores = found.boxes[order], found.scores[order]
-    shared = overlaps(boxes, truth)
+    fits = iou(boxes, truth)
     reached = np.zeros(len(truth), np.float32)
     right = np.zeros(len(boxes), bool)
     for row, score in enumerate(scores):
-        free = np.where(reached == 0, shared[row], 0)
+        free = np.where(reached == 0, fits[row], 0)
         if len(truth) and free.max() >= IOU:
             reached[free.argmax()], right[row] = score, True
     ignored = ~right & on_disputed(boxes, disputed)
-    stray = ~(shared >= TOUCHING).any(axis=1) & ~on_disputed(boxes, truth)
+    stray = ~(fits >= TOUCHING).any(axis=1) & ~on_disputed(boxes, truth)
     sides = truth[:, 2:] - truth[:, :2]
     return Match(scores[~ignored], right[~ignored], stray[~ignored], sides.max(axis=1), reached)
 
@@ -53,11 +53,8 @@ def on_disputed(boxes: NDArray[np.float32], disputed: NDArray[np.float32]) -> ND
 
     Of a face that is cut, the part that is there is disputed; a detector draws the box of the whole face around it.
     """
-    low = np.maximum(boxes[:, None, :2], disputed[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], disputed[None, :, 2:])
-    common = np.prod(np.maximum(high - low, 0), axis=2)
-    own, others = (np.prod(np.maximum(one[:, 2:] - one[:, :2], 1e-6), axis=1) for one in (boxes, disputed))
-    return np.asarray((common >= IOU * np.minimum(own[:, None], others)).any(axis=1))
+    smaller = np.minimum(areas(boxes)[:, None], areas(disputed))
+    return np.asarray((shared(boxes, disputed) >= IOU * smaller).any(axis=1))
 
 
 def curve(matches: Sequence[Match]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:

@@ -44,7 +44,7 @@ def prepared(data: DetectorData) -> list[Picture]:
 
 def _labelled(name: str, read: Callable[[Path], list[tuple[str, bytes]]], data: DetectorData) -> Iterator[Picture]:
     rows = read(data.root)
-    rows = rows[:: max(1, len(rows) // data.most)] if data.most else rows
+    rows = evenly(rows, data.most) if data.most else rows
     teacher = Teacher(data.teacher, SCALES.get(name, (1.0, 1.5)))
     faces = sure = 0
     for key, content in track(rows, f"labelling {name}", transient=True):
@@ -53,6 +53,11 @@ def _labelled(name: str, read: Callable[[Path], list[tuple[str, bytes]]], data: 
             faces, sure = faces + len(picture.boxes), sure + int(picture.sure.sum())
             yield picture
     log.info("%s: %d pictures, %d faces, %d of them sure", name, len(rows), faces, sure)
+
+
+def evenly(rows: list[tuple[str, bytes]], most: int) -> list[tuple[str, bytes]]:
+    """Choose at most so many rows, as far apart as they can be."""
+    return [rows[number] for number in np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int).tolist()]
 
 
 def label(name: str, key: str, content: bytes, teacher: Teacher) -> Picture | None:
@@ -78,9 +83,9 @@ def label(name: str, key: str, content: bytes, teacher: Teacher) -> Picture | No
 
 
 def is_held(name: str, key: str) -> bool:
-    """Keep every tenth person of LFW from training."""
+    """Keep every tenth person of LFW, and of YouTube-Faces, which shows the same people, from training."""
     person = key.rsplit("_", 1)[0]
-    return name == "lfw" and zlib.crc32(person.encode()) % 10 == 0
+    return name in ("lfw", "ytf") and zlib.crc32(person.encode()) % 10 == 0
 
 
 def _prepare(name: str, grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

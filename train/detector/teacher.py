@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.faces.boxes import iou
 from streamer.faces.detect import HogDetector
 from streamer.types import Detections
 
@@ -70,7 +71,7 @@ class Teacher:
         if self._hog is None or not len(faces):
             return np.zeros(len(faces), bool)
         [other] = self._hog.detect([cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR).astype(np.uint8)])
-        return np.asarray((overlaps(faces.boxes, other.boxes) > 0.4).any(axis=1))
+        return np.asarray((iou(faces.boxes, other.boxes) > 0.4).any(axis=1))
 
 
 def _yunet(path: Path) -> Any:
@@ -90,7 +91,7 @@ def merge(views: Sequence[Detections]) -> tuple[Detections, NDArray[np.int64]]:
     origin = np.repeat(np.arange(len(views)), [len(view) for view in views])
     left, groups = np.argsort(-scores), []
     while len(left):
-        near = overlaps(boxes[left[:1]], boxes[left])[0] > 0.5
+        near = iou(boxes[left[:1]], boxes[left])[0] > 0.5
         groups.append(left[near])
         left = left[~near]
     faces = Detections(
@@ -99,12 +100,3 @@ def merge(views: Sequence[Detections]) -> tuple[Detections, NDArray[np.int64]]:
         np.array([np.median(points[group], axis=0) for group in groups], np.float32).reshape(-1, 5, 2),
     )
     return faces, np.array([len(set(origin[group])) for group in groups], np.int64)
-
-
-def overlaps(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the (N, M) IoU of (N, 4) and (M, 4) boxes."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    common = np.prod(np.maximum(high - low, 0), axis=2)
-    areas = [np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1) for boxes in (one, other)]
-    return np.asarray(common / np.maximum(areas[0][:, None] + areas[1][None] - common, 1e-9), np.float32)

@@ -63,7 +63,7 @@ def read(source: Source, split: str) -> Faces:
     pictures = []
     for row, picture in enumerate(rows.images):
         scale = LARGEST / float((boxes[row, 2:] - boxes[row, :2]).max())
-        grey = np.ascontiguousarray(picture[..., 0])
+        grey = _grey(picture)
         if scale < 1:
             grey = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
             scales = np.array(grey.shape[::-1], np.float32) / picture.shape[1::-1]
@@ -71,3 +71,9 @@ def read(source: Source, split: str) -> Faces:
             boxes[row] *= np.tile(scales, 2)
         pictures.append(grey)
     return Faces(pictures, points, boxes)
+
+
+def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Turn an (H, W, 1) or BGR picture into (H, W)."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if picture.shape[2] == 3 else picture[..., 0]
+    return np.ascontiguousarray(grey, np.uint8)
