@@ -241,12 +241,20 @@ def test_a_second_answer_to_a_face_is_a_false_alarm_and_disputed_places_do_not_c
     found = Detections(answers, np.array([0.9, 0.8, 0.7, 0.6], np.float32))
     fit_ = match(found, truth, np.array([[80, 80, 90, 90]], np.float32))
     assert fit_.right.tolist() == [True, False, False]
+    assert fit_.stray.tolist() == [False, False, True]
     np.testing.assert_allclose(fit_.reached, [0.9, 0])
     counts = at_threshold([fit_], 0.75)
     assert (counts["found"], counts["alarms"], counts["recall"], counts["precision"]) == (1, 1, 0.5, 0.5)
     assert average_precision([fit_]) == pytest.approx(0.5)
     recall, threshold = recall_at_alarms([fit_], 1.0)
     assert (recall, threshold) == (0.5, pytest.approx(0.8))
+
+
+def test_the_whole_box_of_a_cut_face_does_not_count():
+    rest, none = np.array([[0, 0, 10, 3]], np.float32), np.zeros((0, 4), np.float32)
+    answers = np.array([[0, 0, 10, 10], [0, 2, 10, 12], [20, 0, 30, 10]], np.float32)
+    found = match(Detections(answers, np.array([0.9, 0.8, 0.7], np.float32)), none, rest)
+    np.testing.assert_allclose(found.scores, [0.8, 0.7])
 
 
 def test_detectors_that_answer_nothing_have_no_precision():
@@ -419,4 +427,11 @@ def test_the_working_point_keeps_what_is_right_and_drops_what_is_wrong():
     wrong = np.array([[100, 0, 110, 10]], np.float32)
     scores = np.array([0.9, 0.6, 0.3], np.float32)
     found = match(Detections(np.concatenate([truth, wrong]), scores), truth, np.zeros((0, 4), np.float32))
+    assert choose_threshold([found]) == pytest.approx(0.31)
+
+
+def test_a_second_or_loose_box_on_a_face_does_not_move_the_working_point():
+    truth = np.array([[0, 0, 10, 10]], np.float32)
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [4, 0, 14, 10], [100, 0, 110, 10]], np.float32)
+    found = match(Detections(boxes, np.array([0.9, 0.8, 0.7, 0.3], np.float32)), truth, np.zeros((0, 4), np.float32))
     assert choose_threshold([found]) == pytest.approx(0.31)

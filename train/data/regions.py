@@ -64,7 +64,8 @@ def _with_boxes(rows: FaceSet, cache: Path) -> FaceSet:
     """Find the faces of the rows whose box is not known; boxes that a set gives stay."""
     if rows.boxes is None or np.isfinite(rows.boxes).all():
         return rows
-    boxes, unknown = rows.boxes.copy(), ~np.isfinite(rows.boxes).all(axis=1)
+    boxes = rows.boxes.copy()
+    unknown = np.flatnonzero(~np.isfinite(boxes).all(axis=1))
     boxes[unknown] = locate(rows[unknown], cache, None).boxes
     return replace(rows, boxes=boxes)
 
