@@ -42,10 +42,7 @@ def fit(config: TrainConfig, until: int | None = None) -> Path:
     if config.model.name in FEATURES:
         raise ValueError(f"{config.name}: '{config.model.name}' is fitted where it is judged: use `train evaluate`")
     with processes.joined() as device:
-        if config.optimizer.batch % processes.count():
-            raise ValueError(
-                f"optimizer.batch {config.optimizer.batch}: expected a multiple of {processes.count()} processes"
-            )
+        processes.share(config.optimizer.batch)  # before any work
         from train.teach import taught
 
         rows, counts = training_rows(config)

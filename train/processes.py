@@ -37,6 +37,13 @@ def count() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def share(batch: int) -> int:
+    """Return how many of a batch each process takes. Raises ValueError where it cannot be divided."""
+    if batch % count():
+        raise ValueError(f"optimizer.batch {batch}: expected a multiple of {count()} processes")
+    return batch // count()
+
+
 def rank() -> int:
     """Return this process's number; 0 writes files and prints."""
     return dist.get_rank() if dist.is_initialized() else 0

@@ -374,6 +374,19 @@ def test_echoed_scenes_come_back_mirrored_after_a_few_others(faces, tmp_path):
     assert not torch.equal(shown[0][0], shown[1][0])
 
 
+def test_processes_share_a_batch_and_paint_scenes_of_their_own(faces, tmp_path, monkeypatch):
+    config, parts = small_config(tmp_path), []
+    monkeypatch.setattr("train.processes.count", lambda: 2)
+    for rank in range(2):
+        monkeypatch.setattr("train.processes.rank", lambda rank=rank: rank)
+        parts.append(fit.Batches(config, Painter(faces, config.scenes))[0][0])
+    assert [len(part) for part in parts] == [config.optimizer.batch // 2] * 2
+    assert not torch.equal(*parts)
+    monkeypatch.setattr("train.processes.count", lambda: 3)
+    with pytest.raises(ValueError, match=r"optimizer\.batch \d+: expected a multiple of 3 processes"):
+        fit.fit(config)
+
+
 def test_mined_alarms_lie_off_the_faces_that_are_known(faces):
     torch.manual_seed(0)
     network = FaceDetector(stem=8, widths=(8, 8, 8), blocks=(0, 0, 0), pyramid=8).eval()

@@ -36,7 +36,7 @@ HELD_SCENES = 48  # of 256 pixels, judged after every epoch
 
 
 class Batches(Dataset[tuple[Tensor, Truth]]):
-    """Hold the batches of a whole run; each is drawn from its own number, whoever asks and in which order.
+    """Hold this process's shares of the batches of a run; each is drawn from its own number, whoever asks and when.
 
     Painting costs half as much as learning, so a few batches are kept and shown again, mirrored (data echoing, Choi et
     al. 2019).
@@ -46,6 +46,7 @@ class Batches(Dataset[tuple[Tensor, Truth]]):
 
     def __init__(self, config: DetectorConfig, painter: Painter) -> None:
         self.config, self.painter, self.rank = config, painter, processes.rank()
+        self.count = processes.share(config.optimizer.batch)
         self._kept: dict[int, tuple[Tensor, Truth]] = {}
 
     def __len__(self) -> int:
@@ -60,7 +61,7 @@ class Batches(Dataset[tuple[Tensor, Truth]]):
             self._kept = {number: kept for number, kept in self._kept.items() if first - number < self.KEPT}
             random = np.random.default_rng((self.config.seed, first, self.rank))
             size = self.config.size_at(first // self.config.steps)
-            self._kept[first] = collate([self.painter.paint(random, size) for _ in range(self.config.optimizer.batch)])
+            self._kept[first] = collate([self.painter.paint(random, size) for _ in range(self.count)])
         return mirror(*self._kept[first]) if show % 2 else self._kept[first]
 
 
@@ -93,6 +94,7 @@ def fit(config: DetectorConfig, until: int | None = None) -> Path:
     where the disk is full: the last good checkpoint stays.
     """
     with processes.joined() as device:
+        processes.share(config.optimizer.batch)  # before any work
         pictures = prepared(config.data)
         held = held_scenes(pictures, config)
         state = start(config, device)

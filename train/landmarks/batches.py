@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from streamer.faces.regions import face_square
+from train import processes
 from train.landmarks.config import Changes, LandmarksConfig
 from train.landmarks.faces import MIDDLE, Faces
 from train.occluders import NONE, occlude
@@ -42,21 +43,22 @@ class Batch:
 
 
 class Batches(Dataset[tuple[Tensor, ...]]):
-    """Hold the batches of a whole run; each is drawn from its own number, whoever asks and in which order."""
+    """Hold this process's shares of the batches of a run; each is drawn from its own number, whoever asks and when."""
 
     def __init__(
         self, config: LandmarksConfig, sources: Sequence[Faces], textures: Sequence[NDArray[np.uint8]]
     ) -> None:
         self.config, self.sources, self.textures = config, sources, textures
+        self.rank, self.count = processes.rank(), processes.share(config.optimizer.batch)
 
     def __len__(self) -> int:
         return self.config.epochs * self.config.steps
 
     def __getitem__(self, step: int) -> tuple[Tensor, ...]:
         """Return the fields of a `Batch` as tensors."""
-        random = np.random.default_rng((self.config.seed, step))
+        random = np.random.default_rng((self.config.seed, step, self.rank))
         shares = np.array([source.share for source in self.config.sources])
-        chosen = random.choice(len(shares), self.config.optimizer.batch, p=shares / shares.sum())
+        chosen = random.choice(len(shares), self.count, p=shares / shares.sum())
         rows = [(self.sources[number], int(random.integers(len(self.sources[number])))) for number in chosen]
         batch = draw(rows, self.config, random, self.textures)
         fields = (batch.images, batch.points, batch.located, batch.visibility, batch.usable)

@@ -39,6 +39,7 @@ def fit(config: LandmarksConfig, until: int | None = None) -> Path:
     where the disk is full: the last good checkpoint stays.
     """
     with processes.joined() as device:
+        processes.share(config.optimizer.batch)  # before any work
         sources = [read(source, source.train) for source in config.sources]
         for source, faces in zip(config.sources, sources, strict=True):
             log.info("%s: %d faces", source.set, len(faces))
@@ -47,12 +48,13 @@ def fit(config: LandmarksConfig, until: int | None = None) -> Path:
         path = config.runs / config.name / "checkpoint.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
         checkpoint.resume(path, config, ("face",), state)
+        model = processes.parallel(state.model)
         batches = _load(config, sources, first=len(state.epochs) * config.steps)
         while len(state.epochs) < min(until or config.epochs, config.epochs):
             started = time.monotonic()
-            parts = train_epoch(config, state, batches, device)
+            parts = train_epoch(config, state, model, batches, device)
             error = normalised_error(predict(state.average, held, config), held.points).mean()
-            _note(config, state, parts, float(error), time.monotonic() - started)
+            _note(config, state, parts, processes.shared(float(error)), time.monotonic() - started)
             checkpoint.save(path, config, ("face",), state)
             checkpoint.report(path.with_name("epochs.jsonl"), state)
         return path
@@ -66,6 +68,7 @@ def start(config: LandmarksConfig, faces: Faces, device: torch.device) -> State:
     shares = (faces.points - squares[:, None, :2]) / (squares[:, 2] - squares[:, 0])[:, None, None]
     model.mean.copy_(torch.from_numpy(shares.mean(axis=0)))
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    torch.manual_seed(config.seed + processes.rank())  # from here on each process drops out parts of its own
     return State(model, copy.deepcopy(model).eval(), build_optimizer(model, config.optimizer))
 
 
@@ -83,19 +86,23 @@ def _load(config: LandmarksConfig, sources: list[Faces], first: int) -> Iterator
 
 
 def train_epoch(
-    config: LandmarksConfig, state: State, batches: Iterator[tuple[Tensor, ...]], device: torch.device
+    config: LandmarksConfig,
+    state: State,
+    model: nn.Module,
+    batches: Iterator[tuple[Tensor, ...]],
+    device: torch.device,
 ) -> dict[str, float]:
     """Learn from the next batches; return the mean of each part of the loss.
 
     Raises RuntimeError where the loss is not finite.
     """
-    state.model.train()
+    model.train()
 
     def answered(batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         images, *wanted = (field.to(device) for field in batch)
         planes = images.permute(0, 3, 1, 2).float().to(memory_format=torch.channels_last)
         with autocast(device, config.precision):
-            found = state.model(planes)
+            found = model(planes)
         return losses(found, config, *wanted)
 
     return descend(config, config.steps, state, batches, answered, clip=5.0)
