@@ -208,7 +208,7 @@ def explain(
     judged = split or classifier.data.validation
     fitting = None
     if judged != classifier.data.train:
-        fitting = some_rows(fitting_rows(classifier.data, classifier.input, judged), 12_000)
+        fitting = some_rows(fitting_rows(classifier.data, classifier.input, judged), 24_000)
     network = open_gradients(source, given)
     found = report.write(classifier, network, classifier.rows(judged), out, per_class, fitting)
     if store:
