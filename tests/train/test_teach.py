@@ -35,7 +35,8 @@ def rows_of(count: int = 6) -> FaceSet:
 def configured(write_config: WriteConfig, weights: list[Path], share: float) -> TrainConfig:
     teacher = {"weights": [str(one) for one in weights], "share": share}
     phases = [{"epochs": 1, "size": 48}]
-    return load_config(TrainConfig, write_config(input={"size": 48}, phases=phases, teacher=teacher))
+    values = {"input": {"size": 48}, "phases": phases, "teacher": teacher}
+    return load_config(TrainConfig, write_config(loss="distribution", **values))
 
 
 def test_without_a_teacher_nothing_changes(write_config: WriteConfig) -> None:
