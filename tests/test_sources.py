@@ -38,6 +38,7 @@ def test_bad_paths_are_refused_in_one_line_that_names_them(tmp_path: Path):
         f"{tmp_path}/nothing.mp4: no such file or folder: expected a webcam"
     )
     assert fails("").startswith("empty source: no such file or folder")
+    assert fails("\0/[").startswith("?/[: a name of a file cannot hold the character NUL")
     assert "no such file" in fails("x" * 5000)
 
 

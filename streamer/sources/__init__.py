@@ -141,6 +141,9 @@ def _open_clip(url: str, timeout: float) -> tuple[cv2.VideoCapture, Promise]:
 
 
 def _from_path(text: str, period: float) -> Source:
+    shown = re.sub(r":/+[^@]*@", "://", text.replace("\0", "?"))  # a mistyped URL may hold a password
+    if "\0" in text:
+        raise SourceError(f"{shown}: a name of a file cannot hold the character NUL: {EXPECTED}")
     path = Path(text)
     if os.path.isfile(text):
         if not path.stat().st_size:
@@ -154,5 +157,4 @@ def _from_path(text: str, period: float) -> Source:
         return Pictures(text, path.resolve().name if folder else "/".join(path.parts[-2:]), found, period=period)
     if folder or any(sign in text for sign in "*?["):
         raise SourceError(f"{text}: no picture there: expected files like .jpg or .png that this user may read")
-    shown = re.sub(r":/+[^@]*@", "://", text)  # a mistyped URL may hold a password
     raise SourceError(f"{shown or 'empty source'}: no such file or folder: {EXPECTED}")
