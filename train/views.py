@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from streamer.faces.regions import HIDDEN, PARTS, SEEN, around, hidden_boxes, inside, region_box
+from streamer.faces.regions import HIDDEN, hidden_boxes, inside, region_box, unseen
 from streamer.faces.visibility import VisibleRegion
 from train.config import Data, Input
 from train.data.regions import landmarker_of, recipe, whole
@@ -163,8 +163,6 @@ def show_views(
     boxes = shaken(hidden_boxes(points.numpy(), views, recipe(seen)))
     hidden = inside(boxes.reshape(len(images), -1, 2), *images.shape[2:])
     if visibility is not None:
-        unseen = (visibility < SEEN) & np.array([[view in PARTS] for view in views])
-        rows = np.flatnonzero(unseen.any(axis=1))
-        hidden[rows] |= around(points.numpy()[rows], unseen[rows], *images.shape[2:])
+        hidden |= unseen(points.numpy(), visibility, views, *images.shape[2:])
     covers = torch.from_numpy(hidden).to(images.device)
     return torch.where(covers[:, None], float(HIDDEN), images.clamp(HIDDEN + 1, 255))

@@ -150,7 +150,7 @@ def crops(
     boxes: (N, 4) face boxes as the detector or the tracker gives them; the recipe in the spec turns them, or the
     (N, 68, 2) landmarks, into what is cut. views: for a network of several regions, the one that is shown of each
     face, the spec's own unless said. visibility: (N, 68) of the landmarks in 0-1, for the mode 'mask'; see
-    `hide_unseen`. Raises ValueError where the spec leaves the input size open, or where landmarks are missing.
+    `unseen`. Raises ValueError where the spec leaves the input size open, or where landmarks are missing.
     """
     if spec.height is None or spec.width is None:
         raise ValueError(f"{spec.name}: expected a network with a fixed input size, found none in its spec")
@@ -164,7 +164,8 @@ def crops(
         hidden = hidden_boxes(landmarks, views, recipe)
         hide(cut, in_crop(hidden.reshape(len(cut), -1, 2), wanted, spec.height, spec.width))
         if landmarks is not None and visibility is not None:
-            hide_unseen(cut, in_crop(landmarks, wanted, spec.height, spec.width), visibility, views)
+            points = in_crop(landmarks, wanted, spec.height, spec.width)
+            cut[unseen(points, visibility, views, spec.height, spec.width)] = HIDDEN
     return cut
 
 
@@ -208,33 +209,23 @@ def hide(pictures: NDArray[np.uint8], corners: NDArray[np.float32]) -> None:
     pictures[inside(corners, *pictures.shape[1:3])] = HIDDEN
 
 
-def hide_unseen(
-    pictures: NDArray[np.uint8],
+def unseen(
     points: NDArray[np.float32],
     visibility: NDArray[np.float32],
     views: Sequence[str],
-) -> None:
-    """Hide in (N, H, W, C) pictures what lies nearest to a landmark that cannot be seen, where one part alone is shown.
+    height: int,
+    width: int,
+) -> NDArray[np.bool_]:
+    """Say which pixels of N pictures lie nearest to a landmark that cannot be seen, where one part alone is shown.
 
-    So much lies over such a face that the network would judge by what hides it. points: (N, 68, 2) landmarks in their
-    pixels. visibility: (N, 68) in 0-1.
-    """
-    hidden = visibility < SEEN
-    rows = [row for row, view in enumerate(views) if view in PARTS and hidden[row].any()]
-    if rows:
-        unseen = around(points[rows], hidden[rows], *pictures.shape[1:3])
-        pictures[rows] = np.where(unseen[..., None], HIDDEN, pictures[rows])
-
-
-def around(points: NDArray[np.float32], chosen: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
-    """Say which pixels of N pictures lie nearest to a chosen one of their K points: (N, height, width).
-
-    points: (N, K, 2) in pixels; where they are NaN no pixel does. chosen: (N, K).
+    So much lies over such a face that the network would judge by what hides it. points: (N, 68, 2) landmarks in
+    pixels; where they are NaN no pixel does. visibility: (N, 68) in 0-1, NaN where nobody looked. Returns (N, height,
+    width).
     """
     found = np.zeros((len(points), height, width), bool)
-    for row, (own, picked) in enumerate(zip(points, chosen, strict=True)):
-        if np.isfinite(own).all():
-            found[row] = _distance(own[picked], height, width) < _distance(own[~picked], height, width)
+    for row, (own, hidden, view) in enumerate(zip(points, visibility < SEEN, views, strict=True)):
+        if view in PARTS and hidden.any() and np.isfinite(own).all():
+            found[row] = _distance(own[hidden], height, width) < _distance(own[~hidden], height, width)
     return found
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engines import Crop, load_engine
 from streamer.build import in_zoo
 from streamer.faces.landmarks import DlibLandmarker, ZooLandmarker
-from streamer.faces.regions import crop, face_square, hidden_boxes, hide, hide_unseen, in_crop, region_box
+from streamer.faces.regions import HIDDEN, crop, face_square, hidden_boxes, hide, in_crop, region_box, unseen
 from train.config import Data, Input
 from train.data import FaceSet
 from train.data.landmarks import locate
@@ -121,7 +121,7 @@ def as_seen(
     views = [seen.region] * len(rows)
     hide(cut, hidden_boxes(points, views, recipe(seen)).reshape(len(rows), -1, 2))
     if visibility is not None:
-        hide_unseen(cut, points, visibility, views)
+        cut[unseen(points, visibility, views, *shape)] = HIDDEN
     return replace(rows, images=cut, boxes=None, landmarks=None)
 
 
