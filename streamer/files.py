@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def check_replaces_none(targets: Iterable[Path], sources: Iterable[Path]) -> None:
-    """Raise ValueError with one line where writing a target would replace a source, by whatever name it goes."""
+def check_replaces_none(targets: Iterable[Path], sources: Iterable[Path], choose: str = "--out") -> None:
+    """Raise ValueError with one line where writing a target would replace a source, by whatever name it goes.
+
+    choose: what the user is to choose anew.
+    """
     taken = {_identity(path) for path in sources if path.exists()}
     for path in targets:
         if path.exists() and _identity(path) in taken:
-            raise ValueError(f"{path}: is a source too, and would be replaced: choose another --out")
+            raise ValueError(f"{path}: is a source too, and would be replaced: choose another {choose}")
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from streamer.config import Config, OverlayConfig
 from streamer.events import open_publisher
 from streamer.events.sink import EventSink
 from streamer.events.spool import Spool
+from streamer.files import check_replaces_none
 from streamer.logs import structured
 from streamer.manifest import describe, files_of, manifest_path, model_hashes, write_manifest
 from streamer.metrics import Metrics
@@ -155,9 +156,7 @@ def check_outputs(names: Sequence[str], sources: Sequence[Source], outputs: Outp
     if len({path.resolve() for path in paths}) < len(paths):
         raise ValueError(f"expected different files for the outputs, found {', '.join(map(str, paths))}")
     read = [file for pair in zip(names, sources, strict=True) for file in files_of(*pair)]
-    for path in (*paths, *map(unfinished_path, videos)):
-        if path.exists() and any(file.exists() and path.samefile(file) for file in read):
-            raise ValueError(f"{path}: is a source too, and would be replaced: choose another name")
+    check_replaces_none([*paths, *map(unfinished_path, videos)], read, choose="name")
     if outputs.summary:
         check_summary(outputs.summary)
 
