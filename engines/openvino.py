@@ -25,6 +25,9 @@ HINTS = {"f32": "f32", "bf16": "bf16", "int8": "f32"}
 PIECE = 8  # pictures a call: more at once are no faster, and every size up to it can have a graph of its own
 OFTEN = 10  # times a shape is seen before it gets a graph of its own, which takes 20 to 200 ms
 MOST_SHAPES = 8  # graphs of their own
+# One, for as long as the process lives: OpenVINO gives the thread that loads its CPU plugin another stack for signals,
+# which goes when the plugin goes, and a signal that has a handler of Python's then ends the process (SIGSEGV).
+CORE = ov.Core()
 # OpenVINO sets the locale of the whole process to "C" while it compiles, and back: two at once leave it at "C".
 COMPILING = threading.Lock()
 
@@ -40,9 +43,8 @@ class OpenVinoEngine:
     ) -> None:
         if precision not in HINTS:
             raise ValueError(f"precision '{precision}': expected auto, {', '.join(HINTS)}")
-        self._core = core = ov.Core()
         try:
-            model = core.read_model(path)
+            model = CORE.read_model(path)
         except RuntimeError as error:
             raise ValueError(f"{path}: not a readable model: {_last_line(error)}") from error
         self.spec = spec or EngineSpec.parse(_spec_text(model, path), str(path))
@@ -73,13 +75,13 @@ class OpenVinoEngine:
     @staticmethod
     def precisions() -> tuple[str, ...]:
         """List the precisions that this processor computes fast, the finest first."""
-        capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        capabilities = CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return ("f32", "bf16", "int8") if "BF16" in capabilities else ("f32", "int8")
 
     @staticmethod
     def device() -> str:
         """Name what a measurement depends on: the processor and the version of OpenVINO."""
-        return f"{ov.Core().get_property('CPU', 'FULL_DEVICE_NAME')}, OpenVINO {ov.__version__}"
+        return f"{CORE.get_property('CPU', 'FULL_DEVICE_NAME')}, OpenVINO {ov.__version__}"
 
     def infer(self, batch: NDArray[np.uint8]) -> Outputs:
         """Run the batch in pieces of at most 8 pictures."""
@@ -116,7 +118,7 @@ class OpenVinoEngine:
 
     def _compile(self, model: Any) -> Any:
         with COMPILING:
-            return self._core.compile_model(model, "CPU", self._settings)
+            return CORE.compile_model(model, "CPU", self._settings)
 
     def close(self) -> None:
         """Release the compiled network."""

@@ -289,6 +289,19 @@ def test_nothing_calls_home_and_the_core_needs_no_torch():
     assert done.returncode == 0, done.stderr
 
 
+def test_a_signal_after_the_last_engine_was_closed_reaches_its_handler():
+    program = (
+        "import os, signal, sys; from pathlib import Path; from engines import load_engine\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('handled'))\n"
+        "engine = load_engine(Path(sys.argv[1]), 'expression'); engine.close(); del engine\n"
+        "os.kill(os.getpid(), signal.SIGINT)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, ZOO / "face.onnx"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 @pytest.mark.gpu
 def test_the_torch_backend_takes_the_gpu_and_agrees(artefacts):
     if not torch.cuda.is_available():
