@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 import time
-from contextlib import closing, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def fit(config: TrainConfig, until: int | None = None) -> Path:
     """
     if config.model.name in FEATURES:
         raise ValueError(f"{config.name}: '{config.model.name}' is fitted where it is judged: use `train evaluate`")
-    with processes.joined() as device:
+    with processes.joined() as device, ExitStack() as held:
         processes.share(config.optimizer.batch)  # before any work
         from train.teach import taught
 
@@ -57,18 +57,19 @@ def fit(config: TrainConfig, until: int | None = None) -> Path:
         checkpoint.resume(path, config, rows.classes, state)
         model = processes.parallel(state.model)
         cover = Cover(config.augment.occlude, config.data, config.input) if config.input.regions else None
-        with closing(cover) if cover else nullcontext():
-            while len(state.epochs) < min(until or config.epochs, config.epochs):
-                if is_over(state.history, config.early_stop):
-                    break
-                started = time.monotonic()
-                if config.input.mode == "centre":
-                    seen = cut(rows, config, len(state.epochs))
-                loss = train_epoch(config, state, model, seen, device, cover)
-                accuracy = processes.shared(_accuracy(state.average, validation, device, config.precision))
-                _note(config, state, loss, accuracy, time.monotonic() - started)
-                checkpoint.save(path, config, rows.classes, state)
-                checkpoint.report(path.with_name("epochs.jsonl"), state)
+        if cover:
+            held.callback(cover.close)
+        while len(state.epochs) < min(until or config.epochs, config.epochs):
+            if is_over(state.history, config.early_stop):
+                break
+            started = time.monotonic()
+            if config.input.mode == "centre":
+                seen = cut(rows, config, len(state.epochs))
+            loss = train_epoch(config, state, model, seen, device, cover)
+            accuracy = processes.shared(_accuracy(state.average, validation, device, config.precision))
+            _note(config, state, loss, accuracy, time.monotonic() - started)
+            checkpoint.save(path, config, rows.classes, state)
+            checkpoint.report(path.with_name("epochs.jsonl"), state)
         return path
 
 
