@@ -149,7 +149,7 @@ def _warm_up(engine: Engine, source: str) -> None:
     """Run one picture and check that the outputs are what the spec promises."""
     spec = engine.spec
     try:
-        outputs = engine.infer(np.zeros((1, spec.height or 64, spec.width or 64, spec.channels), np.uint8))
+        outputs = engine.infer(np.zeros(spec.trial, np.uint8))
     except OutOfMemory:
         raise
     except Exception as error:  # a damaged graph fails in any way

@@ -59,6 +59,8 @@ class OpenVinoEngine:
         }
         try:
             self._model = _take_uint8_pictures(model, self.spec)
+            # Shapes that cannot be are an error here; with free sizes they would end the process once it runs (SIGSEGV).
+            self._model.clone().reshape(list(self.spec.trial))
             self._compiled: Any = self._compile(self._model)
         except RuntimeError as error:
             raise ValueError(f"{path}: does not fit its spec '{self.spec.name}': {_last_line(error)}") from error

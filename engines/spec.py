@@ -123,6 +123,11 @@ class EngineSpec(Strict):
         """Return height, width and channels that a picture must have; None for any."""
         return (None, None, self.channels) if self.resizable else (self.height, self.width, self.channels)
 
+    @property
+    def trial(self) -> tuple[int, int, int, int]:
+        """Return the shape of a batch of one picture that a sound artefact must be able to take: 64x64 where any fits."""
+        return (1, self.height or 64, self.width or 64, self.channels)
+
     @classmethod
     def parse(cls, text: str, source: str) -> EngineSpec:
         """Read a spec from JSON. Raises ValueError that names the artefact and the wrong key."""

@@ -105,6 +105,17 @@ def test_a_checksum_that_does_not_fit_is_refused(artefacts, tmp_path):
         load_engine(path, "expression")
 
 
+def test_a_graph_whose_shapes_cannot_be_is_refused_before_it_runs(tmp_path):
+    """Its sizes are free, so only a run would tell, and OpenVINO then writes where it may not."""
+    model = onnx.load(ZOO / "attention.onnx")
+    pads = [each for node in model.graph.node for each in node.attribute if each.name == "pads" and any(each.ints)]
+    pads[-3].ints[:] = [0, 0, 0, 0]
+    onnx.save(model, tmp_path / "unsound.onnx")
+    with pytest.raises(ValueError, match="does not fit its spec 'attention'"):
+        load_engine(tmp_path / "unsound.onnx", "expression", precision="f32")
+    load_engine(ZOO / "attention.onnx", "expression", precision="f32").close()
+
+
 def rewritten(path, out, change):
     """Copy an archive; `change` maps each member's name and bytes to those of the copy, None leaves it out."""
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
