@@ -59,7 +59,7 @@ class OpenVinoEngine:
         }
         try:
             self._model = _take_uint8_pictures(model, self.spec)
-            # Shapes that cannot be are an error here; with free sizes they would end the process once it runs (SIGSEGV).
+            # Shapes that cannot be are an error here. In a graph of free sizes they would end the process as it runs.
             self._model.clone().reshape(list(self.spec.trial))
             self._compiled: Any = self._compile(self._model)
         except RuntimeError as error:

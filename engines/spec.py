@@ -125,7 +125,7 @@ class EngineSpec(Strict):
 
     @property
     def trial(self) -> tuple[int, int, int, int]:
-        """Return the shape of a batch of one picture that a sound artefact must be able to take: 64x64 where any fits."""
+        """Return the shape of one picture that a sound artefact can run on, 64x64 where it takes any size."""
         return (1, self.height or 64, self.width or 64, self.channels)
 
     @classmethod
