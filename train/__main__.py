@@ -173,7 +173,7 @@ def _build_plan(
 def compare(
     runs: Annotated[list[Path], typer.Argument(help=f"{KINDS}, or a folder or file with report or repeats.")],
     split: Split = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for compare.md and curves.png.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for compare.md, curves.png and epochs.json.")] = None,
     data: DataPath = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:

@@ -18,6 +18,8 @@ PAPERS = Path(__file__).with_name("papers.yaml")
 REPORT = {"name", "data", "labels", "input", "made"}  # keys of reports and of repeats, and what each adds
 MEASURED = ({"scores"}, {"mean", "deviation", "runs"})
 HEAD = ("run", "data", "rows", "n", "accuracy", "95 % interval or deviation", "macro F1", "ms", "paper", "difference")
+COLOURS, STYLES = 10, ("-", "--", ":", "-.")  # of curves: matplotlib knows ten colours by number
+TRAINED = ("run", "labels", "rule", "epochs", "minutes", "loss", "validation", "best", "at epoch")
 
 
 @dataclass(frozen=True)
@@ -127,13 +129,39 @@ def _cells(
     )
 
 
+def training(runs: Sequence[Run]) -> list[tuple[str, ...]]:
+    """Return the cells of runs whose epochs are known: loss and validation accuracy of the last, and the best."""
+    cells: list[tuple[str, ...]] = []
+    for run in runs:
+        last = run.epochs[-1]
+        accuracies = [line["validation_accuracy"] for line in run.epochs]
+        best = max(accuracies)
+        cells.append(
+            (
+                run.name,
+                f"{run.values['data']} {run.values['labels']}",
+                str(run.values["made"].get("rule", "")),
+                str(len(run.epochs)),
+                f"{sum(line.get('seconds', 0) for line in run.epochs) / 60:.0f}",
+                f"{last['loss']:.3f}",
+                f"{100 * last['validation_accuracy']:.2f}",
+                f"{100 * best:.2f}",
+                str(1 + accuracies.index(best)),
+            )
+        )
+    return cells
+
+
 def write(runs: Sequence[Run], folder: Path) -> None:
-    """Write `compare.md` and, where epochs are known, `curves.png`. Raises OSError where it cannot."""
+    """Write `compare.md`, and `curves.png` and `epochs.json` where epochs are known. Raises OSError where it cannot."""
     folder.mkdir(parents=True, exist_ok=True)
     text = f"# Runs and papers\n\nAccuracy in percent.\n\n{table(HEAD, rows(runs))}\n"
     known = [run for run in runs if run.epochs]
     if known:
         draw_curves(known, folder / "curves.png")
+        lines = {run.name: run.epochs for run in known}
+        (folder / "epochs.json").write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+        text += f"\n## Training\n\n{table(TRAINED, training(known))}\n"
         text += "\n![loss and validation accuracy by epoch](curves.png)\n"
     (folder / "compare.md").write_text(text, encoding="utf-8")
 
@@ -141,15 +169,24 @@ def write(runs: Sequence[Run], folder: Path) -> None:
 def draw_curves(runs: Sequence[Run], path: Path) -> None:
     """Draw training loss and validation accuracy of every run over its epochs (Rao & Li, Fig. 2 and 4)."""
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.ticker import MaxNLocator
 
     canvas = Canvas(figsize=(11, 4.5), layout="constrained")
     for position, key in enumerate(("loss", "validation_accuracy"), start=1):
         axes = canvas.add_subplot(1, 2, position, xlabel="epoch", ylabel=key.replace("_", " "))
-        for run in runs:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for at, run in enumerate(runs):
             lines = [line for line in run.epochs if key in line]
-            rule = run.values["made"].get("rule")
-            axes.plot(range(1, len(lines) + 1), [line[key] for line in lines], label=f"{run.name} ({rule})")
-        axes.legend(fontsize="small")
+            axes.plot(
+                range(1, len(lines) + 1),
+                [line[key] for line in lines],
+                f"C{at % COLOURS}",
+                linestyle=STYLES[at // COLOURS % len(STYLES)],
+                marker="." if len(lines) == 1 else None,
+                label=f"{run.name} ({run.values['made'].get('rule')})",
+            )
+    handles, labels = canvas.axes[0].get_legend_handles_labels()
+    canvas.legend(handles, labels, loc="outside right upper", fontsize="small")
     canvas.savefig(path, dpi=100)
 
 

@@ -71,6 +71,13 @@ def test_update_rules_are_listed_and_drawn_side_by_side(write_config: WriteConfi
     assert "| rmsprop | fer public |" in text
     assert "81.93 (A, Table 6)" in text
     assert (tmp_path / "out/curves.png").read_bytes().startswith(b"\x89PNG")
+    epochs = json.loads((tmp_path / "out/epochs.json").read_text())
+    assert {name: [line["epoch"] for line in lines] for name, lines in epochs.items()} == {
+        "sgd": [1, 2],
+        "rmsprop": [1, 2],
+    }
+    best = max(line["validation_accuracy"] for line in epochs["sgd"])
+    assert f"| {100 * best:.2f} |" in next(line for line in text.splitlines() if line.startswith("| sgd | fer ferplus"))
 
 
 def test_a_figure_stands_beside_the_rows_of_its_own_label_rule_alone() -> None:
