@@ -75,9 +75,10 @@ class Ladder:
         share = max((busy[name] - self._busy.get(name, 0.0) for name in busy), default=0.0) / passed
         kept = 0.7 ** (passed / WINDOW)
         self.load = kept * self.load + (1 - kept) * min(share, 1.0)
-        late = float(np.quantile(self._latencies, 0.95)) if self._latencies else 0.0
-        self._since, self._busy, self._latencies = now, dict(busy), []
-        self._decide(late, share, now)
+        self._since, self._busy = now, dict(busy)
+        if self._latencies:  # a window without results says neither late nor calm
+            late, self._latencies = float(np.quantile(self._latencies, 0.95)), []
+            self._decide(late, share, now)
 
     def frames(self, seconds: float) -> int | None:
         """Return how many frames a tick may hold that takes `seconds` a frame; None for any number."""
