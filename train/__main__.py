@@ -145,8 +145,15 @@ def export(
         typer.echo(export_int8(sources[0], exported.data, exported.input, test=test))
         return
     overrides = [*overrides, *(["serve.int8=true"] if int8 else [])]
-    name = sources[0].stem if sources[0].stem != "checkpoint" else sources[0].parent.name
-    typer.echo(run(sources, out or ZOO / f"{name}.{suffix}", _with_data(overrides, data, None), test=test))
+    overrides = _with_data(overrides, data, None)
+    typer.echo(run(sources, out or ZOO / f"{_name_of_run(sources[0], overrides)}.{suffix}", overrides, test=test))
+
+
+def _name_of_run(source: Path, overrides: list[str]) -> str:
+    """Return the name that a run's artefact has unless another is asked for."""
+    from train.classifier import read_run
+
+    return read_run(source, overrides)[0].name.replace("/", "-")
 
 
 def _build_plan(
@@ -163,9 +170,8 @@ def _build_plan(
     check_buildable()
     model = sources[0]
     if model.suffix != ".pt2":
-        name = model.stem if model.stem != "checkpoint" else model.parent.name
         overrides = [*overrides, *(["serve.int8=true"] if precision == "int8" else [])]
-        model = run(sources, out or ZOO / f"{name}.pt2", overrides, test=test)
+        model = run(sources, out or ZOO / f"{_name_of_run(model, overrides)}.pt2", overrides, test=test)
     return plan_of(model, precision, Path(platformdirs.user_cache_dir("emotion-streamer")))
 
 

@@ -103,7 +103,8 @@ class Optimizer(Section):
     """Set the update rule and how its rate changes.
 
     schedule: 'one_cycle' warms up over the share `warm_up` of the run and falls as a cosine; 'plateau' multiplies the
-    rate by `factor` after `patience` epochs without a new best validation accuracy. average: decay of the moving
+    rate by `factor` after `patience` epochs without a new best validation accuracy. 'momentum' is Nesterov's, 'adam'
+    decays the weights apart from its steps (AdamW). average: decay of the moving
     average of the weights; 0 keeps the last ones.
     """
 
@@ -229,6 +230,7 @@ class TrainConfig(RunConfig):
         seen, augment = self.input, self.augment
         asked = {
             "input.channels=3": seen.channels == 3,
+            "input.width": seen.width is not None,
             "input.mode=centre": seen.mode == "centre",
             "input.face_box=landmarks": seen.face_box == "landmarks",
             "input.align": seen.align,

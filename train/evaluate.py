@@ -65,7 +65,8 @@ def evaluate(classifier: Classifier, split: str) -> Evaluation:
     for rule in label_rules(data):
         labels = rows.labels if rule == data.labels else load(data.set, data.path, split, rule).labels
         for name, chosen in subsets(labels, rows.leaked, near, rows.classes).items():
-            scores[f"{rule}, {name}"] = measure(probabilities[chosen], labels[chosen], rows.classes)
+            if rule == data.labels or chosen.any():
+                scores[f"{rule}, {name}"] = measure(probabilities[chosen], labels[chosen], rows.classes)
     labelled = rows.labels >= 0
     return Evaluation(
         name=classifier.name,
@@ -101,16 +102,17 @@ def label_rules(data: Data) -> tuple[str, ...]:
 def subsets(
     labels: NDArray[np.int64], leaked: NDArray[np.bool_], near: NDArray[np.bool_] | None, classes: Sequence[str]
 ) -> dict[str, NDArray[np.bool_]]:
-    """Choose the rows to report on: all, those without a twin or near-duplicate elsewhere, those without contempt."""
-    labelled = labels >= 0
-    chosen = {"all rows": labelled}
-    if (leaked & labelled).any():
-        chosen["without duplicates"] = labelled & ~leaked
-    if near is not None and (near & labelled).any():
-        chosen["without near-duplicates"] = labelled & ~near
-    if "contempt" in classes and (contempt := labels == classes.index("contempt")).any():
-        chosen["without contempt"] = labelled & ~contempt
-    return chosen
+    """Choose the rows to report on: all, those without a twin or near-duplicate elsewhere, those without contempt.
+
+    A choice that leaves out nothing, or everything, says nothing.
+    """
+    all_rows = labels >= 0
+    chosen = {"all rows": all_rows, "without duplicates": all_rows & ~leaked}
+    if near is not None:
+        chosen["without near-duplicates"] = all_rows & ~near
+    if "contempt" in classes:
+        chosen["without contempt"] = all_rows & (labels != classes.index("contempt"))
+    return {name: rows for name, rows in chosen.items() if rows is all_rows or 0 < rows.sum() < all_rows.sum()}
 
 
 def validation_temperature(classifier: Classifier) -> float:

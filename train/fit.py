@@ -48,6 +48,8 @@ def fit(config: TrainConfig, until: int | None = None) -> Path:
 
         rows, counts = training_rows(config)
         log.info("training rows: %s", ", ".join(f"{n} {what}" for what, n in counts.items()))
+        if (last := config.size_at(config.epochs - 1)) != config.input.size:
+            log.warning("trained at %d pixels at last, judged and served at %d (input.size)", last, config.input.size)
         rows = taught(rows, config, device)
         seen = cut(rows, config, 0)
         validation = labelled_rows(config.data, config.input, config.data.validation, rows.classes, config.name)
@@ -106,6 +108,7 @@ def train_epoch(
     Raises RuntimeError where loss or weights are not finite.
     """
     model.train()
+    models.rest_frozen(model)
     epoch, batch, size = len(state.epochs), config.optimizer.batch, config.size_at(len(state.epochs))
     wanted = targets(rows, config.loss, config.smoothing)
     weights = loss_weights(config, wanted)

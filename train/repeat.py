@@ -100,7 +100,10 @@ def repeat(name: str, runs: Sequence[tuple[TrainConfig, str]]) -> Repeats:
 
 
 def _fitted(config: TrainConfig) -> Classifier:
-    return fit_classic(config) if config.model.name in FEATURES else open_classifier(fit(config))
+    if config.model.name in FEATURES:
+        return fit_classic(config)
+    here = [f"data.{name}={json.dumps(str(getattr(config.data, name)))}" for name in ("path", "cache")]
+    return open_classifier(fit(config), here)  # a run that was finished knows where the data lay then
 
 
 def _pooled(found: Sequence[Evaluation]) -> Scores | None:

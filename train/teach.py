@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from engines import BACKENDS, load_engine
 from train import models
+from train.checkpoint import classes_of, load
 from train.config import TrainConfig
 from train.data import FaceSet
+from train.data.regions import as_seen
 from train.fit import predict
-from train.rows import cut
 
 SHIFTS = ((0, 0), (0, 2), (0, -2), (2, 0), (-2, 0))  # pixels
 
@@ -30,9 +31,10 @@ def taught(rows: FaceSet, config: TrainConfig, device: torch.device) -> FaceSet:
     """
     if config.teacher is None:
         return rows
-    images = cut(rows, config, 0).images
+    images, threads = as_seen(rows, config.input).images, torch.get_num_threads()
     teachers = [_teacher(weights, rows, config, device) for weights in config.teacher.weights]
     answers = np.mean([_mean_answer(teacher, images) for teacher in teachers], axis=0)
+    torch.set_num_threads(threads)  # which a `.pt2` set for itself
     mixed = (1 - config.teacher.share) * rows.distribution + config.teacher.share * answers
     return replace(rows, distribution=mixed.astype(np.float32))
 
@@ -43,8 +45,12 @@ def _teacher(weights: Path, rows: FaceSet, config: TrainConfig, device: torch.de
         if engine.spec.labels != tuple(rows.classes):
             raise ValueError(f"{weights}: expected a teacher of {tuple(rows.classes)}, found {engine.spec.labels}")
         return lambda images: engine.infer(images)["probabilities"]
+    found = classes_of(load(weights)) if weights.suffix == ".pt" else tuple(rows.classes)
+    if found != tuple(rows.classes):
+        raise ValueError(f"{weights}: expected a teacher of {tuple(rows.classes)}, found {found}")
     network = models.build(config.model.name, len(rows.classes), config.input.channels, config.model.args)
-    models.load_weights(network, weights)
+    if redrawn := models.load_weights(network, weights):
+        raise ValueError(f"{weights}: expected a teacher of {len(rows.classes)} classes, {', '.join(redrawn)} is not")
     network.to(device).eval()
     return lambda images: predict(network, images, device, config.precision).softmax(1).numpy()
 

@@ -127,11 +127,13 @@ def shaken(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
 def zoom(points: Tensor, views: Sequence[str], matrices: Tensor, shape: tuple[int, int], seen: Input) -> Zoom:
     """Fill each picture with its region, padded to a square, on top of its random changes.
 
-    points: (N, 68, 2) landmarks in the pixels of the changed pictures of `shape` (height, width); where they are NaN
-    the whole picture is seen. matrices: (N, 2, 3) from the changed picture to the given one, in -1..1.
+    points: (N, 68, 2) landmarks in the pixels of the changed pictures of `shape` (height, width); where they are NaN,
+    and of the view 'face', the whole picture is seen. matrices: (N, 2, 3) from the changed picture to the given one, in
+    -1..1.
     """
     frame = torch.tensor([shape[1], shape[0]], dtype=torch.float32)
     found = [region_box(face, view, seen.margin, seen.eyes) for face, view in zip(points.numpy(), views, strict=True)]
+    found = [np.full_like(box, np.nan) if view == "face" else box for box, view in zip(found, views, strict=True)]
     boxes = torch.from_numpy(shaken(np.stack(found)))
     boxes = torch.where(boxes.isfinite(), boxes, torch.cat([torch.zeros(2), frame])).to(matrices.device)
     frame = frame.to(matrices.device)

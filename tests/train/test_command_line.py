@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from streamer.config import load_config
 from train.__main__ import app
+from train.config import TrainConfig
+from train.fit import fit
 
 WriteConfig = Callable[..., Path]
 CONFIGS = Path(__file__).parents[2] / "configs" / "train"
@@ -55,3 +58,15 @@ def test_a_run_of_no_epochs_is_refused(write_config: WriteConfig, tmp_path: Path
     result = CliRunner().invoke(app, ["fit", str(write_config()), "--until", "0"])
     assert result.exit_code == 2
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_export_is_called_as_its_run_is(write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration that serves for many regions must not write all their networks to one file."""
+    path = write_config()
+    fit(load_config(TrainConfig, path, ["name=toy/seed-1"]), until=1)
+    written: list[str] = []
+    monkeypatch.setattr("train.export.export", lambda sources, out, *rest, **named: written.append(out.name) or out)
+    for suffix in ([], ["--format", "pt2"]):
+        result = CliRunner().invoke(app, ["export", str(path), "--set", "name=toy/seed-1", *suffix])
+        assert result.exit_code == 0, result.output
+    assert written == ["toy-seed-1.onnx", "toy-seed-1.pt2"]

@@ -214,6 +214,8 @@ def test_expw_cuts_out_confident_faces_and_splits_each_class_four_to_one(tmp_pat
     assert not set(train.names) & set(test.names)
     assert train.boxes is not None
     assert train.boxes[0].tolist() == [25, 20, 55, 70]  # half of the longer side around it, as far as the photo goes
+    tenth, rest = (load("expw", folder, f"train:{part}", "confident") for part in ("tenth", "rest"))
+    assert {*tenth.names} | {*rest.names} == {*train.names}
     assert len(load("expw", folder, "train", "all")) + len(load("expw", folder, "test", "all")) == 44
 
 
@@ -350,6 +352,8 @@ def test_any_folder_is_read_by_the_words_of_its_classes_or_by_their_names(tmp_pa
     for split, labels in (("train", [0, 1]), ("test", [1])):
         part = load("folder", divided, split, "names")
         assert (part.classes, part.labels.tolist()) == (("angry", "happy"), labels)
+    with pytest.raises(ValueError, match=r"expected pictures in .*/<class>/, or a folder .*/validation; data\.train"):
+        load("folder", divided, "validation", "emotion")
     with pytest.raises(ValueError, match=r"unknown split 'dev': expected one of train, validation, test"):
         load("folder", tmp_path, "dev", "emotion")
 
@@ -398,6 +402,7 @@ def test_drawn_splits_do_not_change_when_pictures_are_added() -> None:
     few, many = [f"{i}" for i in range(50)], [f"{i}" for i in range(80)]
     for split in ("train", "validation", "test"):
         assert drawn(many, split)[:50].tolist() == drawn(few, split).tolist()
+    assert portion(np.array(["one", "two", "one"]), "tenth").sum() in (1, 2)  # of two people one
     assert portion(np.array(many), "tenth")[:50].tolist() == portion(np.array(few), "tenth").tolist()
 
 

@@ -214,6 +214,11 @@ def test_views_that_agree_become_one_face_with_their_number():
 
 def test_pictures_come_back_as_they_were_saved(faces, tmp_path):
     pictures.save(tmp_path / "faces.npz", faces)
+    pictures.save(tmp_path / "few.npz", faces, '{"most": 3}')
+    with pytest.raises(
+        ValueError, match=r'few.npz: made of {"most": 3}, expected {"most": 0}; name another `data.cache`'
+    ):
+        pictures.load(tmp_path / "few.npz", '{"most": 0}')
     for before, after in zip(faces, pictures.load(tmp_path / "faces.npz"), strict=True):
         np.testing.assert_array_equal(before.image, after.image)
         np.testing.assert_array_equal(before.boxes, after.boxes)

@@ -21,7 +21,7 @@ from train.__main__ import app
 from train.classifier import Classifier, open_classifier, read_run
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS
-from train.evaluate import evaluate
+from train.evaluate import evaluate, subsets
 from train.explain import report as explained
 from train.fit import fit
 from train.rows import fitting_rows, near_duplicates
@@ -65,6 +65,16 @@ def test_every_choice_of_rows_is_reported(tmp_path: Path) -> None:
     assert found.first.accuracy == pytest.approx(23 / 24)
     assert found.scores["ferplus_seed, without duplicates"].accuracy == 1.0
     assert found.scores["ferplus_majority, all rows"].accuracy == 1.0
+
+
+def test_a_choice_that_leaves_no_row_or_every_row_is_not_reported() -> None:
+    labels, none, every = np.array([0, 1, -1]), np.zeros(3, bool), np.ones(3, bool)
+    assert list(subsets(labels, none, none, EMOTIONS)) == ["all rows"]
+    assert list(subsets(labels, every, every, EMOTIONS)) == ["all rows"]
+    assert list(subsets(labels, none, np.array([True, False, False]), EMOTIONS)) == [
+        "all rows",
+        "without near-duplicates",
+    ]
 
 
 def test_the_temperature_comes_from_the_validation_split(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from train.__main__ import app
 from train.config import Optimizer, TrainConfig
 from train.data import FaceSet, load
 from train.fit import fit, start
+from train.models.weights import read_weights
 from train.rows import training_rows
 from train.tasks import task_of
 
@@ -155,6 +156,9 @@ def test_training_starts_from_given_weights_and_leaves_frozen_ones(write_config:
     second = fit(read(path, f"init={first}", "freeze=[stem.0, blocks]"), until=1)
     given, found = weights(first), weights(second)
     assert torch.equal(given["stem.0.weight"], found["stem.0.weight"])
+    norms = [name for name in found if name.startswith("blocks") and name.endswith("running_var")]
+    assert norms
+    assert all(torch.equal(given[name], found[name]) for name in norms)
     assert not torch.equal(given["head.fc.weight"], found["head.fc.weight"])
     with pytest.raises(ValueError, match="expected weights to start from"):
         fit(read(write_config(name="third"), "freeze=[stem]"))
@@ -190,6 +194,13 @@ def test_pictures_with_a_twin_among_the_judged_are_not_trained_on(tmp_path: Path
     assert "train-5" not in rows.names
 
 
+def test_a_run_that_ends_at_another_size_than_it_is_judged_at_says_so(
+    write_config: WriteConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit(read(write_config(), "input.size=32"), until=1)
+    assert "trained at 24 pixels at last, judged and served at 32 (input.size)" in caplog.text
+
+
 def test_the_best_epoch_is_kept_and_a_run_without_progress_ends_early(write_config: WriteConfig) -> None:
     stuck: dict[str, Any] = {"rule": "sgd", "rate": 1e-12, "batch": 16, "average": 0.0, "schedule": "constant"}
     path = fit(read(write_config(phases=[{"epochs": 9, "size": 24}], optimizer=stuck, keep="best", early_stop=2)))
@@ -198,6 +209,8 @@ def test_the_best_epoch_is_kept_and_a_run_without_progress_ends_early(write_conf
     assert len(history) < 9
     assert len(history) - 1 - int(np.argmax(history)) == 2
     assert found["best"] is not None
+    started = read_weights(path)  # what another run starts from is what this one is judged by
+    assert all(torch.equal(started[name], value) for name, value in found["best"].items())
 
 
 def test_the_rate_falls_after_epochs_without_progress() -> None:

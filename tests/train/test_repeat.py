@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from streamer.config import load_config
@@ -34,6 +36,18 @@ def test_runs_with_several_seeds_are_summed_up_as_mean_and_deviation(write_confi
     assert values["deviation"] == pytest.approx(statistics.stdev(accuracies))
     assert values["pooled"] is None  # every run judged the same rows
     assert "(3 runs)" in result.output
+
+
+def test_finished_runs_are_judged_where_the_data_lie_now(write_config: WriteConfig, tmp_path: Path) -> None:
+    config = load_config(TrainConfig, write_config(phases=[{"epochs": 1, "size": 24}]))
+    before = repeat.repeat("toy", repeat.with_seeds(config, [1, 2]))
+    here = Path(shutil.copytree(config.data.path, tmp_path / "moved: elsewhere"))
+    config = config.model_copy(update={"data": config.data.model_copy(update={"path": here})})
+    for run in (tmp_path / "runs/toy").glob("*/checkpoint.pt"):
+        checkpoint = torch.load(run, weights_only=True)
+        checkpoint["config"]["data"]["path"] = str(tmp_path / "gone")
+        torch.save(checkpoint, run)
+    assert repeat.repeat("toy", repeat.with_seeds(config, [1, 2])).to_json() == before.to_json()
 
 
 def test_every_person_is_judged_once_over_the_folds(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,23 @@ def test_the_named_file_teaches_whatever_form_of_it_is_fastest_here(write_config
         load_engine(tmp_path / "tiny.onnx", "expression")
     rows = taught(rows_of(), configured(write_config, [tmp_path / "tiny.onnx"], 1.0), CPU)
     np.testing.assert_allclose(rows.distribution.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_checkpoint_of_other_classes_does_not_teach(write_config: WriteConfig) -> None:
+    config = load_config(TrainConfig, write_config())
+    weights = fit(config, until=1)
+    rows = rows_of()
+    rows = replace(rows, classes=EMOTIONS[:7], distribution=rows.distribution[:, :7])
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: expected a teacher of \('neutral', .*, found \('neutral'"):
+        taught(rows, config.model_copy(update={"teacher": Teacher(weights=(weights,), share=1)}), CPU)
+
+
+def test_teachers_see_what_is_judged_not_the_margin_of_random_crops(write_config: WriteConfig, tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    config = configured(write_config, [tmp_path / "tiny.onnx"], 1.0)
+    cropped = config.model_copy(update={"augment": config.augment.model_copy(update={"crop": 0.2})})
+    one, other = (taught(rows_of(), each, CPU).distribution for each in (config, cropped))
+    np.testing.assert_array_equal(one, other)
 
 
 def test_checkpoints_of_the_same_architecture_teach_by_their_mean(write_config: WriteConfig) -> None:

@@ -165,3 +165,12 @@ def test_a_face_without_landmarks_fills_the_picture() -> None:
     found = zoom(points, ["mouth", "eyes"] * 2, random_affine(4, Augment.model_validate(QUIET)), (30, 30), seen)
     assert (pad(torch.ones(4, 1, 20, 20), found.extent, 0) == 1).all()
     assert found.matrices.isfinite().all()
+
+
+def test_the_whole_face_among_the_regions_is_the_picture_as_serving_cuts_it() -> None:
+    points = torch.rand(2, 68, 2) * 10 + 10
+    seen = Input(regions=("mouth", "face"), size=20)
+    matrices = random_affine(2, Augment.model_validate(QUIET))
+    mouth, face = zoom(points, ["mouth", "face"], matrices, (30, 30), seen).matrices
+    assert torch.allclose(face, matrices[1])
+    assert not torch.allclose(mouth, matrices[0])

@@ -14,7 +14,7 @@ import numpy as np
 from train.data import EMOTIONS, FaceSet, labelled
 from train.data.labels import emotion
 from train.data.pictures import list_pictures, read_pictures
-from train.data.splits import drawn, require
+from train.data.splits import DRAWN, drawn, require
 
 
 def load(path: Path, split: str, labels: str) -> FaceSet:
@@ -22,12 +22,15 @@ def load(path: Path, split: str, labels: str) -> FaceSet:
     require("label rule", labels, ("emotion", "names"))
     divided = (path / split).is_dir()
     root = path / split if divided else path
+    if not divided:
+        require("split", split, (*DRAWN, "all"))
     files = list_pictures(root)
-    if not divided and split != "all":
-        files = [files[i] for i in np.flatnonzero(drawn([file.relative_to(root).as_posix() for file in files], split))]
     misplaced = [file for file in files if file.parent.parent != root]
     if misplaced:
-        raise ValueError(f"{misplaced[0]}: expected pictures in {root}/<class>/")
+        other = "" if divided else f", or a folder {path}/{split}; data.train, .validation and .test name these"
+        raise ValueError(f"{misplaced[0]}: expected pictures in {root}/<class>/{other}")
+    if not divided and split != "all":
+        files = [files[i] for i in np.flatnonzero(drawn([file.relative_to(root).as_posix() for file in files], split))]
     classes: tuple[str, ...] = EMOTIONS
     if labels == "names":
         depth = 3 if divided else 2

@@ -28,8 +28,8 @@ class Picture:
     held: bool = False
 
 
-def save(path: Path, pictures: Sequence[Picture]) -> None:
-    """Write pictures to one npz file."""
+def save(path: Path, pictures: Sequence[Picture], made: str = "") -> None:
+    """Write pictures to one npz file; made: what they were made of."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".tmp.npz")
     np.savez(
@@ -42,12 +42,13 @@ def save(path: Path, pictures: Sequence[Picture]) -> None:
         sure=np.concatenate([picture.sure for picture in pictures]),
         source=np.array([picture.source for picture in pictures]),
         held=np.array([picture.held for picture in pictures]),
+        made=np.array(made),
     )
     unfinished.replace(path)
 
 
-def load(path: Path) -> list[Picture]:
-    """Read what `save` wrote. Raises ValueError where the file is something else."""
+def load(path: Path, made: str = "") -> list[Picture]:
+    """Read what `save` wrote. Raises ValueError where the file is something else, or made of something else."""
     try:
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             table = {name: file[name] for name in file.files}
@@ -60,5 +61,8 @@ def load(path: Path) -> list[Picture]:
         ]
     except (KeyError, ValueError, EOFError, BadZipFile) as error:
         raise ValueError(f"{path}: not a file of labelled pictures ({error}); delete it, it is made anew") from error
+    found = str(table.get("made", ""))  # files from before it was noted have none
+    if made and found and found != made:
+        raise ValueError(f"{path}: made of {found}, expected {made}; name another `data.cache`, or delete it")
     rows = zip(images, *columns, table["source"].tolist(), table["held"].tolist(), strict=True)
     return [Picture(*row) for row in rows]

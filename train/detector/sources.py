@@ -5,6 +5,7 @@ What only evaluation may see is left out here: `HELD_BACK`, odd-numbered masks; 
 
 from __future__ import annotations
 
+import json
 import logging
 import zlib
 from collections.abc import Callable, Iterator
@@ -32,14 +33,19 @@ FER_BORDER = 40  # pixels of flat grey around an enlarged FER face, so that the 
 
 
 def prepared(data: DetectorData) -> list[Picture]:
-    """Return the labelled pictures; the first call makes them, which takes some minutes."""
+    """Return the labelled pictures; the first call makes them, which takes some minutes.
+
+    Raises ValueError where those in the cache were made of other sources, or of another share of them.
+    """
+    names = {"root": data.root, "teacher": data.teacher, "backgrounds": data.backgrounds}
+    made = json.dumps({"most": data.most, **{key: path and path.name for key, path in names.items()}})
     if not data.cache.is_file():
         readers = dict(READERS)
         if data.backgrounds is not None:
             readers["backgrounds"] = partial(_read_backgrounds, data.backgrounds)
-        made = [picture for name, read in readers.items() for picture in _labelled(name, read, data)]
-        pictures.save(data.cache, made)
-    return pictures.load(data.cache)
+        labelled = [picture for name, read in readers.items() for picture in _labelled(name, read, data)]
+        pictures.save(data.cache, labelled, made)
+    return pictures.load(data.cache, made)
 
 
 def _labelled(name: str, read: Callable[[Path], list[tuple[str, bytes]]], data: DetectorData) -> Iterator[Picture]:

@@ -54,7 +54,8 @@ def write(
     maps = maps_of(outputs, network, rows.images, rows.labels)
     draw_examples(outputs["probabilities"], maps, rows, folder, per_class)
     draw_means(maps, rows, folder)
-    units.write(outputs["probabilities"], maps, rows, folder)
+    if classifier.input.region == "face":  # the regions of Action Units lie on a whole face
+        units.write(outputs["probabilities"], maps, rows, folder)
     if "features" not in outputs:
         return Explained((), {})
     if fitting is None:

@@ -22,9 +22,9 @@ from train.models.plain import PlainNet
 from train.models.residual import ResidualNet
 from train.models.resnet import ResNet
 from train.models.vgg import VGG16, Vgg
-from train.models.weights import load_weights, settle
+from train.models.weights import load_weights, rest_frozen, settle
 
-__all__ = ["BUILDERS", "Output", "build", "fit_inputs", "load_weights", "settle"]
+__all__ = ["BUILDERS", "Output", "build", "fit_inputs", "load_weights", "rest_frozen", "settle"]
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "residual": ResidualNet,

@@ -44,8 +44,16 @@ def freeze_parameters(model: nn.Module, prefixes: tuple[str, ...]) -> None:
         parameter.requires_grad_(not name.startswith(prefixes))
 
 
+def rest_frozen(model: nn.Module) -> None:
+    """Let norms of which nothing is trained keep their statistics; call it after `train()`."""
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not any(one.requires_grad for one in own):
+            module.eval()
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read tensors by name: the averaged network of a checkpoint, a plain state dict, safetensors, or an artefact.
+    """Read tensors by name: the network that a checkpoint is judged by, a plain state dict, safetensors, an artefact.
 
     Raises FileNotFoundError, or ValueError where the file is something else. Nothing in it is run.
     """
@@ -61,7 +69,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError, _safetensors_error()) as error:
         raise ValueError(f"{path}: not readable weights ({' '.join(str(error).split())[:200]})") from error
-    tensors = found.get("average", found) if isinstance(found, dict) else None
+    tensors = (found.get("best") or found.get("average", found)) if isinstance(found, dict) else None
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise ValueError(f"{path}: expected tensors by name, found something else")
     return dict(tensors)
