@@ -26,14 +26,14 @@ class Spool:
             for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
                 self._data.execute(f"PRAGMA {pragma}")
             self._data.execute("CREATE TABLE IF NOT EXISTS events (place INTEGER PRIMARY KEY, key TEXT, value BLOB)")
-            [[self._size]] = self._data.execute("SELECT coalesce(sum(length(value)), 0) FROM events")
+            # counted once: SQLite counts by reading every row, while the caller's loop waits for the lock
+            counts = self._data.execute("SELECT count(*), coalesce(sum(length(value)), 0) FROM events")
+            [[self._count, self._size]] = counts
         except (sqlite3.Error, OSError) as error:
             raise OSError(f"{path}: cannot keep events: {getattr(error, 'strerror', None) or error}") from error
 
     def __len__(self) -> int:
-        with self._lock:
-            [[count]] = self._data.execute("SELECT count(*) FROM events")
-            return int(count)
+        return int(self._count)
 
     def put(self, key: str, value: bytes) -> None:
         """Add an event. Raises OSError where the spool or the disk is full."""
@@ -44,6 +44,7 @@ class Spool:
                 self._data.execute("INSERT INTO events (key, value) VALUES (?, ?)", (key, value))
             except sqlite3.Error as error:
                 raise OSError(f"{self.path}: cannot keep events: {error}") from error
+            self._count += 1
             self._size += len(value)
 
     def head(self, most: int) -> list[Event]:
@@ -58,6 +59,7 @@ class Spool:
             self._data.execute("BEGIN")
             self._data.executemany("DELETE FROM events WHERE place = ?", [(event.place,) for event in events])
             self._data.execute("COMMIT")
+            self._count -= len(events)
             self._size -= sum(len(event.value) for event in events)
 
     def close(self) -> None:
