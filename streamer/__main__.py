@@ -10,17 +10,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import platformdirs
-import typer
+LARGEST_PICTURE = 200_000_000  # pixels: 600 MB decoded
+# OpenCV reads its limit when it is first imported, as some of what follows does.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_PICTURE))
 
-import streamer
-from streamer.logs import set_up
-from streamer.records.command import app as log_app
+import platformdirs  # noqa: E402
+import typer  # noqa: E402
+
+import streamer  # noqa: E402
+from streamer.logs import set_up  # noqa: E402
+from streamer.records.command import app as log_app  # noqa: E402
 
 if TYPE_CHECKING:
     from streamer.config import Config
 
-LARGEST_PICTURE = 200_000_000  # pixels: 600 MB decoded
 M_ARENA_MAX, ARENAS = -8, 2  # of malloc.h
 
 app = typer.Typer(
@@ -310,12 +313,11 @@ app.add_typer(log_app, name="log")
 
 
 def limit_memory() -> None:
-    """Let no picture claim more pixels than can be held, and malloc keep few arenas; for a program's start only.
+    """Let malloc keep few arenas; for a program's start only.
 
-    OpenCV reads its limit when it is first imported. By default every thread may get an arena of its own, and each
-    keeps what its largest frames took: see docs/decisions.md.
+    By default every thread may get an arena of its own, and each keeps what its largest frames took: see
+    docs/decisions.md.
     """
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_PICTURE))
     if "MALLOC_ARENA_MAX" not in os.environ:
         with suppress(OSError, AttributeError):  # not glibc
             ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)

@@ -124,12 +124,14 @@ def _describe(name: str, source: Source) -> Input:
     paths = files_of(name, source)
     if not paths:
         return Input(source=source.name, name=source.name, live=source.live, sha256={})
-    return Input(
-        source=str(Path(name).absolute()),
-        name=source.name,
-        live=False,
-        sha256={str(path.absolute()): sha256_of(path) for path in paths},
-    )
+    found = {}
+    for path in paths:
+        try:
+            found[str(path.absolute())] = sha256_of(path)
+        except OSError:
+            if not isinstance(source, Pictures):  # which skips and names what it cannot read
+                raise
+    return Input(source=str(Path(name).absolute()), name=source.name, live=False, sha256=found)
 
 
 def _versions() -> dict[str, str]:

@@ -34,11 +34,11 @@ def replay(path: Path, log: Path | None) -> int:
     if code > 128 or not parts(recorded):
         print(f"{log}: not compared: {'ended by a signal' if code > 128 else f'there is no {recorded}'}")
         return code
-    return _compare(recorded, log)  # of a damaged input, too, what could be read of it
+    return _compare(recorded, log, manifest.run)  # of a damaged input, too, what could be read of it
 
 
-def _compare(recorded: Path, log: Path) -> int:
-    before, after = _digests(recorded), _digests(log)
+def _compare(recorded: Path, log: Path, run: str) -> int:
+    before, after = _digests(recorded, run), _digests(log)
     for stream in before | after:
         one, other = before.get(stream, []), after.get(stream, [])
         if one != other:
@@ -50,12 +50,15 @@ def _compare(recorded: Path, log: Path) -> int:
     return 0
 
 
-def _digests(log: Path) -> dict[str, list[bytes]]:
-    """Return a digest of each frame record without its clocks, by stream in order."""
+def _digests(log: Path, run: str | None = None) -> dict[str, list[bytes]]:
+    """Return a digest of each frame record without its clocks, by stream in order; run: of this one of several."""
     found: dict[str, list[bytes]] = {}
+    current = run
     with trusting(log):
         for record in read_log(log):
-            if record["type"] == "frame":
+            if record["type"] == "run":
+                current = record["run"]
+            if record["type"] == "frame" and (run is None or current == run):
                 kept = {name: value for name, value in record.items() if name not in CLOCKS}
                 digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=16).digest()
                 found.setdefault(record["stream"], []).append(digest)

@@ -79,10 +79,10 @@ class Status:
         self._progress.console.print(line, style="yellow", markup=False, soft_wrap=True)
 
     def tell(self, stream: str, state: State, reason: str) -> None:
-        """Print a trouble of a source, or show its state; failures are told at the end of the run."""
+        """Print a trouble of a source, or show its state; the failure of the only source is told as the run ends."""
         if structured():
             log.info("%s: %s", stream, state, extra={"stream": stream, "state": str(state), "reason": reason})
-        elif state in WORTH_TELLING:
+        elif state in WORTH_TELLING or (state is State.FAILED and len(self._sources) > 1):
             self.say(f"{stream}: {state}: {reason}")
         if stream in self._tasks:
             self._progress.update(self._tasks[stream], figures=str(state))

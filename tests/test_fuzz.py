@@ -498,6 +498,18 @@ assert int(peak.split()[1]) < 600_000
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
+def test_a_whole_picture_of_more_pixels_than_the_command_line_takes_is_left_out(tmp_path: Path):
+    path = tmp_path / "large.png"
+    cv2.imwrite(str(path), np.zeros((14_200, 14_200), np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    script = f"""
+from pathlib import Path
+import streamer.__main__
+from streamer.sources.pictures import read_picture
+assert read_picture(Path({str(path)!r})) is None
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
 def test_a_small_part_of_each_surface_holds_in_every_run(whole_log: bytes, tmp_path: Path):
     chance = random.Random(3)
     path = tmp_path / "out.jsonl"

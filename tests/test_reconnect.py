@@ -181,6 +181,18 @@ def test_the_stall_limit_follows_the_rate_of_a_slow_stream():
     assert limit.seconds(25.0) == 60.0
 
 
+def test_a_stream_that_is_slower_than_it_says_is_waited_for_longer_until_its_rate_is_known():
+    limit = StallLimit(3.0)
+    for expected in (6.0, 12.0):
+        limit.doubt()
+        assert limit.seconds(25.0) == expected
+    limit.seen(0.04)
+    assert limit.seconds(25.0) == 3.0
+    for _ in range(100):
+        limit.doubt()
+    assert limit.seconds(25.0) == 60.0
+
+
 @pytest.mark.usefixtures("_quick")
 def test_a_patient_source_waits_for_its_stream(tmp_path: Path):
     left = ["refused", "refused", ""]

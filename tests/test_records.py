@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -27,9 +28,10 @@ from streamer.records.reading import problems, read_log
 from streamer.records.schema import RECORDS, FaceRecord, WallClock, identity
 from streamer.records.summary import summarise_log
 from streamer.records.tables import convert
-from streamer.sinks import Enduring
+from streamer.sinks import Enduring, PerStream
 from streamer.sinks.log import LogSink
 from streamer.sources import open_source
+from streamer.sources.pictures import Pictures
 from streamer.types import Expression, Face, Frame, Result
 from tests.conftest import LABELS, picture
 
@@ -222,6 +224,42 @@ def test_a_log_is_rotated_by_age_but_never_while_empty(tmp_path: Path):
     assert texts == ["head 1\n0\n59\n", "head 2\n60\n61\n", "head 3\n500\n501\n"]
 
 
+def test_a_log_that_was_taken_away_goes_on_with_the_next_part(tmp_path: Path):
+    path = tmp_path / "out"
+    journal = Journal(path, head, settings(rotate_bytes=1024))
+    for number in range(100):
+        if number == 8:
+            path.unlink()
+        journal.append(b"%0100d\n" % number)
+    journal.close()
+    kept = b"".join(part.read_bytes() for part in parts(path))
+    lost = [number for number in range(100) if b"%0100d\n" % number not in kept]
+    assert lost == list(range(10))  # what was in it, and came until it was full
+
+
+def test_a_picture_that_cannot_be_read_stops_no_manifest(tmp_path: Path):
+    there = tmp_path / "1.png"
+    cv2.imwrite(str(there), picture())
+    source = Pictures(str(tmp_path), "photos", [there, tmp_path / "gone.png"])
+    [found] = describe("run", Config(), [str(tmp_path)], [source], tmp_path / "out.jsonl").inputs
+    assert list(found.sha256) == [str(there)]
+
+
+def test_a_pipe_is_written_to_while_it_is_read_and_fails_without_a_reader(tmp_path: Path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="nobody reads this pipe: start its reader first"):
+        Journal(path, head)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    journal = Journal(path, head)
+    journal.append(b"one\n")
+    assert os.read(reader, 100) == b"head 1\none\n"
+    os.close(reader)
+    with pytest.raises(BrokenPipeError):
+        journal.append(b"two\n")
+    journal.close()
+
+
 def test_parts_older_than_the_retention_are_deleted_even_while_nothing_is_written(tmp_path: Path):
     path = tmp_path / "out.jsonl"
     old = numbered(path, 1)
@@ -323,6 +361,36 @@ def test_a_failing_sink_is_told_once_and_counted():
         sink.write(result(index), None)
     sink.write_state("cam", "live", "")  # which it does not take
     assert (sink.lost, len(told), str(sink.failure)) == (5, 1, "no room")
+
+
+def test_one_failing_stream_among_several_is_told_once_too():
+    class Broken:
+        wants_picture = False
+
+        def __init__(self, stream: str) -> None:
+            self.stream = stream
+
+        def write(self, result, picture):
+            if self.stream == "bad" and result.frame.index < 5:
+                raise OSError("no room")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    told: list[str] = []
+    metrics = Metrics()
+    sink = Enduring("video", PerStream(Broken, ()), metrics, told.append)
+    for index in range(5):
+        for stream in ("bad", "good"):
+            sink.write(result(index, stream=stream), None)
+    assert (sink.lost, len(told)) == (5, 1)
+    assert metrics.value("streamer_sink_failing", sink="video") == 1
+    sink.write(result(5, stream="bad"), None)
+    assert told[1] == "video of bad: can be written again; 5 records were lost so far"
+    assert metrics.value("streamer_sink_failing", sink="video") == 0
 
 
 # Reading

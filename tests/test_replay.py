@@ -32,6 +32,13 @@ def test_a_damaged_input_gives_the_same_records_again(log: Path, capsys: pytest.
     assert capsys.readouterr().out == f"{log.with_name('out.replay.jsonl')}: the same 2 frames as {log}\n"
 
 
+def test_the_last_run_of_an_appended_log_is_compared(log: Path, capsys: pytest.CaptureFixture[str]):
+    settings = Config.model_validate({"log": {"append": True}})
+    assert run(settings, [str(log.parent / "photos")], Outputs(log=log)) == 1
+    assert replay(manifest_path(log), None) == 0
+    assert "the same 2 frames" in capsys.readouterr().out
+
+
 def test_other_records_are_told_by_their_place(log: Path, capsys: pytest.CaptureFixture[str]):
     lines = log.read_bytes().splitlines(keepends=True)
     [_, second] = [number for number, line in enumerate(lines) if b'"type":"frame"' in line]

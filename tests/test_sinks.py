@@ -114,7 +114,9 @@ def test_goes_on_where_stream_time_goes_back(tmp_path: Path, caplog: pytest.LogC
     assert "went back" in caplog.text
 
 
-@pytest.mark.parametrize(("said", "used"), [(30.0, 30.0), (None, 25.0), (0.0, 25.0), (90000.0, 25.0), (math.nan, 25.0)])
+@pytest.mark.parametrize(
+    ("said", "used"), [(30.0, 30.0), (None, 25.0), (0.0, 25.0), (9e4, 25.0), (math.nan, 25.0), (118.733, 118.7)]
+)
 def test_asks_for_the_rate_with_the_first_picture(tmp_path: Path, said: float | None, used: float) -> None:
     known: list[float | None] = []
     with VideoSink(tmp_path / "out.mp4", lambda: known[0]) as sink:

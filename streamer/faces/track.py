@@ -55,6 +55,9 @@ class TrackerSettings:
         if not self.low_score <= self.high_score <= self.sure_score:
             found = f"{self.low_score}, {self.high_score}, {self.sure_score}"
             raise ValueError(f"tracker: expected low_score <= high_score <= sure_score, found {found}")
+        if self.max_growth < 1 or self.forget <= 0:
+            found = f"{self.max_growth} and {self.forget}"
+            raise ValueError(f"tracker: expected max_growth >= 1 and forget > 0, found {found}")
 
 
 class Tracker:

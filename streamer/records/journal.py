@@ -111,6 +111,8 @@ class Journal:
             os.close(self._file)
 
     def _open(self) -> int:
+        if self.path.exists() and not self.path.is_file():
+            return self._open_pipe()
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -119,6 +121,17 @@ class Journal:
             raise OSError(0, "another run writes it") from None
         except OSError as error:
             log.debug("%s: cannot be locked: %s", self.path, error)
+        return file
+
+    def _open_pipe(self) -> int:
+        """Open a pipe or device to write alone: a pipe whose reader has left then fails, and does not fill for ever."""
+        try:
+            file = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                raise OSError(0, "nobody reads this pipe: start its reader first") from None
+            raise
+        os.set_blocking(file, True)
         return file
 
     def _begin_part(self) -> None:
@@ -150,14 +163,17 @@ class Journal:
         _flush(self._file)
         target = numbered(self.path, _next_number(self.path))
         before = self._file, self._part, self._size, self._began, self._empty
-        os.rename(self.path, target)
+        there = self.path.exists()  # else it was taken away: nothing is left to name, the next file begins
+        if there:
+            os.rename(self.path, target)
         try:
             self._file = self._open()
             self._begin_part()
         except OSError:  # such as a full disk: go on in the file there is
             if self._file != before[0]:
                 os.close(self._file)
-            os.rename(target, self.path)
+            if there:
+                os.rename(target, self.path)
             self._file, self._part, self._size, self._began, self._empty = before
             raise
         os.close(before[0])

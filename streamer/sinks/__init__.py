@@ -59,8 +59,8 @@ class StateSink(Protocol):
 class Enduring:
     """Hand on to a sink, and let the run go on while its target takes nothing.
 
-    The first failure and the return are told once each; every result is another try; what was lost is counted, in
-    metrics too. tell: shows a line to the user.
+    The first failure of a target and its return are told once each; every result is another try; what was lost is
+    counted, in metrics too. tell: shows a line to the user.
     """
 
     def __init__(self, name: str, sink: Sink, metrics: Metrics, tell: Callable[[str], None]) -> None:
@@ -69,13 +69,14 @@ class Enduring:
         self.failure: OSError | None = None
         self.lost = 0
         self._name, self._metrics, self._tell = name, metrics, tell
-        self._failing = False
+        self._failing: set[str] = set()  # targets: streams where each has its own, else one
         metrics.lost.labels(name).inc(0)
         metrics.failing.labels(name).set(0)
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
         """Hand the result on, or count it as lost."""
-        self._try(lambda: self.sink.write(result, picture))
+        target = result.frame.stream if isinstance(self.sink, PerStream) else ""
+        self._try(lambda: self.sink.write(result, picture), target)
 
     def write_state(self, stream: str, state: str, reason: str, cause: str | None = None) -> None:
         """Hand a state on to a sink that takes states, or count it as lost."""
@@ -83,25 +84,23 @@ class Enduring:
         if isinstance(sink, StateSink):
             self._try(lambda: sink.write_state(stream, state, reason, cause))
 
-    def _try(self, write: Callable[[], None]) -> None:
+    def _try(self, write: Callable[[], None], target: str = "") -> None:
         try:
             write()
         except OSError as error:
             self.lost += 1
             self._metrics.lost.labels(self._name).inc()
-            if not self._failing:
+            if target not in self._failing:
                 self.failure = self.failure or error
                 self._tell(f"{error}; the run goes on, and tries again with every result")
-            self._note(failing=True)
+            self._failing.add(target)
         else:
-            if self._failing:
-                self._tell(f"{self._name}: can be written again; {self.lost} records were lost so far")
-            self._note(failing=False)
-
-    def _note(self, *, failing: bool) -> None:
-        if failing != self._failing:
-            self._failing = failing
-            self._metrics.failing.labels(self._name).set(failing)
+            if target not in self._failing:
+                return
+            self._failing.remove(target)
+            of = f" of {target}" if target else ""
+            self._tell(f"{self._name}{of}: can be written again; {self.lost} records were lost so far")
+        self._metrics.failing.labels(self._name).set(bool(self._failing))
 
 
 class PerStream:

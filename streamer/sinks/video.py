@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID", ".webm": "VP80"}
 USUAL_FPS = 25.0  # of streams that do not say, or say nonsense
 HIGHEST_FPS = 240.0
+FINE_FPS = 65.0  # up to which a rate may have thousandths
 LOWEST_FPS = 1 / 60
 LONGEST_GAP = 10.0  # seconds for which the last picture is held where a stream gave none
 JUMP_BACK = 1.0  # seconds; where stream time goes back by more, the video goes on from there
@@ -83,6 +84,8 @@ class VideoSink:
         fps = fps if fps and LOWEST_FPS <= fps <= HIGHEST_FPS else USUAL_FPS
         self._hold = math.ceil(1 / fps - 1e-6)
         self._rate = fps * self._hold
+        if self._rate > FINE_FPS:  # FFmpeg gets thousandths, of which MPEG-4 counts 65,535 a second at most
+            self._rate = round(self._rate, 1)
         height, width = picture.shape[:2]
         self._size = (
             max(SMALLEST_SIDE, width + width % 2),

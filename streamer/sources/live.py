@@ -33,15 +33,21 @@ class StallLimit:
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
         self._period: float | None = None  # s between pictures, a moving average
+        self._doubts = 0
+
+    def doubt(self) -> None:
+        """Learn that a connection gave one picture and then none in time: it may be slower than it says."""
+        self._doubts += 1
 
     def seen(self, gap: float) -> None:
         """Learn from the seconds between two pictures."""
+        self._doubts = 0
         self._period = gap if self._period is None else 0.9 * self._period + 0.1 * gap
 
     def seconds(self, fps: float | None) -> float:
         """Return the limit; fps: what the stream says of itself, used until its rate is known."""
         period = self._period or (1 / fps if fps else 0.0)
-        return min(max(self._deadline, PERIODS * period), LONGEST_LIMIT)
+        return min(max(self._deadline, PERIODS * period) * float(1 << min(self._doubts, 10)), LONGEST_LIMIT)
 
 
 class Live:
@@ -108,13 +114,19 @@ class Live:
     def _connection(self, stop: Event) -> Generator[Picture, None, None]:
         """Yield what one connection gives; return at the end of a recording. Raises SourceError when it is lost."""
         before: float | None = None
+        count = 0
         with closing(Reader(self.name, self._connect)) as reader:
-            while picture := self._next(reader, stop, opening=before is None):
-                self.fps = reader.fps
-                if before is not None:
-                    self._limit.seen(picture[1] - before)
-                before = picture[1]
-                yield picture
+            try:
+                while picture := self._next(reader, stop, opening=before is None):
+                    self.fps = reader.fps
+                    if before is not None:
+                        self._limit.seen(picture[1] - before)
+                    before, count = picture[1], count + 1
+                    yield picture
+            except SourceError as error:
+                if count == 1 and error.cause is Cause.STALLED:
+                    self._limit.doubt()
+                raise
 
     def _next(self, reader: Reader, stop: Event, *, opening: bool) -> Picture | None:
         """Wait for a picture, None at the end or on `stop`. Raises SourceError where it takes too long."""
