@@ -195,10 +195,12 @@ def test_pictures_with_a_twin_among_the_judged_are_not_trained_on(tmp_path: Path
 
 
 def test_a_run_that_ends_at_another_size_than_it_is_judged_at_says_so(
-    write_config: WriteConfig, caplog: pytest.LogCaptureFixture
+    write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("train.fit.log.warning", lambda text, *values: told.append(text % values))
     fit(read(write_config(), "input.size=32"), until=1)
-    assert "trained at 24 pixels at last, judged and served at 32 (input.size)" in caplog.text
+    assert told == ["trained at 24 pixels at last, judged and served at 32 (input.size)"]
 
 
 def test_the_best_epoch_is_kept_and_a_run_without_progress_ends_early(write_config: WriteConfig) -> None:
