@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 64  # at once; more are refused with 503
 JOIN_TIMEOUT = 10.0  # seconds
 MEASURED_AFTER = 3.0  # seconds from a stream's first frame on; the load is smoothed over about 2 s
+LISTED = 4  # times `serve.streams` that may be listed: ended streams keep their figures until they are removed
 UNMEASURED = 4  # streams that may run before the load of any is known
 
 
@@ -82,6 +83,8 @@ class Streams:
     def _admit(self) -> None:
         """Raise Refused where one more stream like those that run would be too much."""
         ladder, limits = self._pipeline.ladder, self.config.serve
+        if (listed := len(self._pipeline.captures)) >= LISTED * limits.streams:
+            raise Refused(503, f"{listed} streams are listed, ended ones too: remove those by DELETE /streams/NAME")
         running = [name for name in self._pipeline.captures if self._state(name) not in (State.ENDED, State.FAILED)]
         if len(running) >= limits.streams:
             raise Refused(503, f"{len(running)} streams run, serve.streams allows no more")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from streamer.metrics import Metrics, Quantiles
 
@@ -74,7 +74,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     """Print one line a source, and the total where there are several."""
     table = Table("source", "frames", "dropped", "faces", "tracks", "fps", "p50 ms", "p95 ms", "p99 ms", "state")
     for name, one in summary["sources"].items():
-        table.add_row(escape(name), *_cells(one), one["state"])
+        table.add_row(Text(name), *_cells(one), one["state"])
     if len(summary["sources"]) > 1:
         table.add_row("all", *_cells(summary), "", style="bold")
     console.print(table)

@@ -153,6 +153,19 @@ def test_no_stream_is_added_where_there_is_no_room(service):
     assert client.post("/streams", json={"source": str(SAMPLE)}).status_code == 201
 
 
+def test_ended_streams_that_nobody_removes_are_bounded_too(service, monkeypatch):
+    pipeline, client = service
+    client.headers["Authorization"] = f"Bearer {TOKEN}"
+    monkeypatch.setattr(serve, "LISTED", 1 / Config().serve.streams)  # one in all
+    assert client.post("/streams", json={"source": str(SAMPLE), "name": "clip"}).status_code == 201
+    until(lambda: client.get("/streams/clip").json()["state"] == "ended")
+    refused = client.post("/streams", json={"source": str(SAMPLE)})
+    assert (refused.status_code, "1 streams are listed" in refused.json()["error"]) == (503, True)
+    client.delete("/streams/clip")
+    until(lambda: not pipeline.captures)
+    assert client.post("/streams", json={"source": str(SAMPLE)}).status_code == 201
+
+
 class Camera:
     """Show the same picture 20 times a second."""
 

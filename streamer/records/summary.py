@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 UNCERTAIN = "uncertain"
 
@@ -64,6 +64,6 @@ def print_log_summary(summary: dict[str, Any], console: Console) -> None:
         counts = [str(one["frames"]), f"{one['seconds']:.1f}", str(one["faces"]), str(one["tracks"])]
         labels = ", ".join(f"{label} {share:.0%}" for label, share in one["labels"].items() if label != UNCERTAIN)
         uncertain = f"{one['labels'].get(UNCERTAIN, 0):.0%}"
-        table.add_row(escape(name), *counts, uncertain, labels, str(one["states"].get("retrying", 0)))
+        table.add_row(Text(name), *counts, uncertain, labels, str(one["states"].get("retrying", 0)))
     console.print(table)
     console.print(f"runs: {summary['runs']}, records lost: {summary['lost']}")
