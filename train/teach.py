@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from engines import BACKENDS, load_engine
-from train import models
-from train.checkpoint import classes_of, load
+from train.checkpoint import classes_of, load, restore
 from train.config import TrainConfig
 from train.data import FaceSet
 from train.data.regions import as_seen
@@ -45,13 +44,10 @@ def _teacher(weights: Path, rows: FaceSet, config: TrainConfig, device: torch.de
         if engine.spec.labels != tuple(rows.classes):
             raise ValueError(f"{weights}: expected a teacher of {tuple(rows.classes)}, found {engine.spec.labels}")
         return lambda images: engine.infer(images)["probabilities"]
-    found = classes_of(load(weights)) if weights.suffix == ".pt" else tuple(rows.classes)
-    if found != tuple(rows.classes):
+    saved = load(weights)
+    if (found := classes_of(saved)) != tuple(rows.classes):
         raise ValueError(f"{weights}: expected a teacher of {tuple(rows.classes)}, found {found}")
-    network = models.build(config.model.name, len(rows.classes), config.input.channels, config.model.args)
-    if redrawn := models.load_weights(network, weights):
-        raise ValueError(f"{weights}: expected a teacher of {len(rows.classes)} classes, {', '.join(redrawn)} is not")
-    network.to(device).eval()
+    network = restore(weights, saved, config).to(device)
     return lambda images: predict(network, images, device, config.precision).softmax(1).numpy()
 
 

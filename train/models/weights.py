@@ -48,7 +48,7 @@ def rest_frozen(model: nn.Module) -> None:
     """Let norms of which nothing is trained keep their statistics; call it after `train()`."""
     for module in model.modules():
         own = list(module.parameters(recurse=False))
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not any(one.requires_grad for one in own):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and own and not any(one.requires_grad for one in own):
             module.eval()
 
 
