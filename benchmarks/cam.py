@@ -22,9 +22,9 @@ import report
 from engines import Engine, EngineSpec, load_engine
 from streamer.build import load_classifier
 from streamer.config import ClassifierConfig
-from streamer.emotion import Expresser, ExpressionSettings
 from streamer.explain.maps import Explainer, MapSettings
 from streamer.overlay import draw
+from streamer.stages.express import Expresser, ExpressionSettings
 from streamer.types import Face, Frame, Result
 
 # Four boxes of about a face's size; what is in them costs nothing.

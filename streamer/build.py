@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from engines import ZOO, Engine, EngineSpec, load_engine
 from streamer.config import ClassifierConfig, Config, DetectorConfig, LandmarksConfig, OverlayConfig
-from streamer.emotion import Expresser
 from streamer.explain.maps import Explainer, MapSettings, check_maps
 from streamer.faces.detect import YUNET, Detector, HogDetector, YuNetDetector, ZooDetector
 from streamer.faces.landmarks import DlibLandmarker, Landmarker, ZooLandmarker, installed_predictor
@@ -18,11 +17,12 @@ from streamer.faces.regions import REGIONS
 from streamer.faces.tiles import TiledDetector
 from streamer.faces.track import Tracker
 from streamer.metrics import Metrics
-from streamer.perception import Perceiver
 from streamer.pipeline import Closable, OnState, Pipeline
-from streamer.privacy import Hiding
 from streamer.shedding import Ladder
 from streamer.sources import Source
+from streamer.stages.express import Expresser
+from streamer.stages.hide import Hiding
+from streamer.stages.perceive import Perceiver
 
 TUNABLE = ("detection", "expression", "privacy")  # sections that `retune` takes over while running
 SHIPPED_DETECTOR = Path("zoo/detector.onnx")

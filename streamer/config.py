@@ -22,15 +22,15 @@ from pydantic import (
     with_config,
 )
 
-from streamer.emotion import ExpressionSettings
 from streamer.explain.maps import MapName
 from streamer.faces.steady import SteadySettings
 from streamer.faces.track import TrackerSettings
 from streamer.faces.visibility import VisibilitySettings
-from streamer.perception import DetectionSettings
-from streamer.privacy import Blur
 from streamer.records.journal import JournalSettings
 from streamer.shedding import SheddingSettings
+from streamer.stages.express import ExpressionSettings
+from streamer.stages.hide import Blur
+from streamer.stages.perceive import DetectionSettings
 
 
 class Section(BaseModel):

@@ -16,11 +16,11 @@ from engines import Crop, Outputs, View
 from engines.fake import FakeEngine
 from streamer.build import build_pipeline
 from streamer.config import Config, load_config
-from streamer.emotion import Expresser, ExpressionSettings
 from streamer.explain.maps import Explainer, MapSettings, check_maps, heated, lay_heat
-from streamer.faces.ask import Answer, Question
 from streamer.faces.regions import REGIONS, seen_boxes
 from streamer.overlay import draw
+from streamer.stages.ask import Answer, Question
+from streamer.stages.express import Expresser, ExpressionSettings
 from streamer.types import Face, Frame, Result
 from tests.conftest import LABELS, expression_spec
 from tests.faces import points_of_face

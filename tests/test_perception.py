@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from streamer.faces.landmarks import Landmarks
 from streamer.faces.steady import SteadySettings
 from streamer.faces.track import Tracker
-from streamer.perception import DetectionSettings, Perceiver
+from streamer.stages.perceive import DetectionSettings, Perceiver
 from streamer.types import Detections, Frame
 from tests.faces import points_of_face
 

@@ -7,10 +7,10 @@ import pytest
 from streamer.build import build_pipeline, build_stages
 from streamer.config import Config, load_config
 from streamer.faces.track import Tracker
-from streamer.perception import DetectionSettings, Perceiver
 from streamer.photo.explain import run as explain
-from streamer.privacy import Hiding, hide_boxes, mosaic
 from streamer.sources import open_source
+from streamer.stages.hide import Hiding, hide_boxes, mosaic
+from streamer.stages.perceive import DetectionSettings, Perceiver
 from streamer.types import Detections, Face, Frame, Result
 from tests.conftest import picture
 from tests.test_cli import SAMPLE

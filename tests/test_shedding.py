@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from streamer.bench.scene import Played, draw_scene, write_scene
-from streamer.emotion import Expresser, ExpressionSettings
 from streamer.faces.detect import HogDetector
 from streamer.faces.track import Tracker
-from streamer.perception import DetectionSettings, Perceiver
 from streamer.pipeline import Pipeline
 from streamer.shedding import WINDOW, Ladder, SheddingSettings
+from streamer.stages.express import Expresser, ExpressionSettings
+from streamer.stages.perceive import DetectionSettings, Perceiver
 from streamer.types import Detections, Face, Frame, Result, Step
 from tests.conftest import fake_classifier, picture
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Engine, EngineSpec
-from streamer.faces.ask import Answer, Question, ask
 from streamer.faces.regions import seen_boxes
+from streamer.stages.ask import Answer, Question, ask
 from streamer.types import Face, Frame, Heat, Result, Step
 
 MapName = Literal["cam", "attention"]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from streamer.emotion import UNCERTAIN
+from streamer.stages.express import UNCERTAIN
 from streamer.types import Expression, Face
 
 HAPPINESS = "happiness"

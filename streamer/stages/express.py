@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from engines import Engine, tempered
 from streamer.explain.maps import Explainer
-from streamer.faces.ask import Answer, Question, ask
 from streamer.faces.visibility import VisibilitySettings, VisibleRegion
+from streamer.stages.ask import Answer, Question, ask
 from streamer.types import NO_REGION, Expression, Face, Frame, Result, Step
 
 UNCERTAIN = "uncertain"
