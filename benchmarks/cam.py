@@ -22,8 +22,8 @@ import report
 from engines import Engine, EngineSpec, load_engine
 from streamer.build import load_classifier
 from streamer.config import ClassifierConfig
+from streamer.drawing.overlay import draw
 from streamer.explain.maps import Explainer, MapSettings
-from streamer.overlay import draw
 from streamer.stages.express import Expresser, ExpressionSettings
 from streamer.types import Face, Frame, Result
 

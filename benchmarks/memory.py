@@ -21,8 +21,8 @@ from streamer.bench.measure import resident as in_memory
 from streamer.bench.scene import write_scene
 from streamer.build import build_pipeline
 from streamer.config import Config
+from streamer.drawing.overlay import draw
 from streamer.metrics import Metrics
-from streamer.overlay import draw
 from streamer.sinks.log import LogSink
 from streamer.sources import Report
 from streamer.types import Frame

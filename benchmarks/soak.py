@@ -39,8 +39,8 @@ from streamer.__main__ import limit_memory
 from streamer.bench.scene import Played, write_scene
 from streamer.build import build_pipeline
 from streamer.config import Config
+from streamer.drawing.overlay import draw
 from streamer.metrics import Metrics
-from streamer.overlay import draw
 from streamer.pipeline import Pipeline
 from streamer.records.journal import JournalSettings
 from streamer.sinks.log import LogSink

@@ -17,6 +17,7 @@ from rich.console import Console
 import streamer
 from streamer.build import build_pipeline
 from streamer.config import Config, OverlayConfig
+from streamer.drawing.overlay import draw
 from streamer.events import open_publisher
 from streamer.events.sink import EventSink
 from streamer.events.spool import Spool
@@ -24,7 +25,6 @@ from streamer.files import check_replaces_none
 from streamer.logs import structured
 from streamer.manifest import describe, files_of, manifest_path, model_hashes, write_manifest
 from streamer.metrics import Metrics
-from streamer.overlay import draw
 from streamer.pipeline import Pipeline
 from streamer.reload import reload
 from streamer.signals import Signals, noted_signals

@@ -16,9 +16,9 @@ from engines import Crop, Outputs, View
 from engines.fake import FakeEngine
 from streamer.build import build_pipeline
 from streamer.config import Config, load_config
+from streamer.drawing.overlay import draw
 from streamer.explain.maps import Explainer, MapSettings, check_maps, heated, lay_heat
 from streamer.faces.regions import REGIONS, seen_boxes
-from streamer.overlay import draw
 from streamer.stages.ask import Answer, Question
 from streamer.stages.express import Expresser, ExpressionSettings
 from streamer.types import Face, Frame, Result

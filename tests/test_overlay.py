@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from streamer.overlay import PALETTE, TRACK, draw
+from streamer.drawing.overlay import PALETTE, TRACK, draw
 from streamer.types import Expression, Face, Frame, Result
 from tests.conftest import LABELS
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streamer.drawing.overlay import draw
+from streamer.drawing.shade import dim_hidden, frame_region, hidden_parts
 from streamer.faces.regions import REGIONS, region_box
-from streamer.overlay import draw
-from streamer.shade import dim_hidden, frame_region, hidden_parts
 from streamer.types import Expression, Face, Frame, Result
 from tests.faces import points_of_face
 

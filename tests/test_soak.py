@@ -12,7 +12,7 @@ import pytest
 
 from streamer.build import build_pipeline
 from streamer.config import Config
-from streamer.overlay import draw
+from streamer.drawing.overlay import draw
 from streamer.pipeline import Pipeline
 from streamer.sinks.log import LogSink
 from streamer.sources import Report

@@ -16,8 +16,8 @@ from typing import Any
 from streamer.bench.scene import Played
 from streamer.build import build_pipeline
 from streamer.config import Config
+from streamer.drawing.overlay import draw
 from streamer.metrics import Metrics, Quantiles
-from streamer.overlay import draw
 from streamer.sinks.log import LogSink
 from streamer.sources import Source
 from streamer.summary import COUNTS

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.demo.studio import KEPT, OFTEN, Studio
+from streamer.drawing.overlay import PALETTE, draw
 from streamer.explain.maps import JET
-from streamer.overlay import PALETTE, draw
 from streamer.photo.explain import sheet, to_markdown
 from streamer.report.page import hex_colour
 

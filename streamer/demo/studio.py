@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from streamer.build import build_stages
 from streamer.config import Config
-from streamer.overlay import draw
+from streamer.drawing.overlay import draw
 from streamer.photo.analyst import Analyst
 from streamer.photo.explain import Explained, explain_faces
 from streamer.photo.reading import read_photo

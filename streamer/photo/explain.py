@@ -14,12 +14,12 @@ from rich.console import Console
 
 from engines.spec import text_of
 from streamer.config import Config
+from streamer.drawing.stencils import lettering
 from streamer.explain.face import PANEL, Explanation, explain_face
 from streamer.files import check_replaces_none
 from streamer.photo.analyst import Analyst
 from streamer.photo.reading import read_photo
 from streamer.sources.source import printable
-from streamer.stencils import lettering
 
 CAPTION = 28  # pixels below each panel
 WHITE = (235, 235, 235)

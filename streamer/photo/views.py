@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.config import OverlayConfig
+from streamer.drawing.overlay import draw
 from streamer.explain.maps import heated
-from streamer.overlay import draw
 from streamer.photo.attention import GroupAttention
 from streamer.photo.group import sum_up
 from streamer.photo.reading import Photo

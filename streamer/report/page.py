@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from streamer.overlay import PALETTE
+from streamer.drawing.overlay import PALETTE
 
 MISSING = "reports need the extra `report`: pip install 'emotion-streamer[report]'"
 

@@ -13,9 +13,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.drawing.shade import dim_hidden, frame_region
+from streamer.drawing.stencils import (
+    Colour,
+    Rect,
+    Stencil,
+    bends,
+    dashes,
+    lettering,
+    line_height,
+    panel,
+    sides_and_corners,
+)
 from streamer.explain.maps import lay_heat
-from streamer.shade import dim_hidden, frame_region
-from streamer.stencils import Colour, Rect, Stencil, bends, dashes, lettering, line_height, panel, sides_and_corners
 from streamer.types import Expression, Face, Result
 
 PALETTE: dict[str, Colour] = {  # after Okabe & Ito: apart for colour-blind people too, bright on dark panels

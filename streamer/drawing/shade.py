@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.drawing.stencils import Colour, bends
 from streamer.faces.regions import PARTS, REGIONS, region_box
 from streamer.faces.visibility import VisibilitySettings, part_visibility
-from streamer.stencils import Colour, bends
 from streamer.types import Face
 
 MARGIN = 0.12  # around a part, as a share of its longer side
