@@ -21,7 +21,7 @@ from engines.fake import FakeEngine
 from engines.spec import Condition, EngineSpec, Rule
 from streamer.config import Config
 from streamer.explain.face import explain_face
-from streamer.explain.occlusion import grid_of
+from streamer.explain.hidden_cells import grid_of
 from streamer.faces.regions import region_box
 from streamer.photo.explain import Explained, explain_faces, run, to_markdown, words
 from streamer.types import Expression, Face

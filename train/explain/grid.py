@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.explain.occlusion import CELLS, FILLS, hidden, kept
+from streamer.explain.hidden_cells import CELLS, FILLS, hidden, kept
 from train.classifier import Classifier
 from train.data import FaceSet
 from train.report import table
