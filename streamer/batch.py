@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from streamer.config import Config
-from streamer.manifest import describe, manifest_path, read_manifest
 from streamer.records.reading import read_log
+from streamer.records.run_manifest import describe, manifest_path, read_manifest
 from streamer.records.tables import convert
 from streamer.run import Outputs, run
 from streamer.sources import State, open_source, prepare_opencv

@@ -23,9 +23,9 @@ from streamer.events.sink import EventSink
 from streamer.events.spool import Spool
 from streamer.files import check_replaces_none
 from streamer.logs import structured
-from streamer.manifest import describe, files_of, manifest_path, model_hashes, write_manifest
 from streamer.metrics import Metrics
 from streamer.pipeline import Pipeline
+from streamer.records.run_manifest import describe, files_of, manifest_path, model_hashes, write_manifest
 from streamer.reload import reload
 from streamer.signals import Signals, noted_signals
 from streamer.sinks import Enduring, Sink

@@ -24,9 +24,9 @@ from streamer.build import build_pipeline
 from streamer.config import Config, ServeConfig
 from streamer.control import Desk, Health, Refused, Stream, Wish, create_app
 from streamer.logs import structured
-from streamer.manifest import model_hashes
 from streamer.metrics import Metrics, Quantiles
 from streamer.pipeline import Pipeline
+from streamer.records.run_manifest import model_hashes
 from streamer.reload import reload
 from streamer.run import Outputs, check_outputs, consume, open_sinks
 from streamer.signals import noted_signals

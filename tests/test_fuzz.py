@@ -26,9 +26,9 @@ from hypothesis import strategies as st
 
 from engines import load_engine
 from streamer.config import Config, check_config, load_config
-from streamer.manifest import read_manifest
 from streamer.metrics import Metrics
 from streamer.records.reading import problems, read_log, trusting
+from streamer.records.run_manifest import read_manifest
 from streamer.records.summary import summarise_log
 from streamer.records.tables import convert
 from streamer.sinks.log import LogSink

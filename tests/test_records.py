@@ -20,11 +20,11 @@ import pytest
 from typer.testing import CliRunner
 
 from streamer.config import Config, load_config
-from streamer.manifest import check_unchanged, describe, manifest_path, read_manifest, write_manifest
 from streamer.metrics import Metrics
 from streamer.records.command import app as log_app
 from streamer.records.journal import Journal, JournalSettings, numbered, parts
 from streamer.records.reading import problems, read_log
+from streamer.records.run_manifest import check_unchanged, describe, manifest_path, read_manifest, write_manifest
 from streamer.records.schema import RECORDS, FaceRecord, WallClock, identity
 from streamer.records.summary import summarise_log
 from streamer.records.tables import convert

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streamer.config import Config
-from streamer.manifest import manifest_path
+from streamer.records.run_manifest import manifest_path
 from streamer.replay import replay
 from streamer.run import Outputs, run
 from tests.sources import cut, write_video

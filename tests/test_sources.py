@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from streamer.config import Config
-from streamer.manifest import manifest_path, read_manifest
 from streamer.photo.command import run as photo
+from streamer.records.run_manifest import manifest_path, read_manifest
 from streamer.run import Outputs, run
 from streamer.sinks.video import VideoSink
 from streamer.sources import State, open_source, redact
