@@ -22,10 +22,10 @@ from streamer.bench.scene import write_scene
 from streamer.build import build_pipeline
 from streamer.config import Config
 from streamer.drawing.overlay import draw
-from streamer.metrics import Metrics
 from streamer.sinks.log import LogSink
 from streamer.sources import Report
 from streamer.types import Frame
+from streamer.watching.metrics import Metrics
 
 
 def resident() -> float:

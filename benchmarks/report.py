@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from streamer.machine import cores, processor
+from streamer.watching.machine import cores, processor
 
 RESULTS = Path(__file__).parent / "results"
 

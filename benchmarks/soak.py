@@ -40,12 +40,12 @@ from streamer.bench.scene import Played, write_scene
 from streamer.build import build_pipeline
 from streamer.config import Config
 from streamer.drawing.overlay import draw
-from streamer.metrics import Metrics
 from streamer.pipeline import Pipeline
 from streamer.records.journal import JournalSettings
 from streamer.sinks.log import LogSink
 from streamer.sources import Cause, State, open_source, prepare_opencv
 from streamer.types import Frame
+from streamer.watching.metrics import Metrics
 from tests.faults import Link, Server, ServerAbsent
 
 TIMEOUT = 2.0  # s; the stall limit of these cameras

@@ -18,8 +18,8 @@ import platformdirs  # noqa: E402
 import typer  # noqa: E402
 
 import streamer  # noqa: E402
-from streamer.logs import set_up  # noqa: E402
 from streamer.records.command import app as log_app  # noqa: E402
+from streamer.watching.logs import set_up  # noqa: E402
 
 if TYPE_CHECKING:
     from streamer.config import Config

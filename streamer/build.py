@@ -16,13 +16,13 @@ from streamer.faces.landmarks import DlibLandmarker, Landmarker, ZooLandmarker, 
 from streamer.faces.regions import REGIONS
 from streamer.faces.tiles import TiledDetector
 from streamer.faces.track import Tracker
-from streamer.metrics import Metrics
 from streamer.pipeline import Closable, OnState, Pipeline
 from streamer.shedding import Ladder
 from streamer.sources import Source
 from streamer.stages.express import Expresser
 from streamer.stages.hide import Hiding
 from streamer.stages.perceive import Perceiver
+from streamer.watching.metrics import Metrics
 
 TUNABLE = ("detection", "expression", "privacy")  # sections that `retune` takes over while running
 SHIPPED_DETECTOR = Path("zoo/detector.onnx")

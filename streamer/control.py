@@ -24,9 +24,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from streamer.health import Answer as Verdict
-from streamer.health import check_alive, check_ready
-from streamer.metrics import Metrics
+from streamer.watching.health import Answer as Verdict
+from streamer.watching.health import check_alive, check_ready
+from streamer.watching.metrics import Metrics
 
 Answer = TypeVar("Answer")
 

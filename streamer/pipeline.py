@@ -20,11 +20,11 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from streamer.channel import Cancelled, Channel
-from streamer.metrics import Metrics
 from streamer.shedding import Ladder
 from streamer.sources import Cause, Source, SourceError, State, observed
 from streamer.sources.live import StallLimit
 from streamer.types import Frame, Result
+from streamer.watching.metrics import Metrics
 
 log = logging.getLogger(__name__)
 

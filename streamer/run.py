@@ -22,8 +22,6 @@ from streamer.events import open_publisher
 from streamer.events.sink import EventSink
 from streamer.events.spool import Spool
 from streamer.files import check_replaces_none
-from streamer.logs import structured
-from streamer.metrics import Metrics
 from streamer.pipeline import Pipeline
 from streamer.records.run_manifest import describe, files_of, manifest_path, model_hashes, write_manifest
 from streamer.reload import reload
@@ -33,9 +31,11 @@ from streamer.sinks.log import LogSink
 from streamer.sinks.video import unfinished_path, video_paths, video_sink
 from streamer.sinks.window import WindowSink
 from streamer.sources import Cause, Source, SourceError, State, open_sources, redact
-from streamer.status import Status
-from streamer.summary import check_summary, print_summary, summarise, write_summary
 from streamer.types import Result
+from streamer.watching.logs import structured
+from streamer.watching.metrics import Metrics
+from streamer.watching.run_summary import check_summary, print_summary, summarise, write_summary
+from streamer.watching.terminal import Status
 
 log = logging.getLogger(__name__)
 

@@ -23,8 +23,6 @@ import streamer
 from streamer.build import build_pipeline
 from streamer.config import Config, ServeConfig
 from streamer.control import Desk, Health, Refused, Stream, Wish, create_app
-from streamer.logs import structured
-from streamer.metrics import Metrics, Quantiles
 from streamer.pipeline import Pipeline
 from streamer.records.run_manifest import model_hashes
 from streamer.reload import reload
@@ -33,6 +31,8 @@ from streamer.signals import noted_signals
 from streamer.sinks import Enduring
 from streamer.sources import Cause, State, open_source, open_sources, unique_names
 from streamer.types import Step
+from streamer.watching.logs import structured
+from streamer.watching.metrics import Metrics, Quantiles
 
 log = logging.getLogger(__name__)
 

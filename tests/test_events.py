@@ -19,8 +19,8 @@ from streamer.events import Event, open_publisher
 from streamer.events import sink as sink_module
 from streamer.events.sink import EventSink
 from streamer.events.spool import Spool
-from streamer.metrics import Metrics
 from streamer.types import Frame, Result
+from streamer.watching.metrics import Metrics
 from tests.conftest import picture
 from tests.test_cli import SAMPLE, streamer
 

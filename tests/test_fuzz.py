@@ -26,7 +26,6 @@ from hypothesis import strategies as st
 
 from engines import load_engine
 from streamer.config import Config, check_config, load_config
-from streamer.metrics import Metrics
 from streamer.records.reading import problems, read_log, trusting
 from streamer.records.run_manifest import read_manifest
 from streamer.records.summary import summarise_log
@@ -34,6 +33,7 @@ from streamer.records.tables import convert
 from streamer.sinks.log import LogSink
 from streamer.sources import SourceError, open_source, redact
 from streamer.sources.pictures import read_picture
+from streamer.watching.metrics import Metrics
 from tests.test_records import face, result
 
 CASES = 10_000

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from streamer.metrics import Metrics, Quantiles
 from streamer.sources import State
-from streamer.summary import summarise
 from streamer.types import NO_REGION, Detections, Expression, Face, Frame, Result
+from streamer.watching.metrics import Metrics, Quantiles
+from streamer.watching.run_summary import summarise
 from tests.conftest import picture
 
 

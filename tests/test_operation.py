@@ -18,12 +18,12 @@ import yaml
 
 from streamer.build import build_pipeline
 from streamer.config import Config, load_config
-from streamer.health import SILENT_FOR, check_alive, check_ready
-from streamer.logs import JsonFormatter
-from streamer.metrics import Metrics
 from streamer.reload import reload
 from streamer.sources import Cause, State
 from streamer.types import Expression, Face, Frame, Result
+from streamer.watching.health import SILENT_FOR, check_alive, check_ready
+from streamer.watching.logs import JsonFormatter
+from streamer.watching.metrics import Metrics
 from tests.conftest import ListSource, picture
 from tests.test_cli import SAMPLE, start, streamer
 from tests.test_pipeline import pipeline

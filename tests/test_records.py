@@ -20,7 +20,6 @@ import pytest
 from typer.testing import CliRunner
 
 from streamer.config import Config, load_config
-from streamer.metrics import Metrics
 from streamer.records.command import app as log_app
 from streamer.records.journal import Journal, JournalSettings, numbered, parts
 from streamer.records.reading import problems, read_log
@@ -33,6 +32,7 @@ from streamer.sinks.log import LogSink
 from streamer.sources import open_source
 from streamer.sources.pictures import Pictures
 from streamer.types import Expression, Face, Frame, Result
+from streamer.watching.metrics import Metrics
 from tests.conftest import LABELS, picture
 
 PAGE = (Path(__file__).parents[1] / "docs" / "log.md").read_text(encoding="utf-8")
@@ -315,7 +315,7 @@ def test_a_full_disk_loses_records_but_not_the_run_and_the_log_says_how_many(tmp
     code = """
         import resource, signal, sys
         from pathlib import Path
-        from streamer.metrics import Metrics
+        from streamer.watching.metrics import Metrics
         from streamer.sinks import Enduring
         from streamer.sinks.log import LogSink
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from engines import tempered
-from streamer.machine import processor
+from streamer.watching.machine import processor
 from train.evaluate import Evaluation
 from train.scores import BINS, Scores, calibration_bins, calibration_error, nll
 

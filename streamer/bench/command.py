@@ -19,9 +19,9 @@ import streamer
 from streamer.bench.measure import measure
 from streamer.bench.scene import Played, write_scene
 from streamer.config import Config
-from streamer.machine import cores, processor
 from streamer.report.page import require_charts
 from streamer.sources import Source, open_sources
+from streamer.watching.machine import cores, processor
 
 LOOP = 6.0  # seconds of a made clip
 SHARES = ("p50", "p95", "p99")

@@ -17,11 +17,11 @@ from streamer.bench.scene import Played
 from streamer.build import build_pipeline
 from streamer.config import Config
 from streamer.drawing.overlay import draw
-from streamer.metrics import Metrics, Quantiles
 from streamer.sinks.log import LogSink
 from streamer.sources import Source
-from streamer.summary import COUNTS
 from streamer.types import Result, Step
+from streamer.watching.metrics import Metrics, Quantiles
+from streamer.watching.run_summary import COUNTS
 
 STAGES = ("decode", "perceive", "express", "overlay", "log")  # in the order of a frame's way; decoding of cameras only
 RATES = {

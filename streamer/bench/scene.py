@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.metrics import Quantiles
 from streamer.sources import Report, SourceError
 from streamer.types import Frame
+from streamer.watching.metrics import Quantiles
 
 FACE = 0.4  # of the portrait's side
 BACKGROUND = 96

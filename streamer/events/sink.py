@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from streamer.events import Publisher
 from streamer.events.spool import Spool
-from streamer.metrics import Metrics
 from streamer.records.schema import WallClock, encode, frame_record, identity, source_record
 from streamer.types import Result
+from streamer.watching.metrics import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from typing import Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.metrics import Metrics
 from streamer.types import Result
+from streamer.watching.metrics import Metrics
 
 __all__ = ["Enduring", "PerStream", "Sink", "StateSink"]
 

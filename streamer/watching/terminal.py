@@ -19,9 +19,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from streamer.logs import structured
 from streamer.sources import Source, State
 from streamer.types import Result
+from streamer.watching.logs import structured
 
 log = logging.getLogger(__name__)
 

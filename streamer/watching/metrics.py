@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from streamer.health import HealthServer
 from streamer.sources import Cause, State
 from streamer.types import Result
+from streamer.watching.health import HealthServer
 
 log = logging.getLogger(__name__)
 

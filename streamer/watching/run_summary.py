@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamer.metrics import Metrics, Quantiles
+from streamer.watching.metrics import Metrics, Quantiles
 
 COUNTS = {
     "frames": "streamer_frames_total",

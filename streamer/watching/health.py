@@ -18,7 +18,7 @@ from prometheus_client import make_wsgi_app
 from streamer.sources import State
 
 if TYPE_CHECKING:
-    from streamer.metrics import Metrics
+    from streamer.watching.metrics import Metrics
 
 SILENT_FOR = 10.0  # s without a turn of the caller's loop after which the run counts as hung
 
