@@ -230,7 +230,7 @@ def serve(
     """
     try:
         from streamer.run import Outputs
-        from streamer.serve import serve as run_server
+        from streamer.service.serve import serve as run_server
     except ModuleNotFoundError as error:
         raise ImportError(f'{error}; pip install "emotion-streamer[serve]" has what serving needs') from error
     outputs = Outputs(log=log, events=events)

@@ -14,11 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from streamer import serve
 from streamer.config import Config, ServeConfig
-from streamer.control import Desk, Turnstile, create_app
 from streamer.pipeline import Pipeline
-from streamer.serve import Streams, check_reach, listen, serving
+from streamer.service import serve
+from streamer.service.control import Desk, Turnstile, create_app
+from streamer.service.serve import Streams, check_reach, listen, serving
 from streamer.types import Frame, Result, Step
 from tests.conftest import picture
 

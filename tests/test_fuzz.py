@@ -257,7 +257,7 @@ def api() -> Iterator[Callable[..., httpx.Response]]:
     pytest.importorskip("fastapi", reason="needs fastapi (extra serve)")
     from starlette.testclient import TestClient
 
-    from streamer.control import Desk, Health, Refused, create_app
+    from streamer.service.control import Desk, Health, Refused, create_app
 
     class Board:
         def list(self) -> list[Any]:

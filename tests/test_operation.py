@@ -18,7 +18,7 @@ import yaml
 
 from streamer.build import build_pipeline
 from streamer.config import Config, load_config
-from streamer.reload import reload
+from streamer.service.reload import reload
 from streamer.sources import Cause, State
 from streamer.types import Expression, Face, Frame, Result
 from streamer.watching.health import SILENT_FOR, check_alive, check_ready

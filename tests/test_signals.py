@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from streamer.signals import Signals, noted_signals
+from streamer.service.signals import Signals, noted_signals
 from tests.sources import write_video
 from tests.test_cli import start
 
@@ -65,7 +65,7 @@ def test_a_terminal_that_closes_ends_what_cannot_reload_and_does_not_kill_it(han
 def test_the_second_signal_that_ends_kills() -> None:
     program = """
 import os, signal
-from streamer.signals import noted_signals
+from streamer.service.signals import noted_signals
 with noted_signals(reloads=True):
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         os.kill(os.getpid(), number)

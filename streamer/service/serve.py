@@ -1,4 +1,4 @@
-"""`streamer serve`: the analyzer as a service whose streams come and go, controlled over HTTP (`streamer.control`).
+"""`streamer serve`: the analyzer as a service whose streams come and go, controlled over HTTP (`streamer.service.control`).
 
 The pipeline runs in the caller's thread, the server in one of its own.
 """
@@ -22,12 +22,12 @@ from rich.console import Console
 import streamer
 from streamer.build import build_pipeline
 from streamer.config import Config, ServeConfig
-from streamer.control import Desk, Health, Refused, Stream, Wish, create_app
 from streamer.pipeline import Pipeline
 from streamer.records.run_manifest import model_hashes
-from streamer.reload import reload
 from streamer.run import Outputs, check_outputs, consume, open_sinks
-from streamer.signals import noted_signals
+from streamer.service.control import Desk, Health, Refused, Stream, Wish, create_app
+from streamer.service.reload import reload
+from streamer.service.signals import noted_signals
 from streamer.sinks import Enduring
 from streamer.sources import Cause, State, open_source, open_sources, unique_names
 from streamer.types import Step
