@@ -21,7 +21,7 @@ CLUSTER = """
 import sys
 from pathlib import Path
 from ray.cluster_utils import Cluster
-from streamer.batch import batch
+from streamer.commands.batch import batch
 from streamer.config import Config
 workers, out, *inputs = sys.argv[1:]
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": int(workers), "include_dashboard": False})

@@ -14,7 +14,7 @@ import altair
 import platformdirs
 import report
 
-from streamer.bench.command import Wishes, run
+from streamer.commands.bench import Wishes, run
 from streamer.config import Config, load_config
 
 FACES = (1, 2, 4, 8, 16, 32, 64)

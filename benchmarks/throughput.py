@@ -22,8 +22,8 @@ import platformdirs
 import report
 
 from streamer.__main__ import limit_memory
-from streamer.bench.command import Wishes, run
 from streamer.bench.scene import write_scene
+from streamer.commands.bench import Wishes, run
 from streamer.config import Config, load_config
 from streamer.sources import prepare_opencv
 from streamer.types import Step

@@ -18,7 +18,7 @@ import platformdirs  # noqa: E402
 import typer  # noqa: E402
 
 import streamer  # noqa: E402
-from streamer.records.command import app as log_app  # noqa: E402
+from streamer.commands.log import app as log_app  # noqa: E402
 from streamer.watching.logs import set_up  # noqa: E402
 
 if TYPE_CHECKING:
@@ -113,8 +113,8 @@ def run(
 
     Exit codes: 0 done, 1 something failed on the way, 2 wrong input or configuration, 130 and 143 ended by a signal.
     """
-    from streamer.run import Outputs
-    from streamer.run import run as run_all
+    from streamer.commands.run import Outputs
+    from streamer.commands.run import run as run_all
 
     outputs = Outputs(video=video, log=log, summary=summary, events=events, window=window)
     raise typer.Exit(run_all(_settings(config, overrides), source, outputs, lambda: _settings(config, overrides)))
@@ -138,7 +138,7 @@ def photo(
 
     Exit codes: 0 done, 1 some photos could not be read, 2 none could, or a wrong request.
     """
-    from streamer.photo.command import run as run_photos
+    from streamer.commands.photo import run as run_photos
 
     raise typer.Exit(run_photos(_settings(config, overrides), image, out, page=page, attention=attention))
 
@@ -151,7 +151,7 @@ def explain(
     overrides: Overrides = None,
 ) -> None:
     """Show why each face of a photo got its answer: maps, hidden cells, rules, and the next most likely emotion."""
-    from streamer.photo.explain import run as run_explain
+    from streamer.commands.explain import run as run_explain
 
     raise typer.Exit(run_explain(_settings(config, overrides), image, out))
 
@@ -229,7 +229,7 @@ def serve(
     Exit codes: 2 wrong input or configuration, 130 and 143 ended by a signal.
     """
     try:
-        from streamer.run import Outputs
+        from streamer.commands.run import Outputs
         from streamer.service.serve import serve as run_server
     except ModuleNotFoundError as error:
         raise ImportError(f'{error}; pip install "emotion-streamer[serve]" has what serving needs') from error
@@ -265,8 +265,8 @@ def bench(
     Cameras are clips that were encoded before and are decoded while they play; the log is written and the overlay
     drawn, nothing is encoded.
     """
-    from streamer.bench.command import Wishes, parse_size
-    from streamer.bench.command import bench as run_bench
+    from streamer.commands.bench import Wishes, parse_size
+    from streamer.commands.bench import bench as run_bench
 
     wishes = Wishes(source, streams, faces, parse_size(size), fps, duration, offline, warm_up)
     run_bench(_settings(config, overrides), wishes, out, plot)
@@ -286,7 +286,7 @@ def batch(
 
     Exit codes: 0 done, 1 some inputs failed, now or before, 2 wrong request, or a cluster that cannot be reached.
     """
-    from streamer.batch import batch as run_batch
+    from streamer.commands.batch import batch as run_batch
 
     raise typer.Exit(run_batch(_settings(config, overrides), source, out, ray))
 
@@ -302,7 +302,7 @@ def replay(
 
     Exit codes: 0 the same records, 1 others, 2 the run cannot be repeated.
     """
-    from streamer.replay import replay as replay_run
+    from streamer.commands.replay import replay as replay_run
     from streamer.sources import prepare_opencv
 
     prepare_opencv()

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from streamer.batch import LOG, Interrupted, analyse, batch, place_of, remove_unfinished
+from streamer.commands.batch import LOG, Interrupted, analyse, batch, place_of, remove_unfinished
 from streamer.config import Config
 from tests.sources import cut, write_video
 from tests.test_cli import SAMPLE
@@ -30,7 +30,7 @@ CLUSTER = """
 import json, sys, threading, time
 from pathlib import Path
 from ray.cluster_utils import Cluster
-from streamer.batch import batch
+from streamer.commands.batch import batch
 from streamer.config import Config
 out, *inputs = sys.argv[1:]
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -58,7 +58,7 @@ LOST = """
 import json, os, signal, sys
 from pathlib import Path
 import ray
-from streamer.batch import Interrupted, work_off
+from streamer.commands.batch import Interrupted, work_off
 folder = Path(sys.argv[1])
 
 def task(name):

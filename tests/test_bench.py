@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from streamer.__main__ import app
-from streamer.bench.command import Wishes, check_outputs, parse_size, streams
 from streamer.bench.scene import Played, draw_scene, write_scene
+from streamer.commands.bench import Wishes, check_outputs, parse_size, streams
 from streamer.sources import SourceError
 
 

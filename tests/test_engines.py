@@ -291,7 +291,7 @@ def test_every_shipped_model_is_listed_has_a_card_and_loads():
 
 def test_nothing_calls_home_and_the_core_needs_no_torch():
     program = (
-        "import sys, threading, engines.openvino, streamer.run\n"
+        "import sys, threading, engines.openvino, streamer.commands.run\n"
         "assert threading.active_count() == 1, threading.enumerate()\n"
         "assert sys.modules['openvino_telemetry'] is None\n"
         "assert 'torch' not in sys.modules"

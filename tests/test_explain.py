@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from engines import Crop, Outputs, View
 from engines.fake import FakeEngine
 from engines.spec import Condition, EngineSpec, Rule
+from streamer.commands.explain import Explained, explain_faces, run, to_markdown, words
 from streamer.config import Config
 from streamer.explain.face import explain_face
 from streamer.explain.hidden_cells import grid_of
 from streamer.faces.regions import region_box
-from streamer.photo.explain import Explained, explain_faces, run, to_markdown, words
 from streamer.types import Expression, Face
 from tests.conftest import LABELS, expression_spec
 from tests.faces import points_of_face

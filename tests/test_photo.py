@@ -19,8 +19,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from streamer.commands.photo import run
 from streamer.config import Config
-from streamer.photo.command import run
 from streamer.photo.group import sum_up
 from streamer.photo.reading import Photo, photo_paths, read_photo
 from streamer.photo.views import record, report

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from streamer.build import build_pipeline, build_stages
+from streamer.commands.explain import run as explain
 from streamer.config import Config, load_config
 from streamer.faces.track import Tracker
-from streamer.photo.explain import run as explain
 from streamer.sources import open_source
 from streamer.stages.hide import Hiding, hide_boxes, mosaic
 from streamer.stages.perceive import DetectionSettings, Perceiver

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from streamer.commands.log import app as log_app
 from streamer.config import Config, load_config
-from streamer.records.command import app as log_app
 from streamer.records.journal import Journal, JournalSettings, numbered, parts
 from streamer.records.reading import problems, read_log
 from streamer.records.run_manifest import check_unchanged, describe, manifest_path, read_manifest, write_manifest
@@ -129,7 +129,7 @@ KILLED = """
 import os, signal, sys, time
 from pathlib import Path
 import numpy as np
-from streamer.records.command import app as log_app
+from streamer.commands.log import app as log_app
 from streamer.records.journal import JournalSettings
 from streamer.sinks.log import LogSink
 from streamer.types import Frame, Result

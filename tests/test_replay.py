@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from streamer.commands.replay import replay
+from streamer.commands.run import Outputs, run
 from streamer.config import Config
 from streamer.records.run_manifest import manifest_path
-from streamer.replay import replay
-from streamer.run import Outputs, run
 from tests.sources import cut, write_video
 from tests.test_cli import start
 

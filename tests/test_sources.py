@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
+from streamer.commands.photo import run as photo
+from streamer.commands.run import Outputs, run
 from streamer.config import Config
-from streamer.photo.command import run as photo
 from streamer.records.run_manifest import manifest_path, read_manifest
-from streamer.run import Outputs, run
 from streamer.sinks.video import VideoSink
 from streamer.sources import State, open_source, redact
 from streamer.sources.live import Live

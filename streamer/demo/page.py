@@ -15,10 +15,10 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.commands.explain import sheet, to_markdown
 from streamer.demo.studio import KEPT, OFTEN, Studio
 from streamer.drawing.overlay import PALETTE, draw
 from streamer.explain.maps import JET
-from streamer.photo.explain import sheet, to_markdown
 from streamer.report.page import hex_colour
 
 HERE = files("streamer.demo")

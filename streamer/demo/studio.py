@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.build import build_stages
+from streamer.commands.explain import Explained, explain_faces
 from streamer.config import Config
 from streamer.drawing.overlay import draw
 from streamer.photo.analyst import Analyst
-from streamer.photo.explain import Explained, explain_faces
 from streamer.photo.reading import read_photo
 from streamer.photo.views import as_jpegs, draw_all, record, report
 from streamer.report.timeline import write as write_timeline

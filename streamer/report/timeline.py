@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 
 from streamer.faces.regions import crop
-from streamer.files import check_replaces_none
 from streamer.records.reading import read_log, trusting
 from streamer.records.summary import UNCERTAIN, summarise_log
 from streamer.report.page import label_colours, preparing_charts, render, require_charts, write_page
+from streamer.sinks.files import check_replaces_none
 from streamer.types import NO_REGION
 
 STEP = 0.25  # seconds that are averaged while reading, so that memory grows with time, not with frames

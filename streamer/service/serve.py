@@ -21,10 +21,10 @@ from rich.console import Console
 
 import streamer
 from streamer.build import build_pipeline
+from streamer.commands.run import Outputs, check_outputs, consume, open_sinks
 from streamer.config import Config, ServeConfig
 from streamer.pipeline import Pipeline
 from streamer.records.run_manifest import model_hashes
-from streamer.run import Outputs, check_outputs, consume, open_sinks
 from streamer.service.control import Desk, Health, Refused, Stream, Wish, create_app
 from streamer.service.reload import reload
 from streamer.service.signals import noted_signals
@@ -125,7 +125,7 @@ def serve(
     token: str | None,
     read_config: Callable[[], Config] | None = None,
 ) -> int:
-    """Analyse streams that come and go until a signal; return the exit code. read_config: see `streamer.run.run`.
+    """Analyse streams that come and go until a signal; return the exit code. read_config: see `streamer.commands.run.run`.
 
     outputs: log and events.
 

@@ -25,11 +25,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from streamer.commands.run import Outputs, run
 from streamer.config import Config
 from streamer.records.reading import read_log
 from streamer.records.run_manifest import describe, manifest_path, read_manifest
 from streamer.records.tables import convert
-from streamer.run import Outputs, run
 from streamer.sources import State, open_source, prepare_opencv
 
 LOG = "log.jsonl"

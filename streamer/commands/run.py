@@ -21,12 +21,12 @@ from streamer.drawing.overlay import draw
 from streamer.events import open_publisher
 from streamer.events.sink import EventSink
 from streamer.events.spool import Spool
-from streamer.files import check_replaces_none
 from streamer.pipeline import Pipeline
 from streamer.records.run_manifest import describe, files_of, manifest_path, model_hashes, write_manifest
 from streamer.service.reload import reload
 from streamer.service.signals import Signals, noted_signals
 from streamer.sinks import Enduring, Sink
+from streamer.sinks.files import check_replaces_none
 from streamer.sinks.log import LogSink
 from streamer.sinks.video import unfinished_path, video_paths, video_sink
 from streamer.sinks.window import WindowSink

@@ -16,9 +16,9 @@ from engines.spec import text_of
 from streamer.config import Config
 from streamer.drawing.stencils import lettering
 from streamer.explain.face import PANEL, Explanation, explain_face
-from streamer.files import check_replaces_none
 from streamer.photo.analyst import Analyst
 from streamer.photo.reading import read_photo
+from streamer.sinks.files import check_replaces_none
 from streamer.sources.source import printable
 
 CAPTION = 28  # pixels below each panel

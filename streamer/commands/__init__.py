@@ -1,0 +1,1 @@
+"""The commands of `streamer`, one file each: what each of them does, once its options are read."""
