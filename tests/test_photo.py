@@ -21,9 +21,9 @@ from PIL import Image
 
 from streamer.commands.photo import run
 from streamer.config import Config
+from streamer.photo.decode import Photo, photo_paths, read_photo
 from streamer.photo.group import sum_up
-from streamer.photo.reading import Photo, photo_paths, read_photo
-from streamer.photo.views import record, report
+from streamer.photo.render import record, report
 from streamer.types import NO_REGION, Expression, Face, Frame, Result
 from tests.conftest import LABELS
 

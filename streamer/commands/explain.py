@@ -17,7 +17,7 @@ from streamer.config import Config
 from streamer.drawing.stencils import lettering
 from streamer.explain.face import PANEL, Explanation, explain_face
 from streamer.photo.analyst import Analyst
-from streamer.photo.reading import read_photo
+from streamer.photo.decode import read_photo
 from streamer.sinks.files import check_replaces_none
 from streamer.sources.source import printable
 

@@ -16,8 +16,8 @@ from rich.progress import track
 
 from streamer.config import Config
 from streamer.photo.analyst import Analyst
-from streamer.photo.reading import photo_paths, read_photo
-from streamer.photo.views import ATTENTION, EVERYWHERE, FACES, as_jpegs, draw_all, record, report
+from streamer.photo.decode import photo_paths, read_photo
+from streamer.photo.render import ATTENTION, EVERYWHERE, FACES, as_jpegs, draw_all, record, report
 from streamer.report.page import preparing_charts, write_page
 from streamer.sinks.files import check_replaces_none
 from streamer.sources import unique_names

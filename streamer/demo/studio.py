@@ -19,8 +19,8 @@ from streamer.commands.explain import Explained, explain_faces
 from streamer.config import Config
 from streamer.drawing.overlay import draw
 from streamer.photo.analyst import Analyst
-from streamer.photo.reading import read_photo
-from streamer.photo.views import as_jpegs, draw_all, record, report
+from streamer.photo.decode import read_photo
+from streamer.photo.render import as_jpegs, draw_all, record, report
 from streamer.report.timeline import write as write_timeline
 from streamer.sinks.log import LogSink
 from streamer.sinks.video import VideoSink

@@ -15,8 +15,8 @@ from streamer.config import OverlayConfig
 from streamer.drawing.overlay import draw
 from streamer.explain.maps import heated
 from streamer.photo.attention import GroupAttention
+from streamer.photo.decode import Photo
 from streamer.photo.group import sum_up
-from streamer.photo.reading import Photo
 from streamer.records.schema import FACE_READERS
 from streamer.report.page import label_colours, render, require_charts
 from streamer.types import Face, Result
