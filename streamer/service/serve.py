@@ -1,4 +1,4 @@
-"""`streamer serve`: the analyzer as a service whose streams come and go, controlled over HTTP (`streamer.service.control`).
+"""`streamer serve`: the analyzer as a service whose streams come and go, controlled over HTTP (`service.control`).
 
 The pipeline runs in the caller's thread, the server in one of its own.
 """
@@ -125,9 +125,9 @@ def serve(
     token: str | None,
     read_config: Callable[[], Config] | None = None,
 ) -> int:
-    """Analyse streams that come and go until a signal; return the exit code. read_config: see `streamer.commands.run.run`.
+    """Analyse streams that come and go until a signal; return the exit code.
 
-    outputs: log and events.
+    read_config: see `streamer.commands.run.run`. outputs: log and events.
 
     Raises ValueError, OSError or ImportError for what is wrong with configuration, models, port or sources.
     """

@@ -1,1 +1,1 @@
-"""What tells how a run goes: metrics and health for monitoring, the terminal and the summary for people, logs, and the machine."""
+"""How a run goes: metrics and health for monitoring, terminal and summary for people, logs, the machine."""
