@@ -203,8 +203,8 @@ def explain(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Draw maps and typical faces, compare with Action Units, and write the rules that stand for the last layer."""
+    from train.analysis import explain as report
     from train.classifier import open_classifier, open_gradients
-    from train.explain import report
     from train.rows import fitting_rows, some_rows
 
     given = _with_data(overrides, data, None)
@@ -235,8 +235,8 @@ def faithful(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Delete and insert what maps mark: whether they show what answers rest on, against chance and the centre."""
+    from train.analysis import faithful as faithfulness
     from train.classifier import open_classifier, open_gradients
-    from train.explain import faithful as faithfulness
 
     given = _with_data(overrides, data, None)
     classifier = open_classifier(source, given, "f32")
@@ -255,8 +255,8 @@ def saliency(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Compare the gradient saliency of several networks, or of one run after several epochs (Rao & Li)."""
+    from train.analysis import saliency as maps
     from train.classifier import open_classifier, open_gradients
-    from train.explain import saliency as maps
 
     given = _with_data(overrides, data, None)
     found = []
@@ -280,8 +280,8 @@ def transfer(
 ) -> None:
     """Answer photos that nobody aligned, with and without finding the face first."""
     from engines import load_engine
+    from train.analysis import transfer as transferring
     from train.data import load
-    from train.explain import transfer as transferring
     from train.rows import some_rows
 
     engine = load_engine(model, "expression")
@@ -298,7 +298,7 @@ def regions(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Compare the regions of the face: Tables 5 and 6, Figures 5 to 7 and the reliability of <emotion, region>."""
-    from train import analyze as analysis
+    from train.analysis import regions as analysis
     from train.classifier import open_classifier
 
     given = _with_data(overrides, data, None)
@@ -316,8 +316,8 @@ def grid(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Hide the cells of a 4x4 grid and see what changes, and recognise from mouth and eyes alone."""
+    from train.analysis import hidden_cells as hiding
     from train.classifier import open_classifier
-    from train.explain import grid as hiding
 
     hiding.write(open_classifier(source, _with_data(overrides, data, None)), split, out, per_class)
     typer.echo((out / "grid.md").read_text(encoding="utf-8"))
@@ -335,8 +335,8 @@ def occlusion(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Draw occluders over faces: accuracy by family and hidden share, by the whole face and by what can be seen."""
+    from train.analysis import occlusion as analysis
     from train.classifier import open_classifier
-    from train.explain import occlusion as analysis
     from train.occluders import FAMILIES
 
     given = _with_data(overrides, data, None)

@@ -23,15 +23,16 @@ from streamer.explain.maps import heated
 from tests.conftest import expression_spec
 from tests.faces import points_of_face
 from tests.train.conftest import CLASSES, write_toy_set
-from train import analyze
 from train.__main__ import app
+from train.analysis import faithful, prototypes, rules, transfer, units
+from train.analysis import hidden_cells as grid
+from train.analysis import regions as analyze
+from train.analysis.maps import maps_of, saliency, surest
+from train.analysis.saliency import Source, compare, of_the_same_faces
 from train.classifier import Classifier
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, labelled
 from train.data.regions import whole
-from train.explain import faithful, grid, prototypes, rules, transfer, units
-from train.explain.maps import maps_of, saliency, surest
-from train.explain.saliency import Source, compare, of_the_same_faces
 from train.fit import fit
 from train.models import Output
 
@@ -310,7 +311,7 @@ def test_brows_have_a_region_of_their_own_that_a_coarse_map_reaches() -> None:
 def test_explain_writes_maps_rules_and_features_of_a_trained_network(
     write_config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("train.explain.report.LEAST", 3)  # of the few pictures that there are
+    monkeypatch.setattr("train.analysis.explain.LEAST", 3)  # of the few pictures that there are
     path = write_config(optimizer={"rate": 0.1, "batch": 8, "average": 0.9}, phases=[{"epochs": 6, "size": 24}])
     fit(load_config(TrainConfig, path))
     result = CliRunner().invoke(app, ["explain", str(path), "--out", str(tmp_path / "out"), "--split", "train"])

@@ -18,11 +18,11 @@ from streamer.config import load_config
 from tests.train.conftest import CLASSES, write_toy_set
 from train import report
 from train.__main__ import app
+from train.analysis import explain as explained
 from train.classifier import Classifier, open_classifier, read_run
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS
 from train.evaluate import evaluate, subsets
-from train.explain import report as explained
 from train.fit import fit
 from train.rows import fitting_rows, near_duplicates
 

@@ -340,7 +340,7 @@ def test_the_form_that_serves_is_judged_and_the_file_that_is_given_is_explained(
     zoo: Path, toy_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engines.precision.GAIN", 0.0)  # the last form is taken for the fastest
-    monkeypatch.setattr("train.explain.report.LEAST", 3)
+    monkeypatch.setattr("train.analysis.explain.LEAST", 3)
     given, form = tmp_path / "toy.onnx", tmp_path / "toy.int8.onnx"
     shutil.copy(zoo / "toy.onnx", given)
     engine = load_engine(given, "expression")

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from engines import Outputs
 from streamer.explain.maps import levels
+from train.analysis.maps import LEAST, draw_grid
 from train.data import FaceSet
 from train.data.leaks import distinct
-from train.explain.maps import LEAST, draw_grid
 from train.report import table
 
 NEAREST = 64  # faces that a picture is the mean of

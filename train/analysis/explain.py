@@ -16,13 +16,13 @@ from torch import nn
 
 from engines import Outputs
 from streamer.explain.maps import heated
+from train.analysis import prototypes, rules, units
+from train.analysis.maps import LEAST, draw_grid, maps_of, surest
+from train.analysis.prototypes import Prototype
+from train.analysis.rules import DEPTH, Judged
 from train.classifier import Classifier
 from train.data import FaceSet
 from train.data.leaks import distinct
-from train.explain import prototypes, rules, units
-from train.explain.maps import LEAST, draw_grid, maps_of, surest
-from train.explain.prototypes import Prototype
-from train.explain.rules import DEPTH, Judged
 from train.report import table
 
 log = logging.getLogger(__name__)

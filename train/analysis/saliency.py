@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from streamer.explain.maps import levels
+from train.analysis.maps import draw_grid, saliency
 from train.data import FaceSet
-from train.explain.maps import draw_grid, saliency
 from train.report import table
 from train.served import Served, answer
 

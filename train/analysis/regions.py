@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from streamer.explain.maps import heated
+from train.analysis import embedding
+from train.analysis.maps import draw_grid, surest
 from train.classifier import Classifier
 from train.compare import Figure, Run, reference
 from train.data import FaceSet
 from train.evaluate import Evaluation, evaluate
-from train.explain import embedding
-from train.explain.maps import draw_grid, surest
 from train.report import draw_confusion, table, to_json
 from train.scores import reliability
 

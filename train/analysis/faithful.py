@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from engines import Outputs
+from train.analysis.maps import maps_of
 from train.classifier import Classifier
 from train.data import FaceSet
-from train.explain.maps import maps_of
 from train.report import table
 
 STEPS = 12  # of a curve

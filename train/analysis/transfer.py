@@ -21,9 +21,9 @@ from streamer.config import Config, load_config
 from streamer.explain.maps import colour, heated
 from streamer.faces.detect import Detector
 from streamer.faces.regions import crops
+from train.analysis.maps import draw_grid
 from train.data import FaceSet
 from train.data.regions import whole
-from train.explain.maps import draw_grid
 from train.report import table
 
 SHIFT = 0.08  # of the photo's sides, by which it is shifted
