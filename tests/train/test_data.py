@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from train.data import BASIC, EMOTIONS, LOADERS, FaceSet, labelled, load
-from train.data.expw import around_box
 from train.data.labels import label_distribution, majority_labels, seed_labels
+from train.data.sets.expw import around_box
 from train.data.splits import drawn, folded, portion, stratified_fifth
 
 RANDOM = np.random.default_rng(0)

@@ -19,8 +19,8 @@ from streamer.faces.landmarks import DlibLandmarker, ZooLandmarker
 from streamer.faces.regions import crops
 from train.config import Data, Input
 from train.data import BASIC, FaceSet, labelled
-from train.data.landmarks import FaceFinder, locate, plausible, read_cache, write_cache
 from train.data.leaks import leaks
+from train.data.locate import FaceFinder, locate, plausible, read_cache, write_cache
 from train.data.regions import align, as_seen, located, needs, recipe
 from train.views import Cover
 

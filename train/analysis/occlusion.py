@@ -24,7 +24,7 @@ from streamer.faces.regions import crops
 from streamer.faces.visibility import VisibilitySettings, VisibleRegion
 from train.classifier import Classifier
 from train.data import FaceSet, load
-from train.data.landmarks import locate
+from train.data.locate import locate
 from train.data.regions import whole
 from train.occluders import EVALUATION_ONLY, FAMILIES, NONE, occlude
 from train.report import table

@@ -74,20 +74,20 @@ def labelled(
 
 Loader = Callable[[Path, str, str], FaceSet]
 LOADERS = {
-    "fer": "train.data.fer:load",
-    "fer2013": "train.data.fer2013:load",
-    "ferplus": "train.data.ferplus:load",
-    "rafdb": "train.data.rafdb:load",
-    "expw": "train.data.expw:load",
-    "sfew": "train.data.sfew:load",
-    "rafd_front": "train.data.rafd:load_front",
-    "rafd_pose": "train.data.rafd:load_pose",
-    "ckplus": "train.data.ckplus:load",
-    "jaffe": "train.data.jaffe:load",
-    "happei": "train.data.happei:load",
-    "lfw": "train.data.lfw:load",
-    "ytf": "train.data.ytf:load",
-    "folder": "train.data.folder:load",
+    "fer": "train.data.sets.fer:load",
+    "fer2013": "train.data.sets.fer2013:load",
+    "ferplus": "train.data.sets.ferplus:load",
+    "rafdb": "train.data.sets.rafdb:load",
+    "expw": "train.data.sets.expw:load",
+    "sfew": "train.data.sets.sfew:load",
+    "rafd_front": "train.data.sets.rafd:load_front",
+    "rafd_pose": "train.data.sets.rafd:load_pose",
+    "ckplus": "train.data.sets.ckplus:load",
+    "jaffe": "train.data.sets.jaffe:load",
+    "happei": "train.data.sets.happei:load",
+    "lfw": "train.data.sets.lfw:load",
+    "ytf": "train.data.sets.ytf:load",
+    "folder": "train.data.sets.folder:load",
 }
 
 

@@ -17,7 +17,7 @@ from streamer.faces.landmarks import DlibLandmarker, ZooLandmarker
 from streamer.faces.regions import HIDDEN, crop, face_square, hidden_boxes, hide, in_crop, region_box, unseen
 from train.config import Data, Input
 from train.data import FaceSet
-from train.data.landmarks import locate
+from train.data.locate import locate
 from train.data.pictures import at_most
 
 log = logging.getLogger(__name__)

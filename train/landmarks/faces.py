@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamer.faces.landmarks import DlibLandmarker
 from train.data import load
-from train.data.landmarks import locate, plausible
+from train.data.locate import locate, plausible
 from train.landmarks.config import Source
 
 # From the tight box of the 68 points to the canonical face box, in shares of its width and height: the median of

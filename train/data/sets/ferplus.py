@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from train.data import EMOTIONS, FaceSet
-from train.data.fer import SPLITS
-from train.data.fer2013 import FILES, SIDE, parse_pixels, split_of
 from train.data.labels import label_distribution, majority_labels, seed_labels
+from train.data.sets.fer import SPLITS
+from train.data.sets.fer2013 import FILES, SIDE, parse_pixels, split_of
 from train.data.splits import require
 from train.data.tables import first_existing, read_rows, whole_number
 

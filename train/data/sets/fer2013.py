@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data import BASIC, FaceSet, labelled
-from train.data.fer import FER2013_TO_EMOTIONS, SPLITS
+from train.data.sets.fer import FER2013_TO_EMOTIONS, SPLITS
 from train.data.splits import require
 from train.data.tables import first_existing, read_rows, whole_number
 

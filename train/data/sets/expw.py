@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data import BASIC, FaceSet, labelled
-from train.data.fer import FER2013_TO_EMOTIONS  # ExpW numbers the classes in the same order
 from train.data.pictures import Picture, at_most, pack, read_picture, report_unreadable
+from train.data.sets.fer import FER2013_TO_EMOTIONS  # ExpW numbers the classes in the same order
 from train.data.splits import require, stratified_fifth
 from train.data.tables import first_existing, whole_number
 
