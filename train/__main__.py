@@ -205,7 +205,7 @@ def explain(
     """Draw maps and typical faces, compare with Action Units, and write the rules that stand for the last layer."""
     from train.analysis import explain as report
     from train.classifier import open_classifier, open_gradients
-    from train.rows import fitting_rows, some_rows
+    from train.expression.batches.rows import fitting_rows, some_rows
 
     given = _with_data(overrides, data, None)
     classifier = open_classifier(source, given, "f32")
@@ -282,7 +282,7 @@ def transfer(
     from engines import load_engine
     from train.analysis import transfer as transferring
     from train.data import load
-    from train.rows import some_rows
+    from train.expression.batches.rows import some_rows
 
     engine = load_engine(model, "expression")
     transferring.write(engine, some_rows(load("lfw", photos, "all", "none"), most), out)

@@ -20,10 +20,10 @@ from train import models
 from train.checkpoint import classes_of, load, restore
 from train.config import Data, Input, TrainConfig
 from train.data import FaceSet
-from train.data.regions import recipe
+from train.expression.batches.cutting import recipe
+from train.expression.batches.rows import cut, labelled_rows, training_rows
 from train.models.classic import FEATURES, build_classic
 from train.processes import first_device
-from train.rows import cut, labelled_rows, training_rows
 from train.served import Served, answer
 
 YAML = {".yaml", ".yml"}

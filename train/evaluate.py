@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from train.classifier import Classifier
 from train.config import Data, Input
 from train.data import load
-from train.rows import judged_rows, near_duplicates, require_classes
+from train.expression.batches.rows import judged_rows, near_duplicates, require_classes
 from train.scores import Scores, fit_temperature, measure
 
 log = logging.getLogger(__name__)

@@ -27,13 +27,13 @@ from train import card
 from train.checkpoint import classes_of, require_run, restore
 from train.classifier import Classifier, read_run
 from train.config import Data, Input, TrainConfig
-from train.data.regions import as_seen, recipe
 from train.evaluate import Evaluation, evaluate
+from train.expression.batches.cutting import as_seen, recipe
+from train.expression.batches.rows import judged_faces, labelled_rows, training_rows
+from train.expression.batches.views import Cover, left_by
 from train.quantise import calibration_faces, check_accuracy, quantised, rounded
-from train.rows import judged_faces, labelled_rows, training_rows
 from train.scores import fit_temperature, reliability
 from train.served import Served, answer
-from train.views import Cover, left_by
 
 log = logging.getLogger(__name__)
 

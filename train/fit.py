@@ -22,12 +22,12 @@ from train import checkpoint, models, processes
 from train.checkpoint import State
 from train.config import Optimizer, TrainConfig
 from train.data import FaceSet
+from train.expression.batches.rows import cut, labelled_rows, training_rows
+from train.expression.batches.transforms import augment, mixup, random_affine
+from train.expression.batches.views import Cover, draw_views, move, pad, show_views, zoom
 from train.losses import epoch_order, loss_weights, targets
 from train.models.classic import FEATURES
-from train.rows import cut, labelled_rows, training_rows
 from train.schedule import is_best, is_over, rate
-from train.transforms import augment, mixup, random_affine
-from train.views import Cover, draw_views, move, pad, show_views, zoom
 
 log = logging.getLogger(__name__)
 

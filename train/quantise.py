@@ -21,8 +21,8 @@ import engines.openvino  # noqa: F401  keeps OpenVINO's telemetry, which NNCF wo
 from engines.torch import read_program
 from train.config import Data, Input
 from train.data import load
-from train.data.regions import as_seen, located, needs
 from train.evaluate import Evaluation
+from train.expression.batches.cutting import as_seen, located, needs
 
 log = logging.getLogger(__name__)
 

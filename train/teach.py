@@ -14,7 +14,7 @@ from engines import BACKENDS, load_engine
 from train.checkpoint import classes_of, load, restore
 from train.config import TrainConfig
 from train.data import FaceSet
-from train.data.regions import as_seen
+from train.expression.batches.cutting import as_seen
 from train.fit import predict
 
 SHIFTS = ((0, 0), (0, 2), (0, -2), (2, 0), (-2, 0))  # pixels

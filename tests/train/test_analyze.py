@@ -32,7 +32,7 @@ from train.analysis.saliency import Source, compare, of_the_same_faces
 from train.classifier import Classifier
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, labelled
-from train.data.regions import whole
+from train.expression.batches.cutting import whole
 from train.fit import fit
 from train.models import Output
 

@@ -23,8 +23,8 @@ from train.classifier import Classifier, open_classifier, read_run
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS
 from train.evaluate import evaluate, subsets
+from train.expression.batches.rows import fitting_rows, near_duplicates
 from train.fit import fit
-from train.rows import fitting_rows, near_duplicates
 
 WriteConfig = Callable[..., Path]
 

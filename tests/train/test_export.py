@@ -28,9 +28,9 @@ from train.classifier import open_classifier, open_network
 from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, FaceSet
 from train.export import export, export_int8, in_fours, store_explanation, write_onnx
+from train.expression.batches.rows import judged_rows
 from train.fit import fit
 from train.models import Output
-from train.rows import judged_rows
 from train.served import Served, answer
 
 WriteConfig = Callable[..., Path]
@@ -68,7 +68,7 @@ def of_all_regions(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     changes = {"input": seen, "phases": [{"epochs": 1, "size": 24}]}
     path = write_toy_config(folder, toy_set, **changes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("train.rows.located", found_on_a_grid)
+        patch.setattr("train.expression.batches.rows.located", found_on_a_grid)
         fit(load_config(TrainConfig, path))
         return export([path], folder / "all.onnx", test=True)
 

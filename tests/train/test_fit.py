@@ -20,9 +20,9 @@ from train import checkpoint, schedule
 from train.__main__ import app
 from train.config import Optimizer, TrainConfig
 from train.data import FaceSet, load
+from train.expression.batches.rows import training_rows
 from train.fit import fit, start
 from train.models.weights import read_weights
-from train.rows import training_rows
 from train.tasks import task_of
 
 WriteConfig = Callable[..., Path]
@@ -173,7 +173,7 @@ def test_a_validation_split_of_other_classes_is_refused(
         rows = load(name, path, split, labels)
         return replace(rows, classes=rows.classes[::-1]) if split == "public" else rows
 
-    monkeypatch.setattr("train.rows.load", shifted)
+    monkeypatch.setattr("train.expression.batches.rows.load", shifted)
     with pytest.raises(ValueError, match=r"other: answers \('neutral', .*'fer' has \('contempt', "):
         fit(read(write_config(name="other", data={"path": str(folder)})))
 

@@ -21,8 +21,8 @@ from train.config import Data, Input
 from train.data import BASIC, FaceSet, labelled
 from train.data.leaks import leaks
 from train.data.locate import FaceFinder, locate, plausible, read_cache, write_cache
-from train.data.regions import align, as_seen, located, needs, recipe
-from train.views import Cover
+from train.expression.batches.cutting import align, as_seen, located, needs, recipe
+from train.expression.batches.views import Cover
 
 
 def face_points(box: NDArray[np.float32]) -> NDArray[np.float32]:

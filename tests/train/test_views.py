@@ -14,9 +14,9 @@ from engines import Crop
 from streamer.faces.regions import crop, crops, region_box
 from tests.conftest import expression_spec
 from train.config import Augment, Data, Input
+from train.expression.batches.transforms import augment, random_affine
+from train.expression.batches.views import Cover, Covered, draw_views, move, pad, show_views, zoom
 from train.models.inputs import Visible
-from train.transforms import augment, random_affine
-from train.views import Cover, Covered, draw_views, move, pad, show_views, zoom
 
 ALL = Input(mode="mask", regions=("mouth", "nose", "eyes", "nose_mouth", "nose_eyes", "mouth_eyes"))
 QUIET = {"erase": 0.0, "blur": 0.0, "noise": 0.0}
@@ -57,7 +57,7 @@ def test_the_parts_that_a_view_lacks_are_hidden_and_of_faces_without_landmarks_n
 
 
 def test_what_cannot_be_seen_is_hidden_as_serving_hides_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.views.JITTER", 0.0)
+    monkeypatch.setattr("train.expression.batches.views.JITTER", 0.0)
     grid = np.stack(np.meshgrid(np.linspace(4, 44, 17), np.linspace(6, 42, 4)), axis=-1).reshape(68, 2)
     points = np.tile(grid.astype(np.float32), (3, 1, 1))  # rows 0-16, 17-33, 34-50 and 51-67 from top to bottom
     visibility = np.ones((3, 68), np.float32)
@@ -148,7 +148,7 @@ def test_a_region_fills_the_picture_as_serving_cuts_it() -> None:
     image = torch.from_numpy(picture)[None, None].float()
     matrices = random_affine(1, still)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("train.views.JITTER", 0.0)
+        patch.setattr("train.expression.batches.views.JITTER", 0.0)
         found = zoom(move(points, matrices, (64, 64), (64, 64)), ["mouth"], matrices, (64, 64), seen)
     trained = pad(augment(image, 40, still, found.matrices), found.extent, 0)[0, 0].numpy()
     served = crop(picture, region_box(points[0], "mouth"), 40, 40, 1)[..., 0].astype(float)

@@ -25,7 +25,7 @@ from streamer.faces.visibility import VisibilitySettings, VisibleRegion
 from train.classifier import Classifier
 from train.data import FaceSet, load
 from train.data.locate import locate
-from train.data.regions import whole
+from train.expression.batches.cutting import whole
 from train.occluders import EVALUATION_ONLY, FAMILIES, NONE, occlude
 from train.report import table
 from train.scores import calibration_error

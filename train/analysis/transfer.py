@@ -23,7 +23,7 @@ from streamer.faces.detect import Detector
 from streamer.faces.regions import crops
 from train.analysis.maps import draw_grid
 from train.data import FaceSet
-from train.data.regions import whole
+from train.expression.batches.cutting import whole
 from train.report import table
 
 SHIFT = 0.08  # of the photo's sides, by which it is shifted

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from train.config import Data, Input, TrainConfig
 from train.data import FaceSet, load
 from train.data.leaks import leaks
-from train.data.regions import Needs, as_seen, located, needs, whole_faces
+from train.expression.batches.cutting import Needs, as_seen, located, needs, whole_faces
 from train.losses import has_target
 
 
@@ -89,7 +89,7 @@ def some_rows(rows: FaceSet, most: int) -> FaceSet:
 def cut(rows: FaceSet, config: TrainConfig, epoch: int) -> FaceSet:
     """Cut training rows for one epoch: larger by `augment.crop`, and with the mode 'centre' at random places.
 
-    Where several regions are learned the faces are whole yet: `train.views` draws a region after the random changes.
+    Where several regions are learned the faces are whole yet: `train.expression.batches.views` draws a region after the random changes.
     """
     if config.input.regions:
         return whole_faces(rows, config.input)

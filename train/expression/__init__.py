@@ -1,0 +1,1 @@
+"""The network for expressions: its configuration, training, export, model card and judgement."""
