@@ -35,10 +35,10 @@ def untrained_densenet(folder: Path) -> Path:
     """Write DenseNet-BC with random weights as int8, as `python -m train export` would."""
     import torch
 
-    from train.export import graph_of, write_onnx
+    from train.expression.export import graph_of, write_onnx
+    from train.expression.quantise import quantised
+    from train.expression.served import Served
     from train.models.densenet import DenseNet
-    from train.quantise import quantised
-    from train.served import Served
 
     torch.manual_seed(0)
     served = Served([DenseNet(8)])

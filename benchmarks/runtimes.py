@@ -25,8 +25,8 @@ import torch
 
 from engines import ZOO, EngineSpec, load_engine
 from engines.precision import int8_name
+from train.expression.served import Served
 from train.models import build
-from train.served import Served
 
 BATCHES = (1, 3, 8, 32)
 CACHES = ("cold", "warm")  # of the first and the second of two runs

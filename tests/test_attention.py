@@ -87,9 +87,9 @@ def test_a_network_for_one_size_or_without_attention_is_refused() -> None:
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write an attention network that has learned nothing."""
     torch = pytest.importorskip("torch", reason="needs the extra train")
-    from train.export import graph_of
+    from train.expression.export import graph_of
+    from train.expression.served import Served
     from train.models import build
-    from train.served import Served
 
     torch.manual_seed(0)
     outputs = ("probabilities", "features", "cam", "attention")

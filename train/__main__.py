@@ -12,7 +12,7 @@ import typer
 
 from engines import BACKENDS, ZOO
 from streamer.config import load_config
-from train.config import TrainConfig
+from train.expression.config import TrainConfig
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, evaluate, explain and export the networks.")
 analyze = typer.Typer(no_args_is_help=True, help="Analyses over whole splits, as the papers have them.")
@@ -45,7 +45,7 @@ def fit(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Train one network from its YAML; goes on where a stopped run ended."""
-    from train.fit import fit as run
+    from train.expression.fit import fit as run
     from train.tasks import task_of
 
     if task := task_of(config):
@@ -65,7 +65,7 @@ def repeat(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Train a configuration several times and report mean and standard deviation; a fold is judged on itself."""
-    from train import repeat as repeats
+    from train.expression import repeat as repeats
 
     read = load_config(TrainConfig, config, _with_data(overrides, data, None))
     if bool(seeds) == folds:
@@ -91,9 +91,9 @@ def evaluate(
         _refuse(OTHER_TASK.format(source), {"--split": split, "--data": data, "--set-name": set_name})
         typer.echo(task.evaluate(source, overrides, out))
         return
-    from train import report
-    from train.classifier import open_classifier
-    from train.evaluate import evaluate as judge
+    from train.expression import report
+    from train.expression.classifier import open_classifier
+    from train.expression.evaluate import evaluate as judge
 
     classifier = open_classifier(source, _with_data(overrides, data, set_name))
     found = judge(classifier, split or classifier.data.validation)
@@ -131,14 +131,14 @@ def export(
         _refuse(OTHER_TASK.format(sources[0]), given | _named(sources[1:]))
         typer.echo(task.export(sources[0], overrides, out))
         return
-    from train.export import export as run
-    from train.export import export_int8
+    from train.expression.export import export as run
+    from train.expression.export import export_int8
 
     if target:
         typer.echo(_build_plan(target, sources, out, precision, _with_data(overrides, data, None), test))
         return
     if int8 and sources[0].suffix in BACKENDS:
-        from train.classifier import open_classifier
+        from train.expression.classifier import open_classifier
 
         _refuse(f"{sources[0]}: its int8 form is written beside it", {"--out": out} | _named(sources[1:]))
         exported = open_classifier(sources[0], _with_data(overrides, data, None))
@@ -151,7 +151,7 @@ def export(
 
 def _name_of_run(source: Path, overrides: list[str]) -> str:
     """Return the name that a run's artefact has unless another is asked for."""
-    from train.classifier import read_run
+    from train.expression.classifier import read_run
 
     return read_run(source, overrides)[0].name.replace("/", "-")
 
@@ -163,7 +163,7 @@ def _build_plan(
     import platformdirs
 
     from engines.tensorrt import check_buildable, plan_of
-    from train.export import export as run
+    from train.expression.export import export as run
 
     if target != "tensorrt":
         raise ValueError(f"--target {target}: expected tensorrt")
@@ -184,7 +184,7 @@ def compare(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """List runs side by side with the figures of the papers."""
-    from train import compare as compared
+    from train.expression import compare as compared
 
     opened = [compared.open_run(run, split, _with_data(overrides, data, None)) for run in runs]
     compared.show(opened)
@@ -204,8 +204,8 @@ def explain(
 ) -> None:
     """Draw maps and typical faces, compare with Action Units, and write the rules that stand for the last layer."""
     from train.analysis import explain as report
-    from train.classifier import open_classifier, open_gradients
     from train.expression.batches.rows import fitting_rows, some_rows
+    from train.expression.classifier import open_classifier, open_gradients
 
     given = _with_data(overrides, data, None)
     classifier = open_classifier(source, given, "f32")
@@ -218,7 +218,7 @@ def explain(
     network = open_gradients(source, given)
     found = report.write(classifier, network, classifier.rows(judged), out, per_class, fitting)
     if store:
-        from train.export import store_explanation
+        from train.expression.export import store_explanation
 
         pictures = {label: one.encoded() for label, one in found.prototypes.items()}
         store_explanation(source, [one.rule for one in found.rules], pictures)
@@ -236,7 +236,7 @@ def faithful(
 ) -> None:
     """Delete and insert what maps mark: whether they show what answers rest on, against chance and the centre."""
     from train.analysis import faithful as faithfulness
-    from train.classifier import open_classifier, open_gradients
+    from train.expression.classifier import open_classifier, open_gradients
 
     given = _with_data(overrides, data, None)
     classifier = open_classifier(source, given, "f32")
@@ -256,7 +256,7 @@ def saliency(
 ) -> None:
     """Compare the gradient saliency of several networks, or of one run after several epochs (Rao & Li)."""
     from train.analysis import saliency as maps
-    from train.classifier import open_classifier, open_gradients
+    from train.expression.classifier import open_classifier, open_gradients
 
     given = _with_data(overrides, data, None)
     found = []
@@ -299,7 +299,7 @@ def regions(
 ) -> None:
     """Compare the regions of the face: Tables 5 and 6, Figures 5 to 7 and the reliability of <emotion, region>."""
     from train.analysis import regions as analysis
-    from train.classifier import open_classifier
+    from train.expression.classifier import open_classifier
 
     given = _with_data(overrides, data, None)
     analysis.regions([open_classifier(source, given) for source in sources], split, out)
@@ -317,7 +317,7 @@ def grid(
 ) -> None:
     """Hide the cells of a 4x4 grid and see what changes, and recognise from mouth and eyes alone."""
     from train.analysis import hidden_cells as hiding
-    from train.classifier import open_classifier
+    from train.expression.classifier import open_classifier
 
     hiding.write(open_classifier(source, _with_data(overrides, data, None)), split, out, per_class)
     typer.echo((out / "grid.md").read_text(encoding="utf-8"))
@@ -336,7 +336,7 @@ def occlusion(
 ) -> None:
     """Draw occluders over faces: accuracy by family and hidden share, by the whole face and by what can be seen."""
     from train.analysis import occlusion as analysis
-    from train.classifier import open_classifier
+    from train.expression.classifier import open_classifier
     from train.occluders import FAMILIES
 
     given = _with_data(overrides, data, None)

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from streamer.config import check_config
 from train import models, processes
-from train.config import RunConfig, TrainConfig
 from train.data import EMOTIONS
+from train.expression.config import RunConfig, TrainConfig
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from train import processes
 from train.checkpoint import State
-from train.config import RunConfig
-from train.fit import update_average
+from train.expression.config import RunConfig
+from train.expression.fit import update_average
 from train.schedule import rate
 
 

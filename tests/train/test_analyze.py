@@ -29,11 +29,11 @@ from train.analysis import hidden_cells as grid
 from train.analysis import regions as analyze
 from train.analysis.maps import maps_of, saliency, surest
 from train.analysis.saliency import Source, compare, of_the_same_faces
-from train.classifier import Classifier
-from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, labelled
 from train.expression.batches.cutting import whole
-from train.fit import fit
+from train.expression.classifier import Classifier
+from train.expression.config import Data, Input, TrainConfig
+from train.expression.fit import fit
 from train.models import Output
 
 WriteConfig = Callable[..., Path]

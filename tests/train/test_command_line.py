@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from streamer.config import load_config
 from train.__main__ import app
-from train.config import TrainConfig
-from train.fit import fit
+from train.expression.config import TrainConfig
+from train.expression.fit import fit
 
 WriteConfig = Callable[..., Path]
 CONFIGS = Path(__file__).parents[2] / "configs" / "train"
@@ -65,7 +65,9 @@ def test_an_export_is_called_as_its_run_is(write_config: WriteConfig, monkeypatc
     path = write_config()
     fit(load_config(TrainConfig, path, ["name=toy/seed-1"]), until=1)
     written: list[str] = []
-    monkeypatch.setattr("train.export.export", lambda sources, out, *rest, **named: written.append(out.name) or out)
+    monkeypatch.setattr(
+        "train.expression.export.export", lambda sources, out, *rest, **named: written.append(out.name) or out
+    )
     for suffix in ([], ["--format", "pt2"]):
         result = CliRunner().invoke(app, ["export", str(path), "--set", "name=toy/seed-1", *suffix])
         assert result.exit_code == 0, result.output

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from streamer.config import load_config
 from tests.train.conftest import CONFIG
-from train import compare
 from train.__main__ import app
-from train.compare import Figure, Run
-from train.config import TrainConfig
-from train.fit import fit
+from train.expression import compare
+from train.expression.compare import Figure, Run
+from train.expression.config import TrainConfig
+from train.expression.fit import fit
 
 WriteConfig = Callable[..., Path]
 

@@ -16,15 +16,15 @@ from typer.testing import CliRunner
 
 from streamer.config import load_config
 from tests.train.conftest import CLASSES, write_toy_set
-from train import report
 from train.__main__ import app
 from train.analysis import explain as explained
-from train.classifier import Classifier, open_classifier, read_run
-from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS
-from train.evaluate import evaluate, subsets
+from train.expression import report
 from train.expression.batches.rows import fitting_rows, near_duplicates
-from train.fit import fit
+from train.expression.classifier import Classifier, open_classifier, read_run
+from train.expression.config import Data, Input, TrainConfig
+from train.expression.evaluate import evaluate, subsets
+from train.expression.fit import fit
 
 WriteConfig = Callable[..., Path]
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-import train.export as exports
+import train.expression.export as exports
 from engines import ZOO, EngineSpec, load_engine
 from engines.manifest import sha256_of, write_entry
 from engines.spec import Condition, Rule
@@ -24,14 +24,14 @@ from streamer.config import load_config
 from tests.train.conftest import write_toy_config
 from train import models
 from train.__main__ import app
-from train.classifier import open_classifier, open_network
-from train.config import Data, Input, TrainConfig
 from train.data import EMOTIONS, FaceSet
-from train.export import export, export_int8, in_fours, store_explanation, write_onnx
 from train.expression.batches.rows import judged_rows
-from train.fit import fit
+from train.expression.classifier import open_classifier, open_network
+from train.expression.config import Data, Input, TrainConfig
+from train.expression.export import export, export_int8, in_fours, store_explanation, write_onnx
+from train.expression.fit import fit
+from train.expression.served import Served, answer
 from train.models import Output
-from train.served import Served, answer
 
 WriteConfig = Callable[..., Path]
 

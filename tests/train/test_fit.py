@@ -18,10 +18,10 @@ from streamer.config import load_config
 from tests.train.conftest import CLASSES, CONFIG, write_toy_config, write_toy_set
 from train import checkpoint, schedule
 from train.__main__ import app
-from train.config import Optimizer, TrainConfig
 from train.data import FaceSet, load
 from train.expression.batches.rows import training_rows
-from train.fit import fit, start
+from train.expression.config import Optimizer, TrainConfig
+from train.expression.fit import fit, start
 from train.models.weights import read_weights
 from train.tasks import task_of
 
@@ -198,7 +198,7 @@ def test_a_run_that_ends_at_another_size_than_it_is_judged_at_says_so(
     write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr("train.fit.log.warning", lambda text, *values: told.append(text % values))
+    monkeypatch.setattr("train.expression.fit.log.warning", lambda text, *values: told.append(text % values))
     fit(read(write_config(), "input.size=32"), until=1)
     assert told == ["trained at 24 pixels at last, judged and served at 32 (input.size)"]
 

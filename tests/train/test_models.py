@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from engines import load_engine
 from streamer.config import load_config
 from train import models
-from train.config import TrainConfig
+from train.expression.config import TrainConfig
 from train.models.classic import FEATURES
 from train.models.inputs import Contrast, Diffusion, Zca
 from train.models.layers import normalise

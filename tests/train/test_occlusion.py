@@ -15,9 +15,9 @@ from streamer.faces.regions import REGIONS
 from tests.faces import points_of_face
 from train.analysis import occlusion
 from train.analysis.occlusion import Pair, pairs
-from train.classifier import Classifier
-from train.config import Data, Input
 from train.data import EMOTIONS, FaceSet, labelled
+from train.expression.classifier import Classifier
+from train.expression.config import Data, Input
 
 SIZE = 48
 POINTS = points_of_face(0.7 * SIZE, 0.15 * SIZE, 0.2 * SIZE)

@@ -17,12 +17,12 @@ from engines import ZOO, Crop, EngineSpec, load_engine
 from engines.manifest import write_entry
 from streamer.faces.landmarks import DlibLandmarker, ZooLandmarker
 from streamer.faces.regions import crops
-from train.config import Data, Input
 from train.data import BASIC, FaceSet, labelled
 from train.data.leaks import leaks
 from train.data.locate import FaceFinder, locate, plausible, read_cache, write_cache
 from train.expression.batches.cutting import align, as_seen, located, needs, recipe
 from train.expression.batches.views import Cover
+from train.expression.config import Data, Input
 
 
 def face_points(box: NDArray[np.float32]) -> NDArray[np.float32]:

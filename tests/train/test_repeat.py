@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from streamer.config import load_config
 from tests.train.conftest import CLASSES, CONFIG, toy_picture
-from train import repeat
 from train.__main__ import app
-from train.config import TrainConfig
 from train.data.splits import FOLDS
+from train.expression import repeat
+from train.expression.config import TrainConfig
 
 WriteConfig = Callable[..., Path]
 RAFD = ("neutral", "happy", "surprised", "sad", "angry", "disgusted", "fearful", "contemptuous")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from train.scores import (
+from train.expression.scores import (
     bootstrap,
     calibration_error,
     fit_temperature,

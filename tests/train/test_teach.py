@@ -15,10 +15,10 @@ from engines.manifest import write_entry
 from streamer.config import load_config
 from tests.conftest import expression_spec
 from tests.networks import Tiny, write_tiny
-from train.config import Teacher, TrainConfig
 from train.data import EMOTIONS, FaceSet
-from train.fit import fit
-from train.teach import shifted, taught
+from train.expression.config import Teacher, TrainConfig
+from train.expression.fit import fit
+from train.expression.teach import shifted, taught
 
 WriteConfig = Callable[..., Path]
 CPU = torch.device("cpu")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from train.config import Augment
 from train.data import EMOTIONS, labelled
 from train.expression.batches.transforms import augment, mixup, random_affine
-from train.losses import class_weights, epoch_order, has_target, targets
+from train.expression.config import Augment
+from train.expression.losses import class_weights, epoch_order, has_target, targets
 
 NOTHING: dict[str, Any] = {
     "degrees": 0, "scale": 0, "stretch": 0, "shift": 0, "crop": 0, "flip": False, "erase": 0, "blur": 0, "noise": 0

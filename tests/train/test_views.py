@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from engines import Crop
 from streamer.faces.regions import crop, crops, region_box
 from tests.conftest import expression_spec
-from train.config import Augment, Data, Input
 from train.expression.batches.transforms import augment, random_affine
 from train.expression.batches.views import Cover, Covered, draw_views, move, pad, show_views, zoom
+from train.expression.config import Augment, Data, Input
 from train.models.inputs import Visible
 
 ALL = Input(mode="mask", regions=("mouth", "nose", "eyes", "nose_mouth", "nose_eyes", "mouth_eyes"))

@@ -20,10 +20,10 @@ from train.analysis import prototypes, rules, units
 from train.analysis.maps import LEAST, draw_grid, maps_of, surest
 from train.analysis.prototypes import Prototype
 from train.analysis.rules import DEPTH, Judged
-from train.classifier import Classifier
 from train.data import FaceSet
 from train.data.leaks import distinct
-from train.report import table
+from train.expression.classifier import Classifier
+from train.expression.report import table
 
 log = logging.getLogger(__name__)
 

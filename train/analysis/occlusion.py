@@ -22,13 +22,13 @@ from engines import load_engine, tempered
 from streamer.faces.landmarks import DlibLandmarker, Landmarks, ZooLandmarker
 from streamer.faces.regions import crops
 from streamer.faces.visibility import VisibilitySettings, VisibleRegion
-from train.classifier import Classifier
 from train.data import FaceSet, load
 from train.data.locate import locate
 from train.expression.batches.cutting import whole
+from train.expression.classifier import Classifier
+from train.expression.report import table
+from train.expression.scores import calibration_error
 from train.occluders import EVALUATION_ONLY, FAMILIES, NONE, occlude
-from train.report import table
-from train.scores import calibration_error
 
 COVERS = (0.25, 0.5, 0.75, 1.0)
 VIEWS = ("face", "nose_eyes", "eyes", "nose_mouth", "mouth_eyes", "mouth", "nose")

@@ -12,12 +12,12 @@ import numpy as np
 from streamer.explain.maps import heated
 from train.analysis import embedding
 from train.analysis.maps import draw_grid, surest
-from train.classifier import Classifier
-from train.compare import Figure, Run, reference
 from train.data import FaceSet
-from train.evaluate import Evaluation, evaluate
-from train.report import draw_confusion, table, to_json
-from train.scores import reliability
+from train.expression.classifier import Classifier
+from train.expression.compare import Figure, Run, reference
+from train.expression.evaluate import Evaluation, evaluate
+from train.expression.report import draw_confusion, table, to_json
+from train.expression.scores import reliability
 
 REGIONS = ("mouth", "nose", "eyes", "nose_mouth", "nose_eyes", "mouth_eyes", "face")
 KINDS = {"pad": "", "mask": ", the rest hidden"}  # input modes in which a region is seen whole

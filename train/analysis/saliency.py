@@ -15,8 +15,8 @@ from torch import nn
 from streamer.explain.maps import levels
 from train.analysis.maps import draw_grid, saliency
 from train.data import FaceSet
-from train.report import table
-from train.served import Served, answer
+from train.expression.report import table
+from train.expression.served import Served, answer
 
 
 class Source(NamedTuple):

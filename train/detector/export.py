@@ -24,7 +24,7 @@ from train.detector.predict import predict
 from train.detector.scores import at_threshold, average_precision, match
 from train.detector.sets import Judged, scenes
 from train.detector.start import build
-from train.export import commit, quiet, to_onnx, write_onnx
+from train.expression.export import commit, quiet, to_onnx, write_onnx
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from train.detector.scores import average_precision, match
 from train.detector.sources import prepared
 from train.detector.start import build, go_on_from
 from train.detector.teacher import MIRRORED
-from train.fit import autocast, build_optimizer
+from train.expression.fit import autocast, build_optimizer
 
 log = logging.getLogger(__name__)
 

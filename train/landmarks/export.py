@@ -18,7 +18,7 @@ from engines.manifest import write_entry
 from streamer.faces.landmarks import ZooLandmarker
 from streamer.faces.visibility import WEIGHTS
 from train import checkpoint
-from train.export import commit, quiet, to_onnx, write_onnx
+from train.expression.export import commit, quiet, to_onnx, write_onnx
 from train.landmarks import card
 from train.landmarks.batches import Batch, draw
 from train.landmarks.config import LandmarksConfig

@@ -21,7 +21,7 @@ from train import checkpoint, processes
 from train.checkpoint import State
 from train.data.textures import textures
 from train.descent import descend
-from train.fit import autocast, build_optimizer
+from train.expression.fit import autocast, build_optimizer
 from train.landmarks.batches import Batches
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.faces import EYES, Faces, read

@@ -15,10 +15,10 @@ from engines import Crop, load_engine
 from streamer.build import in_zoo
 from streamer.faces.landmarks import DlibLandmarker, ZooLandmarker
 from streamer.faces.regions import HIDDEN, crop, face_square, hidden_boxes, hide, in_crop, region_box, unseen
-from train.config import Data, Input
 from train.data import FaceSet
 from train.data.locate import locate
 from train.data.pictures import at_most
+from train.expression.config import Data, Input
 
 log = logging.getLogger(__name__)
 

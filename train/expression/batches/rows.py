@@ -9,11 +9,11 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from train.config import Data, Input, TrainConfig
 from train.data import FaceSet, load
 from train.data.leaks import leaks
 from train.expression.batches.cutting import Needs, as_seen, located, needs, whole_faces
-from train.losses import has_target
+from train.expression.config import Data, Input, TrainConfig
+from train.expression.losses import has_target
 
 
 def judged_rows(data: Data, seen: Input, split: str) -> FaceSet:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.config import Augment
+from train.expression.config import Augment
 
 
 def augment(images: Tensor, size: int, settings: Augment, matrices: Tensor | None = None) -> Tensor:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from streamer.faces.regions import HIDDEN, hidden_boxes, inside, region_box, unseen
 from streamer.faces.visibility import VisibleRegion
-from train.config import Data, Input
 from train.expression.batches.cutting import landmarker_of, recipe, whole
+from train.expression.config import Data, Input
 from train.occluders import NONE, TRAINING, occlude
 
 JITTER = 0.06  # deviation of each edge of a box, as a share of its longer side: landmarks are never exact

@@ -20,12 +20,12 @@ from torch.nn import functional as F
 
 from train import checkpoint, models, processes
 from train.checkpoint import State
-from train.config import Optimizer, TrainConfig
 from train.data import FaceSet
 from train.expression.batches.rows import cut, labelled_rows, training_rows
 from train.expression.batches.transforms import augment, mixup, random_affine
 from train.expression.batches.views import Cover, draw_views, move, pad, show_views, zoom
-from train.losses import epoch_order, loss_weights, targets
+from train.expression.config import Optimizer, TrainConfig
+from train.expression.losses import epoch_order, loss_weights, targets
 from train.models.classic import FEATURES
 from train.schedule import is_best, is_over, rate
 
@@ -44,7 +44,7 @@ def fit(config: TrainConfig, until: int | None = None) -> Path:
         raise ValueError(f"{config.name}: '{config.model.name}' is fitted where it is judged: use `train evaluate`")
     with processes.joined() as device, ExitStack() as held:
         processes.share(config.optimizer.batch)  # before any work
-        from train.teach import taught
+        from train.expression.teach import taught
 
         rows, counts = training_rows(config)
         log.info("training rows: %s", ", ".join(f"{n} {what}" for what, n in counts.items()))

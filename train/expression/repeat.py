@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from train.classifier import Classifier, fit_classic, open_classifier
-from train.config import TrainConfig
 from train.data.splits import FOLDS
-from train.evaluate import Evaluation, evaluate
-from train.fit import fit
+from train.expression.classifier import Classifier, fit_classic, open_classifier
+from train.expression.config import TrainConfig
+from train.expression.evaluate import Evaluation, evaluate
+from train.expression.fit import fit
+from train.expression.report import to_json
+from train.expression.scores import Scores, measure
 from train.models.classic import FEATURES
-from train.report import to_json
-from train.scores import Scores, measure
 
 SHARED = ("data", "labels", "input", "made")  # what is the same in every run
 

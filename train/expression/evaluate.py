@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from train.classifier import Classifier
-from train.config import Data, Input
 from train.data import load
 from train.expression.batches.rows import judged_rows, near_duplicates, require_classes
-from train.scores import Scores, fit_temperature, measure
+from train.expression.classifier import Classifier
+from train.expression.config import Data, Input
+from train.expression.scores import Scores, fit_temperature, measure
 
 log = logging.getLogger(__name__)
 

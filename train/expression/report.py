@@ -13,8 +13,8 @@ import numpy as np
 
 from engines import tempered
 from streamer.watching.machine import processor
-from train.evaluate import Evaluation
-from train.scores import BINS, Scores, calibration_bins, calibration_error, nll
+from train.expression.evaluate import Evaluation
+from train.expression.scores import BINS, Scores, calibration_bins, calibration_error, nll
 
 
 def write(found: Evaluation, folder: Path) -> None:

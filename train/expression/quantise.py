@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 import engines.openvino  # noqa: F401  keeps OpenVINO's telemetry, which NNCF would use too, out of reach
 from engines.torch import read_program
-from train.config import Data, Input
 from train.data import load
-from train.evaluate import Evaluation
 from train.expression.batches.cutting import as_seen, located, needs
+from train.expression.config import Data, Input
+from train.expression.evaluate import Evaluation
 
 log = logging.getLogger(__name__)
 

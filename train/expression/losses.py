@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from train.config import TrainConfig
 from train.data import FaceSet
+from train.expression.config import TrainConfig
 
 
 def has_target(rows: FaceSet, loss: str) -> NDArray[np.bool_]:

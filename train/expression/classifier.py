@@ -18,13 +18,13 @@ from engines.precision import int8_name
 from streamer.config import Section, check_config, load_config
 from train import models
 from train.checkpoint import classes_of, load, restore
-from train.config import Data, Input, TrainConfig
 from train.data import FaceSet
 from train.expression.batches.cutting import recipe
 from train.expression.batches.rows import cut, labelled_rows, training_rows
+from train.expression.config import Data, Input, TrainConfig
+from train.expression.served import Served, answer
 from train.models.classic import FEATURES, build_classic
 from train.processes import first_device
-from train.served import Served, answer
 
 YAML = {".yaml", ".yml"}
 

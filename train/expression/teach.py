@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from engines import BACKENDS, load_engine
 from train.checkpoint import classes_of, load, restore
-from train.config import TrainConfig
 from train.data import FaceSet
 from train.expression.batches.cutting import as_seen
-from train.fit import predict
+from train.expression.config import TrainConfig
+from train.expression.fit import predict
 
 SHIFTS = ((0, 0), (0, 2), (0, -2), (2, 0), (-2, 0))  # pixels
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from train.classifier import open_classifier
-from train.evaluate import evaluate
-from train.report import table, to_json
+from train.expression.classifier import open_classifier
+from train.expression.evaluate import evaluate
+from train.expression.report import table, to_json
 
 PAPERS = Path(__file__).with_name("papers.yaml")
 REPORT = {"name", "data", "labels", "input", "made"}  # keys of reports and of repeats, and what each adds
