@@ -13,15 +13,16 @@ from streamer.config import load_config
 from streamer.faces.boxes import iou as box_iou
 from streamer.types import Detections
 from tests.train.elsewhere import Elsewhere
-from train.detector import export, fit, pictures, place, sources, start
+from train.detector import export, fit, start
+from train.detector.batches import pictures, place, sources
+from train.detector.batches.damage import damage
+from train.detector.batches.pictures import Picture
+from train.detector.batches.place import Pose, Scene
+from train.detector.batches.scenes import Painter
 from train.detector.config import Architecture, DetectorConfig, DetectorData, Losses, Scenes
-from train.detector.damage import damage
 from train.detector.evaluate import choose_threshold
-from train.detector.loss import Truth, assign, efficient_iou_loss, iou, losses
+from train.detector.losses import Truth, assign, efficient_iou_loss, iou, losses
 from train.detector.mine import mine
-from train.detector.pictures import Picture
-from train.detector.place import Pose, Scene
-from train.detector.scenes import Painter
 from train.detector.scores import at_threshold, average_precision, match, recall_at_alarms
 from train.detector.sets import Judged, _half
 from train.detector.teacher import Teacher, merge

@@ -17,15 +17,15 @@ from torch.utils.data import DataLoader, Dataset
 from train import checkpoint, processes
 from train.checkpoint import State
 from train.descent import descend
+from train.detector.batches.pictures import Picture
+from train.detector.batches.place import Scene
+from train.detector.batches.scenes import Painter
+from train.detector.batches.sources import prepared
 from train.detector.config import DetectorConfig
-from train.detector.loss import Truth, losses
+from train.detector.losses import Truth, losses
 from train.detector.mine import mine
-from train.detector.pictures import Picture
-from train.detector.place import Scene
 from train.detector.predict import predict
-from train.detector.scenes import Painter
 from train.detector.scores import average_precision, match
-from train.detector.sources import prepared
 from train.detector.start import build, go_on_from
 from train.detector.teacher import MIRRORED
 from train.expression.fit import autocast, build_optimizer

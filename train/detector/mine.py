@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from streamer.faces.boxes import iou
-from train.detector.pictures import Picture
+from train.detector.batches.pictures import Picture
 from train.detector.predict import predict
 from train.detector.scores import on_disputed
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.faces.landmarks import HOG_TO_FACE
+from train.detector.batches.place import Scene
+from train.detector.batches.sources import HELD_BACK, prepared
 from train.detector.config import DetectorConfig
 from train.detector.fit import held_scenes
-from train.detector.place import Scene
-from train.detector.sources import HELD_BACK, prepared
 from train.detector.teacher import Teacher, merge
 
 TRUSTED = 0.7  # score from which an answer of YuNet counts as a face

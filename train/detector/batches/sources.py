@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from train.data.textures import texture_files
-from train.detector import pictures
+from train.detector.batches import pictures
+from train.detector.batches.pictures import Picture
 from train.detector.config import DetectorData
-from train.detector.pictures import Picture
 from train.detector.teacher import Teacher
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.detector.pictures import Picture
+from train.detector.batches.pictures import Picture
 from train.detector.teacher import MIRRORED
 
 HIDDEN, PARTLY = 0.15, 0.5  # visible shares of a face below which it is none, and below which it is disputed

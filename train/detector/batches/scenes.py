@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.detector import place
+from train.detector.batches import place
+from train.detector.batches.damage import damage, occlude
+from train.detector.batches.pictures import Picture
+from train.detector.batches.place import Pose, Region, Scene
 from train.detector.config import Scenes
-from train.detector.damage import damage, occlude
 from train.detector.mine import Alarm
-from train.detector.pictures import Picture
-from train.detector.place import Pose, Region, Scene
 
 MOST = 60  # faces of a scene; further ones are rare and become disputed ground by being painted over
 LAYOUTS = {"photo": 0.25, "mosaic": 0.3, "cut_outs": 0.25, "parts": 0.2}
