@@ -21,7 +21,7 @@ from streamer.config import load_config
 from streamer.explain.hidden_cells import hidden, kept
 from streamer.explain.maps import heated
 from tests.conftest import expression_spec
-from tests.faces import points_of_face
+from tests.make import points_of_face
 from tests.train.conftest import CLASSES, write_toy_set
 from train.__main__ import app
 from train.analysis import faithful, prototypes, rules, transfer, units

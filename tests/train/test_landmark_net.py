@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engines import load_engine
 from streamer.config import load_config
 from streamer.faces.landmarks import ZooLandmarker
-from tests.faces import points_of_face
+from tests.make import points_of_face
 from tests.train.elsewhere import Elsewhere
 from train import checkpoint
 from train.data import load

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from streamer.faces.regions import REGIONS
-from tests.faces import points_of_face
+from tests.make import points_of_face
 from train.occluders import EVALUATION_ONLY, FAMILIES, NONE, TRAINING, occlude
 
 

@@ -12,7 +12,7 @@ from engines import Crop, EngineSpec, Outputs
 from engines.fake import FakeEngine
 from streamer.faces.landmarks import ZooLandmarker
 from streamer.faces.regions import REGIONS
-from tests.faces import points_of_face
+from tests.make import points_of_face
 from train.analysis import occlusion
 from train.analysis.occlusion import Pair, pairs
 from train.data import EMOTIONS, FaceSet, labelled

@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from streamer.config import load_config
-from tests.faces import points_of_face
+from tests.make import points_of_face
 from train import checkpoint, processes
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.fit import fit
