@@ -20,8 +20,8 @@ from train.models.classic import FEATURES
 from train.models.inputs import Contrast, Diffusion, Zca
 from train.models.layers import normalise
 
-ZOO = Path(__file__).parents[2] / "engines/zoo"
-PRESETS = sorted((Path(__file__).parents[2] / "configs/train").glob("[a-e]_*.yaml"))
+ZOO = Path(__file__).parents[3] / "engines/zoo"
+PRESETS = sorted((Path(__file__).parents[3] / "configs/train").glob("[a-e]_*.yaml"))
 
 # Small enough to train in a moment, of the same build.
 SMALL: dict[str, dict[str, Any]] = {

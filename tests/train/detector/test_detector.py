@@ -29,7 +29,7 @@ from train.detector.teacher import Teacher, merge
 from train.models.detector import FaceDetector, Maps, fold
 from train.tasks import TASKS, task_of
 
-CONFIG = Path(__file__).parents[2] / "configs" / "train" / "detector.yaml"
+CONFIG = Path(__file__).parents[3] / "configs" / "train" / "detector.yaml"
 BOX = np.array([[170, 65, 275, 205]], np.float32)  # the face of the portrait
 POINTS = np.array([[[203, 115], [246, 115], [226, 143], [208, 165], [245, 165]]], np.float32)
 
