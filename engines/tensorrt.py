@@ -1,7 +1,8 @@
 """TensorRT on NVIDIA GPUs through torch-tensorrt: a `.pt2` file is built once into a plan, which is kept in a cache.
 
 Plans are strongly typed: the graph itself says which layers compute in f16 or bf16 (`narrowed`), or in int8, where the
-file rounds what they take to calibrated ranges (`train.expression.quantise`). Nothing is pickled, `tensorrt` is never called.
+file rounds what they take to calibrated ranges (`train.expression.quantise`). Nothing is pickled, `tensorrt` is never
+called.
 """
 
 from __future__ import annotations

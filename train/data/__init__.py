@@ -1,4 +1,4 @@
-"""Data sets, one file each; every loader returns a `FaceSet` with the emotions in one order."""
+"""Data sets: every loader of `sets` returns a `FaceSet` with the emotions in one order."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def some_rows(rows: FaceSet, most: int) -> FaceSet:
 def cut(rows: FaceSet, config: TrainConfig, epoch: int) -> FaceSet:
     """Cut training rows for one epoch: larger by `augment.crop`, and with the mode 'centre' at random places.
 
-    Where several regions are learned the faces are whole yet: `train.expression.batches.views` draws a region after the random changes.
+    Where several regions are learned the faces are whole yet: `batches.views` draws a region after the random changes.
     """
     if config.input.regions:
         return whole_faces(rows, config.input)
