@@ -2,7 +2,7 @@
 
 Written from SORT (Bewley et al. 2016: Kalman filter, optimal assignment) and ByteTrack (Zhang et al. 2022: low scores
 get a second pass, but never found a track), with likeness as a gate, so that no face takes over another's id where they
-cross, where one enters as another leaves, or on a scene cut. A tracker follows one stream and belongs to one thread.
+cross or where one enters as another leaves; it is told of cuts. A tracker follows one stream and belongs to one thread.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class TrackerSettings:
     min_iou_low: float = 0.4
     max_growth: float = 1.6
     likeness: float = 0.78
-    trust: float = 0.15
+    trust: float = 0.25
     forget: float = 2.0
     refresh: float = 0.5
 
@@ -88,6 +88,11 @@ class Tracker:
             self._detect(frame, detections[taken])
         return self._faces(frame)
 
+    def cut(self) -> None:
+        """Forget all faces, since another shot begins: its first detections are shown at once, under new ids."""
+        self._keep(np.zeros(len(self._ids), bool))
+        self._detection_time = -np.inf
+
     def _predict(self, frame: Frame) -> None:
         elapsed = 0.0 if self._time is None else frame.time - self._time
         if not elapsed >= 0:
@@ -99,9 +104,12 @@ class Tracker:
         """Forget what is too old or was not confirmed; before association, so that a jump in time revives nobody."""
         kept = ((self._ids > 0) | self._in_view()) & (self._ages(now) < self.settings.max_age)
         if not kept.all():
-            self._motion.keep(kept)
-            for name in ("_ids", "_scores", "_seen", "_looks", "_plausible"):
-                setattr(self, name, getattr(self, name)[kept])
+            self._keep(kept)
+
+    def _keep(self, rows: NDArray[np.bool_]) -> None:
+        self._motion.keep(rows)
+        for name in ("_ids", "_scores", "_seen", "_looks", "_plausible"):
+            setattr(self, name, getattr(self, name)[rows])
 
     def _detect(self, frame: Frame, detections: Detections) -> None:
         looks, veiled = describe(frame.image, detections.boxes), hidden(frame.image, detections.boxes)
@@ -116,7 +124,11 @@ class Tracker:
     def _associate(
         self, now: float, detections: Detections, looks: NDArray[np.float32], veiled: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Pair tracks with detections: all with high scores first, what is left with low ones."""
+        """Pair tracks with detections: all with high scores first, what is left with low ones.
+
+        Of the high ones, faces that are shown and in view come first; a track that nothing has confirmed yet may be one
+        of them a second time, found where a detection was off.
+        """
         boxes = self._motion.boxes
         overlap = iou(boxes, detections.boxes)
         distance = self._motion.distances(detections.boxes)
@@ -129,7 +141,7 @@ class Tracker:
         worth = 2 + overlap + np.exp(-distance / 2) + likeness
         high = detections.scores >= self.settings.high_score
         low = alike & (overlap >= self.settings.min_iou_low)
-        in_view = self._in_view()[:, None]
+        in_view = (self._in_view() & (self._ids > 0))[:, None]
         pairs = []
         for allowed in (possible & high & in_view, possible & high, low & ~high):
             rows, columns = assign(np.where(allowed, worth, 0))

@@ -1,4 +1,4 @@
-"""The perceive stage: detect where it is time, track every stream, locate landmarks and steady them.
+"""The perceive stage: detect where it is time or a shot begins, track every stream, locate landmarks and steady them.
 
 Called by one thread, which owns the detector, the landmarker and all trackers.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from streamer.faces.cuts import Cuts
 from streamer.faces.detect import Detector
 from streamer.faces.landmarks import Landmarker, Landmarks
 from streamer.faces.steady import LONGEST, Steady, SteadySettings
@@ -55,6 +56,7 @@ class Perceiver:
         self.steady = steady or SteadySettings()
         self._new_tracker = new_tracker
         self._trackers: dict[str, Tracker] = {}
+        self._cuts: dict[str, Cuts] = {}
         self._steadied: dict[str, dict[int, Steady]] = {}
         self._detected_at: dict[str, float] = {}
         self._cost = 0.0  # seconds of detection a picture, smoothed
@@ -62,6 +64,8 @@ class Perceiver:
 
     def __call__(self, frames: list[Frame]) -> list[Result]:
         """Detect on the frames that are due, as one batch, and update every stream's tracker."""
+        for frame in frames:
+            self._heed_cut(frame)
         due = self._due(frames)
         found: dict[int, Detections] = {}
         if due:
@@ -75,8 +79,16 @@ class Perceiver:
     def forget(self, stream: str) -> None:
         """Drop what is known of a stream that has ended; its name may come again."""
         self._trackers.pop(stream, None)
+        self._cuts.pop(stream, None)
         self._detected_at.pop(stream, None)
         self._steadied.pop(stream, None)
+
+    def _heed_cut(self, frame: Frame) -> None:
+        """Where another shot begins, end what was followed; the stream waits for a search like one never searched."""
+        if self._cuts.setdefault(frame.stream, Cuts()).update(frame.image):
+            self._detected_at.pop(frame.stream, None)
+            if tracker := self._trackers.get(frame.stream):
+                tracker.cut()
 
     def _due(self, frames: Sequence[Frame]) -> list[Frame]:
         """Pick the frames whose stream was searched too long ago; live ones only as the time budget allows."""
