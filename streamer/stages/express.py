@@ -21,7 +21,7 @@ from streamer.types import NO_REGION, Expression, Face, Frame, Result, Step
 UNCERTAIN = "uncertain"
 DEFAULT = VisibilitySettings()
 FORGET_AFTER = 2.0  # seconds of stream time without the track
-GRACE = 0.1  # a label that is shown may fall so far below the threshold
+GRACE = 0.1  # a label comes out of 'uncertain' so far above the threshold at which it goes
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class ExpressionSettings:
 
     interval: a face is classified again when its last answer is so old. most: faces classified a tick on live streams,
     those with the oldest answers first. smoothing: time constant of the moving average of probabilities. hold: how long
-    another label must lead before it is shown. settle: how long a label must have been shown to be called stable.
-    threshold: confidence below which a face is 'uncertain'. routing: judge a partly hidden face by the largest region
-    that can be seen, where a network knows that region; else always by the same one.
+    another label must lead before it is shown; 0 takes every answer for itself. settle: how long a label must have been
+    shown to be called stable. threshold: confidence below which a face is 'uncertain'. routing: judge a partly hidden
+    face by the largest region that can be seen, where a network knows that region; else always by the same one.
     """
 
     interval: float = 0.05
     most: int = 16
-    smoothing: float = 0.25
-    hold: float = 0.2
+    smoothing: float = 0.65
+    hold: float = 0.1
     settle: float = 0.5
     threshold: float = 0.4
     routing: bool = True
@@ -50,11 +50,27 @@ class ExpressionSettings:
             raise ValueError(f"expected most >= 1 and 0 <= threshold <= 1, found {self}")
 
 
-class Smoother:
-    """Turn the answers for one track into a label that does not flicker.
+class _Lead:
+    """Remember who leads, and since when."""
 
-    Candidates are the labels, and -1 for none: where the leading probability is below the threshold. Another candidate
-    is shown only after it has led for the holding time (hysteresis).
+    def __init__(self) -> None:
+        self.who = -1
+        self.since = -math.inf
+
+    def follow(self, who: int, since: float) -> None:
+        """Take in who leads now; a new leader has done so `since` then."""
+        if who != self.who:
+            self.who, self.since = who, since
+
+
+class Smoother:
+    """Turn the answers for one track into a label that leads and does not flicker.
+
+    shown: the label that has the highest of `probabilities`, or -1, 'uncertain', where none does clearly. A label that
+    no longer leads or falls below the threshold goes at once. Another one takes its place at once where it has led the
+    answers themselves, before averaging, for the holding time; else, and after 'uncertain', it is shown when it has been
+    `GRACE` above the threshold for the holding time. The first answer does not wait, and without a holding time the
+    threshold alone counts: that hysteresis is one over time, which a photo does not have.
     """
 
     def __init__(self, settings: ExpressionSettings) -> None:
@@ -64,22 +80,24 @@ class Smoother:
         self.shown = -1
         self.region: str | None = None
         self._shown_since = 0.0
-        self._rival = -1
-        self._rival_since = 0.0
+        self._answered = _Lead()
+        self._clear = _Lead()
 
     def update(self, probabilities: NDArray[np.float32], time: float, region: str = "face") -> None:
         """Take in an answer (C,) to a region of the picture at `time`, which must not lie before the last one."""
         self.region = region
         fresh = probabilities.astype(np.float64)
+        fresh /= fresh.sum()
+        # A leader may have led since the last answer: pictures far apart must not wait for a second one.
+        since, kept = self.classified_at, 0.0
         if self.probabilities is None:
-            self.probabilities = fresh
-            self.shown = self._rival = self._candidate()
-            self._shown_since = time
-        else:
-            gap, smoothing = time - self.classified_at, self.settings.smoothing
-            kept = math.exp(-gap / smoothing) if smoothing else 0.0
-            self.probabilities = kept * self.probabilities + (1 - kept) * fresh
-            self._follow(self._candidate(), time)
+            since, self.probabilities = -math.inf, fresh
+        elif self.settings.smoothing:
+            kept = math.exp(-(time - since) / self.settings.smoothing)
+        self.probabilities = kept * self.probabilities + (1 - kept) * fresh
+        self._answered.follow(int(fresh.argmax()), since)
+        self._clear.follow(self._leader(GRACE), since)
+        self._show(self._next(time), time)
         self.classified_at = time
 
     def lose_sight(self, time: float) -> None:
@@ -93,21 +111,23 @@ class Smoother:
         """Tell whether what is shown has settled."""
         return time - self._shown_since >= self.settings.settle
 
-    def _candidate(self) -> int:
+    def _leader(self, above: float = 0.0) -> int:
+        """Return the likeliest label, -1 where it is not so far above the threshold."""
         assert self.probabilities is not None
         leader = int(self.probabilities.argmax())
-        needed = self.settings.threshold - (GRACE if leader == self.shown else 0)
-        return leader if self.probabilities[leader] >= needed else -1
+        return leader if self.probabilities[leader] >= self.settings.threshold + above else -1
 
-    def _follow(self, candidate: int, time: float) -> None:
-        if candidate == self.shown:
-            self._rival = candidate
-            return
-        if candidate != self._rival:
-            # It may have led since the last answer: pictures far apart must not wait for a second one.
-            self._rival, self._rival_since = candidate, self.classified_at
-        if time - self._rival_since >= self.settings.hold:
-            self.shown, self._shown_since = candidate, time
+    def _next(self, time: float) -> int:
+        """Return what is to be shown after the newest answer."""
+        leader, hold = self._leader(), self.settings.hold
+        if leader == self.shown or not hold:
+            return leader
+        evidence = self._clear if self.shown < 0 else self._answered
+        return leader if evidence.who == leader and time - evidence.since >= hold else -1
+
+    def _show(self, label: int, time: float) -> None:
+        if label != self.shown or self.classified_at == -math.inf:
+            self.shown, self._shown_since = label, time
 
 
 @dataclass
@@ -237,15 +257,16 @@ class Expresser:
         if smoother.region is None:
             return None
         labels = self.engine.spec.labels
-        values = np.ones(len(labels)) if smoother.probabilities is None else smoother.probabilities
-        values = values / values.sum()
-        shown = smoother.shown if smoother.shown >= 0 else int(values.argmax())
+        values = smoother.probabilities
+        if values is None:
+            values = np.full(len(labels), 1 / len(labels))
+        leader = int(values.argmax())
         return Expression(
-            label=labels[shown] if smoother.shown >= 0 else UNCERTAIN,
-            confidence=float(values[shown]),
+            label=labels[leader] if smoother.shown >= 0 else UNCERTAIN,
+            confidence=float(values[leader]),
             probabilities={name: float(value) for name, value in zip(labels, values, strict=True)},
             region=smoother.region,
-            reliability=None if smoother.probabilities is None else self._reliability(smoother.region, labels[shown]),
+            reliability=None if smoother.probabilities is None else self._reliability(smoother.region, labels[leader]),
             stable=smoother.stable(smoother.classified_at),
             time=smoother.classified_at,
         )
