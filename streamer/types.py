@@ -73,8 +73,8 @@ class Detections:
 class Expression:
     """Say what a face expresses.
 
-    label: one of the engine's labels, or 'uncertain' where none has been likely enough. confidence: smoothed calibrated
-    probability of that label, 0-1 (of the leading one where uncertain). probabilities: smoothed, by label, sum to 1.
+    label: the likeliest of the engine's labels, or 'uncertain' where none has led for a while or is likely enough.
+    confidence: the highest of `probabilities`, 0-1. probabilities: smoothed and calibrated, by label, sum to 1.
     region: the face region that was looked at. reliability: measured precision of (label, region), 0-1, or None where
     it was not measured. stable: the label has not changed for the settling time. time: stream time of the newest
     picture that was classified.

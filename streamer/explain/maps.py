@@ -152,8 +152,7 @@ class Explainer:
         if self.settings.name == "attention":
             return Heat(look.maps, box, None)
         shown = face.expression.probabilities
-        leading = face.expression.label if face.expression.label in shown else max(shown, key=lambda name: shown[name])
-        label = self.settings.label or leading
+        label = self.settings.label or max(shown, key=lambda name: shown[name])
         return Heat(look.maps[look.labels.index(label)], box, label) if label in look.labels else None
 
 

@@ -62,15 +62,16 @@ class FaceRecord(Record):
     )
     score: Share = key("of the newest detection, 0–1", lambda face: rounded(face.score))
     label: str | None = key(
-        "the emotion shown: one that led for a while, or `uncertain` where none was likely enough",
+        "the emotion shown: the likeliest of `probabilities`, or `uncertain` where none has led for a while or is "
+        "likely enough",
         said(lambda expression: expression.label),
     )
     confidence: Share | None = key(
-        "calibrated probability of that emotion, smoothed over time, 0–1; of the leading one where uncertain",
+        "the highest of `probabilities`: that of the label, or of the likeliest emotion where uncertain, 0–1",
         said(lambda expression: rounded(expression.confidence)),
     )
     probabilities: dict[str, Share] | None = key(
-        "of every emotion, smoothed over time; they sum to 1 but for rounding",
+        "of every emotion, calibrated, smoothed over time; they sum to 1 but for rounding",
         said(lambda expression: {name: rounded(value) for name, value in expression.probabilities.items()}),
     )
     region: str | None = key(

@@ -55,7 +55,8 @@ class Track:
         self.regions[face["region"]] += 1
         if face["region"] == NO_REGION:  # all labels are as likely there
             return
-        self.confidence += face["confidence"]
+        if face["label"] != UNCERTAIN:
+            self.confidence += face["confidence"]
         if face["confidence"] > self.best[0]:
             self.best = (face["confidence"], frame["index"], face["box"])
         step = int(frame["time"] / STEP)
@@ -132,7 +133,7 @@ def _watch(records: Iterable[dict[str, Any]], tracks: dict[tuple[str, str, int],
 
 def _row(track: Track, picture: str | None) -> dict[str, Any]:
     known = track.labels.total()
-    judged = known - track.regions[NO_REGION]
+    labelled = known - track.labels[UNCERTAIN]
     return {
         "stream": track.stream,
         "id": track.id,
@@ -140,7 +141,7 @@ def _row(track: Track, picture: str | None) -> dict[str, Any]:
         "first": track.first,
         "last": track.last,
         "labels": {label: count / known for label, count in track.labels.most_common(3)},
-        "confidence": track.confidence / judged if judged else None,
+        "confidence": track.confidence / labelled if labelled else None,
         "uncertain": track.labels[UNCERTAIN] / known if known else None,
         "regions": {region: count / known for region, count in track.regions.most_common()},
     }

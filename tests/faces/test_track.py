@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streamer.build import load_detector
+from streamer.config import DetectorConfig
 from streamer.faces.boxes import iou
 from streamer.faces.likeness import describe, hidden
 from streamer.faces.track import Tracker, TrackerSettings, assign
+from streamer.perception import DetectionSettings, Perceiver
 from streamer.types import Detections, Face, Frame
 
 HEIGHT, WIDTH = 240, 400
@@ -238,6 +241,42 @@ def test_a_scene_cut_takes_over_no_id_and_leaves_no_box_behind() -> None:
     after = [moment for moment in moments if moment.time >= 1.08]  # the first detection after the cut
     assert all_ids(after) == {3}
     assert ids_of(after, 3) == [3]
+
+
+def test_after_a_cut_that_is_told_even_the_same_face_is_new_and_is_shown_at_once() -> None:
+    scene, tracker = Scene([Actor(1, still(200), score=lambda time: 0.55)]), Tracker()
+    before = list(play(scene, 1, tracker))
+    tracker.cut()
+    assert tracker.update(scene.frame(1.04), None) == ()
+    (face,) = tracker.update(scene.frame(1.08), scene.detections(1.08))
+    assert (all_ids(before), face.track_id) == ({1}, 2)
+
+
+def test_one_detection_that_is_off_neither_ends_an_id_nor_founds_another() -> None:
+    """Heads that keep still, one of which is once found too large, with much of what is around it."""
+    left, right = Actor(1, still(100)), Actor(2, still(300))
+    scene, tracker = Scene([left, right]), Tracker()
+    moments = []
+    for index in range(50):
+        frame = scene.frame(index / 25, index)
+        found = scene.detections(frame.time) if index % 3 == 0 else None
+        if found is not None and index == 21:
+            found = detections([found.boxes[0], found.boxes[1] + np.float32([-5, -13, 4, 1])], [0.9, 0.58])
+        moments.append(Moment(frame.time, tracker.update(frame, found), scene.boxes))
+    assert all_ids(moments) == {1, 2}
+    assert all(len(moment.faces) == 2 for moment in moments)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["id_switch.264", "id_switch_reference.mp4"])
+def test_still_heads_keep_their_ids_in_a_recording_whose_boxes_are_off_now_and_then(shared: Path, name: str) -> None:
+    perceive = Perceiver(load_detector(DetectorConfig()), Tracker, DetectionSettings())
+    video, shown = cv2.VideoCapture(str(shared / "cases" / name)), []
+    while (read := video.read())[0]:
+        shown += perceive([Frame(np.asarray(read[1], np.uint8), name, len(shown), len(shown) / 25, 0)])
+    video.release()
+    perceive.detector.close()
+    assert all([face.track_id for face in result.faces] == [1, 2] for result in shown)
 
 
 @pytest.mark.parametrize(

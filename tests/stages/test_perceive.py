@@ -91,3 +91,62 @@ def test_without_a_landmarker_nobody_knows_what_is_hidden() -> None:
     face = perceiver(None)(frames("a", 1))[0].faces[0]
     assert face.landmarks is None
     assert face.visibility is None
+
+
+class Counting(OneFace):
+    """Count the pictures that are searched."""
+
+    def __init__(self) -> None:
+        self.searched = 0
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        self.searched += len(images)
+        return super().detect(images)
+
+
+def shots(*lengths: int, live: bool = False) -> list[Frame]:
+    """Return the frames of shots that show other things, each still, at 25 frames a second."""
+    pictures = [
+        np.random.default_rng(seed).integers(0, 255, (14, 16, 3), dtype=np.uint8).repeat(10, 0).repeat(10, 1)
+        for seed, length in enumerate(lengths)
+        for _ in range(length)
+    ]
+    return [Frame(image, "a", i, i / 25, 0.0, live) for i, image in enumerate(pictures)]
+
+
+def test_a_cut_is_searched_at_once_and_neither_ids_nor_boxes_cross_it() -> None:
+    detector = Counting()
+    perceive = Perceiver(detector, Tracker, DetectionSettings(interval=10), None)
+    results = [perceive([frame])[0] for frame in shots(4, 3, 5)]
+    assert [result.found is not None for result in results] == [i in (0, 4, 7) for i in range(12)]
+    assert [[face.track_id for face in result.faces] for result in results] == [[1]] * 4 + [[2]] * 3 + [[3]] * 5
+    assert all(face.detected_time in (0, 0.16, 0.28) for result in results for face in result.faces)
+    assert detector.searched == 3
+
+
+def test_landmarks_and_visibility_start_anew_behind_a_cut() -> None:
+    rough, steadied = perceiver(Shaky(), SteadySettings(cutoff=0, visibility=0)), perceiver(Shaky())
+    frames_of_shots = shots(5, 5)
+    for index, frame in enumerate(frames_of_shots):
+        [found], [steady] = (one([frame])[0].faces for one in (rough, steadied))
+        assert found.landmarks is not None
+        same = np.array_equal(found.landmarks, steady.landmarks) and found.usable == steady.usable
+        assert same == (index in (0, 5))
+
+
+def test_a_cut_on_a_live_stream_whose_time_budget_is_spent_is_searched_when_there_is_time_and_shows_nothing_till_then() -> None:
+    perceive = Perceiver(Counting(), Tracker, DetectionSettings(interval=10), None)
+    results = []
+    for index, frame in enumerate(shots(3, 5, live=True)):
+        perceive._rest_until = np.inf if 0 < index < 5 else 0.0
+        results += perceive([frame])
+    assert [[face.track_id for face in result.faces] for result in results] == [[1]] * 3 + [[]] * 2 + [[2]] * 3
+    assert [result.found is not None for result in results] == [i in (0, 5) for i in range(8)]
+
+
+def test_a_cut_in_one_stream_ends_nothing_in_another() -> None:
+    perceive = Perceiver(OneFace(), Tracker, DetectionSettings(interval=10), None)
+    seen = []
+    for cut, still in zip(shots(3, 3), frames("b", 6), strict=True):
+        seen.append([result.faces[0].track_id for result in perceive([cut, still])])
+    assert seen == [[1, 1]] * 3 + [[2, 1]] * 3
