@@ -252,7 +252,8 @@ def test_after_a_cut_that_is_told_even_the_same_face_is_new_and_is_shown_at_once
     assert (all_ids(before), face.track_id) == ({1}, 2)
 
 
-def test_one_detection_that_is_off_neither_ends_an_id_nor_founds_another() -> None:
+@pytest.mark.parametrize("score", [0.58, 0.9])
+def test_one_detection_that_is_off_neither_ends_an_id_nor_founds_another(score: float) -> None:
     """Heads that keep still, one of which is once found too large, with much of what is around it."""
     left, right = Actor(1, still(100)), Actor(2, still(300))
     scene, tracker = Scene([left, right]), Tracker()
@@ -261,7 +262,7 @@ def test_one_detection_that_is_off_neither_ends_an_id_nor_founds_another() -> No
         frame = scene.frame(index / 25, index)
         found = scene.detections(frame.time) if index % 3 == 0 else None
         if found is not None and index == 21:
-            found = detections([found.boxes[0], found.boxes[1] + np.float32([-5, -13, 4, 1])], [0.9, 0.58])
+            found = detections([found.boxes[0], found.boxes[1] + np.float32([-5, -13, 4, 1])], [0.9, score])
         moments.append(Moment(frame.time, tracker.update(frame, found), scene.boxes))
     assert all_ids(moments) == {1, 2}
     assert all(len(moment.faces) == 2 for moment in moments)
