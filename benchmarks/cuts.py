@@ -103,7 +103,9 @@ def alarms(pictures: Iterator[Picture] | Sequence[Picture]) -> tuple[int, int]:
     return len(found), sum(found)
 
 
-def shots_of(clips: Sequence[list[Picture]], photos: Sequence[Picture], random: np.random.Generator) -> Iterator[tuple[int, Picture]]:
+def shots_of(
+    clips: Sequence[list[Picture]], photos: Sequence[Picture], random: np.random.Generator
+) -> Iterator[tuple[int, Picture]]:
     """Yield (number of the shot, picture) of shots of half a second to two, of clips and of photos under a slow pan."""
     last, number = -1, 0
     while True:
@@ -135,7 +137,7 @@ def write_shots(path: Path, count: int, shots: Iterator[tuple[int, Picture]]) ->
 
 
 def crossings(path: Path, numbers: Sequence[int]) -> Counter[str]:
-    """Analyse a video of shots; count cuts that were noticed, false ones, ids that cross a cut and boxes left behind."""
+    """Analyse a video of shots; count cuts that were noticed, false ones, and ids that cross a cut."""
     stages, cuts, counts = build_stages(Config()), Cuts(), Counter(cuts=numbers[-1])
     began: dict[int, int] = {}  # shot in which an id was first
     crossed: set[int] = set()
@@ -163,7 +165,9 @@ def milliseconds(pictures: Sequence[Picture], size: tuple[int, int]) -> float:
     return 1000 * float(np.median(spent))
 
 
-def rows_of_takes(clips: dict[str, list[Picture]], photos: Sequence[Picture], random: np.random.Generator) -> list[dict[str, Any]]:
+def rows_of_takes(
+    clips: dict[str, list[Picture]], photos: Sequence[Picture], random: np.random.Generator
+) -> list[dict[str, Any]]:
     """Return lines of the table: takes without cuts, by kind."""
     totals: dict[str, Counter[str]] = {}
 
@@ -198,7 +202,9 @@ def main() -> None:
     clips = {path.name: read(path) for path in sorted(options.clips.iterdir()) if path.name not in options.cut}
     files = sorted(path for path in options.photos.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     chosen = random.choice(len(files), min(len(files), 4 * options.most), replace=False)
-    photos = [image for at in chosen if (image := cv2.imread(str(files[at]))) is not None and min(image.shape[:2]) >= 200]
+    photos = [
+        image for at in chosen if (image := cv2.imread(str(files[at]))) is not None and min(image.shape[:2]) >= 200
+    ]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "shots.mp4"
         numbers = write_shots(path, options.shots, shots_of(list(clips.values()), photos, random))

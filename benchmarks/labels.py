@@ -20,8 +20,8 @@ from typing import Any
 
 import report
 
-from streamer.emotion import UNCERTAIN
 from streamer.records.reading import read_log
+from streamer.stages.express import UNCERTAIN
 
 
 def analyse(clip: Path, out: Path, overrides: Sequence[str]) -> Path:
@@ -88,7 +88,7 @@ def main() -> None:
                 more.append(clip.stem)
             rows.append(row(clip.stem, now, before))
     notes = (
-        "Of all rows of the log with a label. `changes`: consecutive different labels of a track, 'uncertain' among them; "
+        "Of all rows of the log with a label. `changes`: consecutive different labels of a track, with 'uncertain'; "
         "`changes of labels`: those of the labels alone. In brackets: before."
     )
     if options.before:

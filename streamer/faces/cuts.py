@@ -2,8 +2,8 @@
 
 A shot that goes on shows most of its structure again, somewhere near: light may change, people may walk by, the camera
 may pan, each of which leaves some blocks of the picture that can be found again. Across a cut hardly any can be. Where
-that is not clear, colour has a say, which light alone must not have (Boreczky and Rowe 1996 compare such measures). What
-counts is a fall below what is usual in the stream (Yeo and Liu 1995), so that noise, water and strobes are no cuts.
+that is not clear, colour has a say, which light must not have alone (Boreczky and Rowe 1996 compare such measures).
+What counts is a fall below what is usual in the stream (Yeo and Liu 1995), so that noise and water are no cuts.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Cuts:
     def update(self, image: NDArray[np.uint8]) -> bool:
         """Take in the next (H, W, 3) uint8 BGR picture; tell whether a cut lies between it and the one before.
 
-        A picture that shows nothing (black, a white flash) is left out: the next one is compared with the last that did.
+        A picture that shows nothing (black, a white flash) is left out: the next is compared with the last that did.
         """
         new, old = _Small(image), self._last
         if old is None or _correlation(new.grey, old.grey)[0, 0] > SAME:
@@ -61,19 +61,19 @@ class _Small:
     def __init__(self, image: NDArray[np.uint8]) -> None:
         sampled = cv2.resize(image, (SAMPLES * WIDTH, SAMPLES * HEIGHT), interpolation=cv2.INTER_NEAREST)
         self.colour = cv2.resize(sampled, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-        self.grey = cv2.cvtColor(self.colour, cv2.COLOR_BGR2GRAY)
+        self.grey = np.asarray(cv2.cvtColor(self.colour, cv2.COLOR_BGR2GRAY), np.uint8)
 
     @cached_property
     def structure(self) -> NDArray[np.float32]:
         """Return the (HEIGHT, WIDTH) picture without its light."""
         light = np.log(self.grey.astype(np.float32) + DIM)
-        return light - cv2.GaussianBlur(light, (0, 0), SPREAD)
+        return np.asarray(light - cv2.GaussianBlur(light, (0, 0), SPREAD), np.float32)
 
     @cached_property
     def contrast(self) -> NDArray[np.float32]:
         """Return the (ROWS, COLUMNS) contrast of the blocks, 0 where they show nothing."""
         blocks = self.structure.reshape(ROWS, HEIGHT // ROWS, COLUMNS, WIDTH // COLUMNS)
-        return np.maximum(blocks.std(axis=(1, 3)) - FLAT, 0)
+        return np.asarray(np.maximum(blocks.std(axis=(1, 3)) - FLAT, 0), np.float32)
 
     def likeness(self, other: _Small) -> float:
         """Return how well the best third of the structure, by contrast, is found again in the other picture: 0-1."""
@@ -107,4 +107,4 @@ class _Small:
 def _correlation(picture: NDArray[np.float32] | NDArray[np.uint8], part: NDArray[Any]) -> NDArray[np.float32]:
     """Return the correlation of a part with each place of a picture, 0 where one of them is flat."""
     found = cv2.matchTemplate(picture, part, cv2.TM_CCOEFF_NORMED)
-    return np.nan_to_num(found, posinf=0, neginf=0)
+    return np.asarray(np.nan_to_num(found, posinf=0, neginf=0), np.float32)

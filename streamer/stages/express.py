@@ -68,9 +68,9 @@ class Smoother:
 
     shown: the label that has the highest of `probabilities`, or -1, 'uncertain', where none does clearly. A label that
     no longer leads or falls below the threshold goes at once. Another one takes its place at once where it has led the
-    answers themselves, before averaging, for the holding time; else, and after 'uncertain', it is shown when it has been
-    `GRACE` above the threshold for the holding time. The first answer does not wait, and without a holding time the
-    threshold alone counts: that hysteresis is one over time, which a photo does not have.
+    answers themselves, before averaging, for the holding time; else, and after 'uncertain', it is shown when it has
+    been `GRACE` above the threshold for the holding time. The first answer does not wait, and without a holding time
+    the threshold alone counts: that hysteresis is one over time, which a photo does not have.
     """
 
     def __init__(self, settings: ExpressionSettings) -> None:

@@ -17,7 +17,7 @@ from streamer.config import DetectorConfig
 from streamer.faces.boxes import iou
 from streamer.faces.likeness import describe, hidden
 from streamer.faces.track import Tracker, TrackerSettings, assign
-from streamer.perception import DetectionSettings, Perceiver
+from streamer.stages.perceive import DetectionSettings, Perceiver
 from streamer.types import Detections, Face, Frame
 
 HEIGHT, WIDTH = 240, 400

@@ -121,7 +121,7 @@ def test_the_label_always_leads_and_is_never_below_the_threshold(settings):
 
 def test_a_new_leader_takes_over_at_once_where_it_has_led_the_answers_for_the_holding_time():
     answers = [one_hot(0)] * 50 + [one_hot(2)] * 50
-    shown, smoother = labels_over_time(answers, ExpressionSettings(smoothing=0.65, hold=0.1))
+    shown, _ = labels_over_time(answers, ExpressionSettings(smoothing=0.65, hold=0.1))
     changed = shown.index(2)
     assert (changed - 50) * 0.04 == pytest.approx(0.65 * np.log(2), abs=0.05)  # when it leads what is averaged
     assert shown == [0] * changed + [2] * (100 - changed)

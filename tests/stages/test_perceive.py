@@ -134,7 +134,7 @@ def test_landmarks_and_visibility_start_anew_behind_a_cut() -> None:
         assert same == (index in (0, 5))
 
 
-def test_a_cut_on_a_live_stream_whose_time_budget_is_spent_is_searched_when_there_is_time_and_shows_nothing_till_then() -> None:
+def test_a_cut_waits_for_the_time_budget_of_live_streams_and_nothing_is_shown_till_then() -> None:
     perceive = Perceiver(Counting(), Tracker, DetectionSettings(interval=10), None)
     results = []
     for index, frame in enumerate(shots(3, 5, live=True)):

@@ -132,7 +132,10 @@ def test_pictures_of_any_shape_are_compared_and_a_change_of_shape_is_no_cut(shap
 @pytest.mark.data
 def test_cuts_between_real_shots_and_none_within(shared: Path) -> None:
     found = {}
-    for name, expected in (("media/videos/short_hamilton_clip.mp4", [20, 82, 211]), ("cases/hard_cuts.mp4", [25, 50, 75])):
+    for name, expected in (
+        ("media/videos/short_hamilton_clip.mp4", [20, 82, 211]),
+        ("cases/hard_cuts.mp4", [25, 50, 75]),
+    ):
         video, pictures = cv2.VideoCapture(str(shared / name)), []
         while (read := video.read())[0]:
             pictures.append(np.asarray(read[1], np.uint8))
