@@ -6,13 +6,16 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engines import BACKENDS, ZOO
 from streamer.config import load_config
 from train.expression.config import TrainConfig
+
+if TYPE_CHECKING:
+    from train.expression.classifier import Classifier
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, evaluate, explain and export the networks.")
 analyze = typer.Typer(no_args_is_help=True, help="Analyses over whole splits, as the papers have them.")
@@ -21,7 +24,8 @@ app.add_typer(analyze, name="analyze")
 Overrides = Annotated[list[str], typer.Option("--set", help="Override a key of the configuration: a.b=value.")]
 DataPath = Annotated[Path | None, typer.Option("--data", help="Folder of the data set; short for --set data.path=.")]
 SetName = Annotated[str | None, typer.Option("--set-name", help="Name of the data set; short for --set data.set=.")]
-Split = Annotated[str | None, typer.Option(help="Split to judge on; the validation split unless said.")]
+SPLIT = "Split to judge on; the validation split unless said. Of several sets: validation or test."
+Split = Annotated[str | None, typer.Option(help=SPLIT)]
 KINDS = "A configuration (.yaml), a checkpoint (.pt) or a model (.onnx, .xml, .pt2)"
 Source = Annotated[Path, typer.Argument(help=f"{KINDS}.")]
 Sources = Annotated[list[Path], typer.Argument(help=f"{KINDS}; several.")]
@@ -95,11 +99,12 @@ def evaluate(
     from train.expression.classifier import open_classifier
     from train.expression.evaluate import evaluate as judge
 
-    classifier = open_classifier(source, _with_data(overrides, data, set_name))
-    found = judge(classifier, split or classifier.data.validation)
-    report.show(found)
-    if out:
-        report.write(found, out)
+    judged = open_classifier(source, _with_data(overrides, data, set_name)).alone()
+    for one in judged:
+        found = judge(one, split_of(one, split))
+        report.show(found)
+        if out:
+            report.write(found, out / one.name if len(judged) > 1 else out)
 
 
 @app.command()
@@ -343,6 +348,12 @@ def occlusion(
     families = occluders.split(",") if occluders else tuple(FAMILIES)
     analysis.write([open_classifier(source, given) for source in sources], landmarks, split, out, families, most)
     typer.echo((out / "occlusion.md").read_text(encoding="utf-8"))
+
+
+def split_of(classifier: Classifier, wanted: str | None) -> str:
+    """Return the split that is wanted: of several sets each has names of its own for validation and test."""
+    own = {"validation": classifier.data.validation, "test": classifier.data.test} if classifier.apart else {}
+    return own.get(wanted or "validation", wanted or classifier.data.validation)
 
 
 def _refuse(what: str, given: Mapping[str, object]) -> None:
