@@ -295,6 +295,48 @@ def transfer(
 
 
 @analyze.command()
+def consistency(
+    source: Source,
+    out: Folder,
+    split: Split = None,
+    data: DataPath = None,
+    set_name: SetName = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Count the answers that change with the picture alone: mirrored, turned, lit, compressed, small, blurred."""
+    from train.analysis import consistency as analysis
+    from train.expression.batches.rows import judged_rows
+    from train.expression.classifier import open_classifier
+
+    judged = open_classifier(source, _with_data(overrides, data, set_name)).alone()
+    for one in judged:
+        rows = judged_rows(one.data, one.input, split_of(one, split))
+        folder = out / one.name if len(judged) > 1 else out
+        analysis.write(one, rows[rows.labels >= 0], folder)
+        typer.echo((folder / "consistency.md").read_text(encoding="utf-8"))
+
+
+@analyze.command()
+def groups(
+    source: Source,
+    photos: Annotated[Path, typer.Option(help="UTKFace: the folder of its pictures.")],
+    out: Folder,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Compare what is answered about people of several ages, genders and groups (UTKFace); nothing is labelled."""
+    from train.analysis import groups as analysis
+    from train.expression.batches.rows import judged_rows
+    from train.expression.classifier import open_classifier
+
+    wanted = [f"data.{key}={value}" for key, value in (("set", "utkface"), ("path", photos), ("labels", "none"))]
+    wanted += ["data.sets=[]", "data.map={}", "data.finder=zoo", "input.face_box=detector"]
+    one = open_classifier(source, [*wanted, *overrides])
+    rows = judged_rows(one.data, one.input, "all")
+    analysis.write(one.name, one.classify(rows.images), one.labels, rows, out)
+    typer.echo((out / "groups.md").read_text(encoding="utf-8"))
+
+
+@analyze.command()
 def regions(
     sources: Sources,
     out: Folder,
