@@ -6,13 +6,16 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engines import BACKENDS, ZOO
 from streamer.config import load_config
 from train.expression.config import TrainConfig
+
+if TYPE_CHECKING:
+    from train.expression.classifier import Classifier
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, evaluate, explain and export the networks.")
 analyze = typer.Typer(no_args_is_help=True, help="Analyses over whole splits, as the papers have them.")
@@ -21,7 +24,8 @@ app.add_typer(analyze, name="analyze")
 Overrides = Annotated[list[str], typer.Option("--set", help="Override a key of the configuration: a.b=value.")]
 DataPath = Annotated[Path | None, typer.Option("--data", help="Folder of the data set; short for --set data.path=.")]
 SetName = Annotated[str | None, typer.Option("--set-name", help="Name of the data set; short for --set data.set=.")]
-Split = Annotated[str | None, typer.Option(help="Split to judge on; the validation split unless said.")]
+SPLIT = "Split to judge on; the validation split unless said. Of several sets: validation or test."
+Split = Annotated[str | None, typer.Option(help=SPLIT)]
 KINDS = "A configuration (.yaml), a checkpoint (.pt) or a model (.onnx, .xml, .pt2)"
 Source = Annotated[Path, typer.Argument(help=f"{KINDS}.")]
 Sources = Annotated[list[Path], typer.Argument(help=f"{KINDS}; several.")]
@@ -95,11 +99,12 @@ def evaluate(
     from train.expression.classifier import open_classifier
     from train.expression.evaluate import evaluate as judge
 
-    classifier = open_classifier(source, _with_data(overrides, data, set_name))
-    found = judge(classifier, split or classifier.data.validation)
-    report.show(found)
-    if out:
-        report.write(found, out)
+    judged = open_classifier(source, _with_data(overrides, data, set_name)).alone()
+    for one in judged:
+        found = judge(one, split_of(one, split))
+        report.show(found)
+        if out:
+            report.write(found, out / one.name if len(judged) > 1 else out)
 
 
 @app.command()
@@ -290,6 +295,48 @@ def transfer(
 
 
 @analyze.command()
+def consistency(
+    source: Source,
+    out: Folder,
+    split: Split = None,
+    data: DataPath = None,
+    set_name: SetName = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Count the answers that change with the picture alone: mirrored, turned, lit, compressed, small, blurred."""
+    from train.analysis import consistency as analysis
+    from train.expression.batches.rows import judged_rows
+    from train.expression.classifier import open_classifier
+
+    judged = open_classifier(source, _with_data(overrides, data, set_name)).alone()
+    for one in judged:
+        rows = judged_rows(one.data, one.input, split_of(one, split))
+        folder = out / one.name if len(judged) > 1 else out
+        analysis.write(one, rows[rows.labels >= 0], folder)
+        typer.echo((folder / "consistency.md").read_text(encoding="utf-8"))
+
+
+@analyze.command()
+def groups(
+    source: Source,
+    photos: Annotated[Path, typer.Option(help="UTKFace: the folder of its pictures.")],
+    out: Folder,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Compare what is answered about people of several ages, genders and groups (UTKFace); nothing is labelled."""
+    from train.analysis import groups as analysis
+    from train.expression.batches.rows import judged_rows
+    from train.expression.classifier import open_classifier
+
+    wanted = [f"data.{key}={value}" for key, value in (("set", "utkface"), ("path", photos), ("labels", "none"))]
+    wanted += ["data.sets=[]", "data.map={}", "data.finder=zoo", "input.face_box=detector"]
+    one = open_classifier(source, [*wanted, *overrides])
+    rows = judged_rows(one.data, one.input, "all")
+    analysis.write(one.name, one.classify(rows.images), one.labels, rows, out)
+    typer.echo((out / "groups.md").read_text(encoding="utf-8"))
+
+
+@analyze.command()
 def regions(
     sources: Sources,
     out: Folder,
@@ -343,6 +390,12 @@ def occlusion(
     families = occluders.split(",") if occluders else tuple(FAMILIES)
     analysis.write([open_classifier(source, given) for source in sources], landmarks, split, out, families, most)
     typer.echo((out / "occlusion.md").read_text(encoding="utf-8"))
+
+
+def split_of(classifier: Classifier, wanted: str | None) -> str:
+    """Return the split that is wanted: of several sets each has names of its own for validation and test."""
+    own = {"validation": classifier.data.validation, "test": classifier.data.test} if classifier.apart else {}
+    return own.get(wanted or "validation", wanted or classifier.data.validation)
 
 
 def _refuse(what: str, given: Mapping[str, object]) -> None:

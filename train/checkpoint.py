@@ -40,8 +40,8 @@ class State:
 
     @property
     def history(self) -> list[float]:
-        """Return the validation accuracy of each epoch done."""
-        return [line["validation_accuracy"] for line in self.epochs]
+        """Return how good each epoch done was: its validation accuracy, of several sets their macro recall."""
+        return [line.get("macro_recall", line["validation_accuracy"]) for line in self.epochs]
 
 
 def save(path: Path, config: RunConfig, classes: tuple[str, ...], state: State) -> None:

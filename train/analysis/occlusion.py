@@ -22,9 +22,10 @@ from engines import load_engine, tempered
 from streamer.faces.landmarks import DlibLandmarker, Landmarks, ZooLandmarker
 from streamer.faces.regions import crops
 from streamer.faces.visibility import VisibilitySettings, VisibleRegion
-from train.data import FaceSet, load
+from train.data import FaceSet
 from train.data.locate import locate
 from train.expression.batches.cutting import whole
+from train.expression.batches.rows import read
 from train.expression.classifier import Classifier
 from train.expression.report import table
 from train.expression.scores import calibration_error
@@ -148,7 +149,7 @@ def measure(
 def _rows(classifier: Classifier, split: str, most: int) -> tuple[FaceSet, int]:
     """Return rows with a label and landmarks to draw occluders by, and how many have no landmarks."""
     data = classifier.data
-    rows = load(data.set, data.path, split, data.labels)
+    rows = read(data, split)
     rows = rows[rows.labels >= 0]
     rows = locate(rows, data.cache, DlibLandmarker()) if rows.landmarks is None else rows
     assert rows.landmarks is not None

@@ -86,6 +86,7 @@ LOADERS = {
     "jaffe": "train.data.sets.jaffe:load",
     "happei": "train.data.sets.happei:load",
     "lfw": "train.data.sets.lfw:load",
+    "utkface": "train.data.sets.utkface:load",
     "ytf": "train.data.sets.ytf:load",
     "folder": "train.data.sets.folder:load",
 }
@@ -95,19 +96,21 @@ def load(name: str, path: Path, split: str, labels: str) -> FaceSet:
     """Load one split of a data set laid out as `docs/data.md` says.
 
     split: one that the loader knows; `SPLIT:tenth` is a tenth of it, drawn by a hash of the subjects (of the names
-    where there are none), and `SPLIT:rest` the others, for sets that have no split to choose on.
+    where there are none), and `SPLIT:rest` the others, for sets that have no split to choose on. `SPLIT:fifth` and
+    `SPLIT:others` divide it by the names, class by class, for sets that have none to report on. A part is divided like
+    a split: `train:others:tenth`.
     Raises ValueError for an unknown set, split, label rule or row, OSError where a file is missing.
     """
-    from train.data.splits import portion
+    from train.data.splits import part_of
 
     if name not in LOADERS:
         raise ValueError(f"unknown data set '{name}': expected one of {', '.join(sorted(LOADERS))}")
     module, function = LOADERS[name].split(":")
     loader: Loader = getattr(import_module(module), function)
-    whole, _, part = split.partition(":")
+    whole, *parts = split.split(":")
     found = loader(path, whole, labels)
-    if part:
-        found = found[portion(found.names if found.subjects is None else found.subjects, part)]
+    for part in parts:
+        found = found[part_of(found, part)]
     if not len(found):
         raise ValueError(f"{path}: split '{split}' of '{name}' is empty")
     return found

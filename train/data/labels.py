@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data import EMOTIONS
+from train.data import EMOTIONS, FaceSet
 
 WORDS = {
     "neutral": ("neutral", "neutrality"),
@@ -26,6 +29,28 @@ def emotion(word: str, source: str) -> int:
     if word.lower() not in INDEX:
         raise ValueError(f"{source}: unknown label '{word}': expected one of {', '.join(INDEX)}")
     return INDEX[word.lower()]
+
+
+def renamed(rows: FaceSet, names: Mapping[str, str | None], place: str) -> FaceSet:
+    """Number a set's labels as the emotions, some of them by another name; rows of a name of None have no label.
+
+    Raises ValueError that names the place for a label that is no emotion, or a name that the set has not.
+    """
+    if strange := sorted(set(names) - set(rows.classes)):
+        raise ValueError(
+            f"{place}: its map names '{strange[0]}': expected labels of the set, {', '.join(rows.classes)}"
+        )
+    wanted = [names.get(name, name) for name in rows.classes]
+    if unknown := [name for name in wanted if name is not None and name not in EMOTIONS]:
+        raise ValueError(f"{place}: unknown label '{unknown[0]}': expected {', '.join(EMOTIONS)}, or a line in its map")
+    classes = tuple(name for name in EMOTIONS if name in wanted)
+    numbers = np.array([*(-1 if name is None else classes.index(name) for name in wanted), -1])  # -1 stays -1
+    distribution = np.zeros((len(rows), len(classes)), np.float32)
+    for column, number in enumerate(numbers[:-1]):
+        if number >= 0:
+            distribution[:, number] += rows.distribution[:, column]
+    distribution /= np.maximum(distribution.sum(axis=1, keepdims=True), 1e-9)
+    return replace(rows, classes=classes, labels=numbers[rows.labels], distribution=distribution)
 
 
 def label_distribution(votes: NDArray[np.float32]) -> NDArray[np.float32]:

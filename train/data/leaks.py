@@ -52,8 +52,13 @@ def hashes(rows: FaceSet) -> NDArray[np.bool_]:
 
 def leaks(first: FaceSet, second: FaceSet, radius: int = RADIUS) -> Leaks:
     """Find the pairs of rows whose hashes differ in at most `radius` of 256 bits."""
+    return close(hashes(first), hashes(second), radius)
+
+
+def close(first: NDArray[np.bool_], second: NDArray[np.bool_], radius: int = RADIUS) -> Leaks:
+    """Find the pairs of (N, 256) and (M, 256) hashes that differ in at most `radius` bits."""
     # With bits as -1 and 1 the distance is (256 - a b') / 2: one product of matrices, exact in float32.
-    a, b = (np.where(hashes(rows), 1, -1).astype(np.float32) for rows in (first, second))
+    a, b = (np.where(bits, 1, -1).astype(np.float32) for bits in (first, second))
     parts = []
     for start in range(0, len(a), ROWS):
         products = a[start : start + ROWS] @ b.T

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 from zipfile import BadZipFile
 
 import cv2
@@ -21,6 +22,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from engines.manifest import sha256_of
+from streamer.build import SHIPPED_DETECTOR, in_zoo, load_detector, preset
+from streamer.config import Config, load_config
 from streamer.faces.boxes import iou
 from streamer.faces.detect import Detector, HogDetector
 from streamer.faces.landmarks import Landmarker
@@ -42,6 +46,22 @@ AGREEMENT = 0.12
 SMALLEST_FACE, LARGE_PHOTO = 40, 640
 SAVE_EVERY = 500  # pictures
 VERSION = 1  # of the search: another one does not take the old cache
+
+
+class Finder(Protocol):
+    """Find the face of a picture; `name` changes with what is found."""
+
+    name: str
+
+    def find(
+        self, picture: NDArray[np.uint8], given: NDArray[np.float32] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return (4,) box and (68, 2) landmarks in pixels of the (H, W, C) picture, NaN where none were found."""
+        ...
+
+    def close(self) -> None:
+        """Free what the finder holds."""
+        ...
 
 
 class FaceFinder:
@@ -75,6 +95,9 @@ class FaceFinder:
             points = np.full((68, 2), np.nan, np.float32)
         return (box - border) / scale, (points - border) / scale
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def _face_box(self, image: NDArray[np.uint8], border: int) -> NDArray[np.float32]:
         """Return the surest box in a picture that is a face, NaN where there is none of a fitting size."""
         found = self._detector(FACE_PIXELS * 5 // 12, UNSURE).detect([image])[0]
@@ -98,12 +121,46 @@ class FaceFinder:
         return self._detectors[key]
 
 
-def locate(rows: FaceSet, cache: Path, landmarker: Landmarker | None) -> FaceSet:
+class PhotoFinder:
+    """Find the largest face of a picture as `streamer photo` does, with the detector that we ship; no landmarks."""
+
+    def __init__(self) -> None:
+        self._settings = load_config(Config, preset("photos")).detector
+        self.name = f"faces{VERSION}-zoo-{sha256_of(in_zoo(self._settings.model or SHIPPED_DETECTOR))[:12]}"
+        self._detector: Detector | None = None  # opened where a picture has to be searched
+
+    def find(
+        self, picture: NDArray[np.uint8], given: NDArray[np.float32] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return (4,) box, NaN where none was found, and landmarks that are NaN; a box that is given stays."""
+        unknown = np.full((68, 2), np.nan, np.float32)
+        if given is not None and np.isfinite(given).all():
+            return given, unknown
+        image = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if picture.shape[2] == 1 else picture
+        self._detector = self._detector or load_detector(self._settings)
+        found = self._detector.detect([np.asarray(image, np.uint8)])[0]
+        if not len(found):
+            return np.full(4, np.nan, np.float32), unknown
+        areas = (found.boxes[:, 2:] - found.boxes[:, :2]).prod(axis=1)
+        return found.boxes[int(areas.argmax())], unknown
+
+    def close(self) -> None:
+        """Close the detector."""
+        if self._detector:
+            self._detector.close()
+
+
+def locate(rows: FaceSet, cache: Path, landmarker: Landmarker | None, finder: Literal["hog", "zoo"] = "hog") -> FaceSet:
     """Find the faces of all rows, those in the cache at once; return the rows with `boxes` and `landmarks`.
 
-    Rows without a found face or landmark keep NaN and are counted in the log.
+    finder: what finds them where no landmarker asks for HOG's boxes. Rows without a found face or landmark keep NaN and
+    are counted in the log.
     """
-    finder = FaceFinder(landmarker)
+    with closing(PhotoFinder() if finder == "zoo" and landmarker is None else FaceFinder(landmarker)) as chosen:
+        return _located_by(chosen, rows, cache, landmarker is not None)
+
+
+def _located_by(finder: Finder, rows: FaceSet, cache: Path, with_landmarks: bool) -> FaceSet:
     file = cache / f"{finder.name}.npz"
     known = read_cache(file)
     givens = [None] * len(rows) if rows.boxes is None else list(rows.boxes)
@@ -117,10 +174,10 @@ def locate(rows: FaceSet, cache: Path, landmarker: Landmarker | None) -> FaceSet
             write_cache(file, known)
     found = np.stack([known[key] for key in keys]) if keys else np.zeros((0, 70, 2), np.float32)
     boxes, points = found[:, :2].reshape(-1, 4), found[:, 2:]
-    missing = ~np.isfinite(points if landmarker else boxes).reshape(len(rows), -1).all(axis=1)
-    what = "landmarks" if landmarker else "face"
+    missing = ~np.isfinite(points if with_landmarks else boxes).reshape(len(rows), -1).all(axis=1)
+    what = "landmarks" if with_landmarks else "face"
     log.info("%d pictures, %d of them searched now; %d without %s", len(rows), len(unknown), missing.sum(), what)
-    return replace(rows, boxes=boxes, landmarks=points if landmarker else None)
+    return replace(rows, boxes=boxes, landmarks=points if with_landmarks else None)
 
 
 def plausible(points: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from train.data import FaceSet
+
 FOLDS = 5
 DRAWN = ("train", "validation", "test")
 FOLD_SPLITS = ("all", *(f"{prefix}fold{k}" for prefix in ("", "not ") for k in range(FOLDS)))
@@ -25,9 +27,17 @@ def share(key: str) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
+def part_of(rows: FaceSet, part: str) -> NDArray[np.bool_]:
+    """Choose the rows of `tenth` or `rest`, nobody on both sides, or of `fifth` or `others`, by class: (N,)."""
+    require("part of a split", part, ("tenth", "rest", "fifth", "others"))
+    if part in ("tenth", "rest"):
+        return portion(rows.names if rows.subjects is None else rows.subjects, part)
+    fifth = stratified_fifth(rows.labels, rows.names.tolist())
+    return fifth if part == "fifth" else ~fifth
+
+
 def portion(keys: NDArray[np.str_], part: str) -> NDArray[np.bool_]:
     """Choose the rows of `tenth` or of `rest`, by hashes of their own; of few keys one is the tenth: (N,)."""
-    require("part of a split", part, ("tenth", "rest"))
     places = np.array([share(f"part {key}") for key in keys])
     tenth: NDArray[np.bool_] = places <= max(0.1, places.min(initial=1.0))
     return tenth if part == "tenth" else ~tenth

@@ -43,7 +43,8 @@ class Classifier:
     infer: gives 'probabilities' (N, classes) and, where there are, 'features', 'cam' and 'attention'. made: model, rule
     (of the updates) and init, where they are known. timed: whether it runs as it is served, so that its time says
     something. size: bytes of the artefact. epochs: the figures of each epoch of its training, where they are known.
-    calibration: what the answers to single regions still need, for a network of several.
+    calibration: what the answers to single regions still need, for a network of several. apart: no photo that it is
+    judged by was trained on, near-duplicates included.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Classifier:
     size: int | None = None
     epochs: Sequence[Mapping[str, Any]] = ()
     calibration: Mapping[str, View] = field(default_factory=dict)
+    apart: bool = False
 
     @cached_property
     def spec(self) -> EngineSpec:
@@ -83,6 +85,22 @@ class Classifier:
         """Return this network once for every region that it has learned."""
         regions = self.input.regions or (self.input.region,)
         return [replace(self, input=self.input.model_copy(update={"region": region})) for region in regions]
+
+    def alone(self) -> list[Classifier]:
+        """Return this network once for every set that it has learned, and every way to cut its faces."""
+        if not self.data.sets:
+            return [self]
+        return [
+            replace(
+                self,
+                name=f"{self.name}, {one.set}" + (f" by {way}" if len(one.face_box) > 1 else ""),
+                data=self.data.alone(one),
+                input=self.input.model_copy(update={"face_box": way}),
+                apart=True,
+            )
+            for one in self.data.sets
+            for way in one.face_box
+        ]
 
     def rows(self, split: str) -> FaceSet:
         """Load the rows of a split that have a label, cut as the classifier sees them.

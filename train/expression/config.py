@@ -2,20 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from streamer.config import Section
+
+Loss = Literal["distribution", "soft", "hard"]
+FaceBox = Literal["picture", "detector", "landmarks"]
+LabelMap = Annotated[
+    tuple[tuple[str, str | None], ...],
+    BeforeValidator(lambda value: tuple(value.items()) if isinstance(value, Mapping) else value),
+]
+
+
+class OneSet(Section):
+    """Name a data set among several; `Data` says what its keys are.
+
+    path: where it lies, a folder of its name in `data.path` unless said. share: of an epoch, against the other sets'
+    shares; rows come again as often as it takes. loss: what is trained towards, see `TrainConfig`. face_box: the ways
+    to cut its faces, see `Input`; one of them is drawn for each picture, and it is judged by each.
+    """
+
+    set: str
+    path: Path | None = None
+    labels: str
+    train: str = "train"
+    validation: str
+    test: str
+    map: LabelMap = ()
+    share: PositiveFloat
+    loss: Loss = "soft"
+    face_box: tuple[FaceBox, ...] = Field(default=("picture",), min_length=1)
+
+
+class JudgedSet(Section):
+    """Name a data set that is judged on alone: no photo of it is trained on."""
+
+    set: str
+    path: Path | None = None
+    labels: str
+    split: str
 
 
 class Data(Section):
     """Say which faces are trained on, chosen on and reported on.
 
-    set: a name of `train.data.LOADERS`. labels: the loader's label rule. landmarks: what finds them in pictures that
-    come without, dlib's predictor or a landmark network, a file or zoo/NAME. cache: where faces that had to be found
-    and landmarks of dlib are kept.
+    set: a name of `train.data.LOADERS`. labels: the loader's label rule. map: emotions for labels that the set calls
+    otherwise; null leaves their rows out. landmarks: what finds them in pictures that come without, dlib's predictor or
+    a landmark network, a file or zoo/NAME. finder: what finds faces whose place is not known, HOG or the detector that
+    we ship, as it looks at photos. cache: where faces that had to be found and landmarks of dlib are kept. sets:
+    several sets to train on at once, in place of the one. judged: sets that have no part in training.
     """
 
     set: str = "fer"
@@ -24,8 +63,21 @@ class Data(Section):
     train: str = "train"
     validation: str = "public"
     test: str = "private"
+    map: LabelMap = ()
     landmarks: Path = Path("dlib")
+    finder: Literal["hog", "zoo"] = "hog"
     cache: Path = Path("data/cache")
+    sets: tuple[OneSet, ...] = ()
+    judged: tuple[JudgedSet, ...] = ()
+
+    def alone(self, one: OneSet) -> Data:
+        """Return what is said of one of several sets as of a set alone."""
+        own = one.model_dump(include={"set", "labels", "train", "validation", "test", "map"})
+        return self.model_copy(update={**own, "path": self.place(one), "sets": (), "judged": ()})
+
+    def place(self, one: OneSet | JudgedSet) -> Path:
+        """Return where one of several sets lies."""
+        return one.path or self.path / one.set
 
 
 class Input(Section):
@@ -50,7 +102,7 @@ class Input(Section):
     margin: float = Field(default=0.0, ge=-0.5, le=1)
     shift_y: float = Field(default=0.0, ge=-0.5, le=0.5)
     padding: int = Field(default=0, ge=0, le=255)
-    face_box: Literal["picture", "detector", "landmarks"] = "picture"
+    face_box: FaceBox = "picture"
     mode: Literal["pad", "centre", "mask"] = "pad"
     view_margin: float = Field(default=0.1, ge=0, le=0.5)
     eyes: Literal["both", "paper"] = "both"
@@ -76,7 +128,9 @@ class Augment(Section):
     side. crop: training pictures are cut larger by this share of the side, and a random window of them is seen. erase,
     blur, noise: the share of pictures that get it. mixup: concentration of the blend of two pictures and their targets.
     occlude: the share of pictures that get one of `train.occluders.TRAINING` over the face, where a network learns
-    several regions: it is shown the one that the occluder leaves.
+    several regions: it is shown the one that the occluder leaves. light, small, jpeg: the share of pictures that are
+    made brighter or darker with what is too bright clipped, that come from a face of 12 to 32 pixels, and that were
+    compressed.
     """
 
     degrees: float = Field(default=12.0, ge=0)
@@ -90,6 +144,9 @@ class Augment(Section):
     noise: float = Field(default=0.1, ge=0, le=1)
     mixup: float = Field(default=0.0, ge=0)
     occlude: float = Field(default=0.0, ge=0, le=1)
+    light: float = Field(default=0.0, ge=0, le=1)
+    small: float = Field(default=0.0, ge=0, le=1)
+    jpeg: float = Field(default=0.0, ge=0, le=1)
 
 
 class Phase(Section):
@@ -117,6 +174,17 @@ class Optimizer(Section):
     patience: PositiveInt = 3
     factor: float = Field(default=0.3, gt=0, lt=1)
     average: float = Field(default=0.998, ge=0, lt=1)
+
+
+class Prior(Section):
+    """Say for which prior of the labels a network of several sets answers (Menon et al. 2021, Eq. 10).
+
+    Each set's own prior, taken out of its loss to the power `tau`, gives way to that of `answers`: the 'mean' of the
+    sets' priors, all labels 'even', or the shares that are given. 0 leaves the priors as they are.
+    """
+
+    tau: float = Field(default=1.0, ge=0, le=2)
+    answers: Literal["mean", "even"] | Mapping[str, PositiveFloat] = "mean"
 
 
 class Serve(Section):
@@ -194,14 +262,18 @@ class TrainConfig(RunConfig):
     epochs without a new best; 0 never.
     """
 
-    PLACES: ClassVar[Any] = {"runs": True, "data": {"path", "cache"}}
+    PLACES: ClassVar[Any] = {
+        "runs": True,
+        "data": {"path": True, "cache": True, "sets": {"__all__": {"path"}}, "judged": {"__all__": {"path"}}},
+    }
 
-    loss: Literal["distribution", "soft", "hard"] = "distribution"
+    loss: Loss = "distribution"
     smoothing: float = Field(default=0.1, ge=0, lt=1)
     balance: Literal["none", "sample", "loss"] = "none"
     init: Path | None = None
     freeze: tuple[str, ...] = ()
     teacher: Teacher | None = None
+    prior: Prior = Prior()
     keep: Literal["last", "best"] = "last"
     early_stop: int = Field(default=0, ge=0)
     data: Data = Data()
@@ -218,12 +290,25 @@ class TrainConfig(RunConfig):
             )
         if self.augment.occlude and not self.input.regions:
             raise ValueError("augment.occlude: expected the regions in input.regions that may be left, found none")
+        if self.data.sets and (unfit := self._with_one_set()):
+            raise ValueError(f"data.sets: expected none of {', '.join(unfit)}: they are for a set alone")
         if self.input.regions and (unfit := self._without_regions()):
             raise ValueError(
                 "input.regions: a network of several regions learns grey faces, one region of each as serving "
                 f"shows it; expected none of {', '.join(unfit)}"
             )
         return self
+
+    def _with_one_set(self) -> list[str]:
+        """List what is asked for that is not done where several sets are learned."""
+        seen = self.input
+        asked = {
+            "balance": self.balance != "none",
+            "teacher": self.teacher is not None,
+            "input.regions": bool(seen.regions),
+            "input.mode=centre": seen.mode == "centre",
+        }
+        return [name for name, wanted in asked.items() if wanted]
 
     def _without_regions(self) -> list[str]:
         """List what is asked for that is not done where several regions are learned."""

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data import load
-from train.expression.batches.rows import judged_rows, near_duplicates, require_classes
+from train.data import FaceSet
+from train.expression.batches.rows import judged_rows, near_duplicates, read, require_classes
 from train.expression.classifier import Classifier
 from train.expression.config import Data, Input
-from train.expression.scores import Scores, fit_temperature, measure
+from train.expression.scores import Scores, fit_temperature, limited, measure
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +55,17 @@ class Evaluation:
 
 
 def evaluate(classifier: Classifier, split: str) -> Evaluation:
-    """Judge a classifier on every row of a split that has a label, by each label rule of the set."""
+    """Judge a classifier on every row of a split that has a label, by each label rule of the set.
+
+    Where it answers more labels than the set has it is asked for these alone.
+    """
     data = classifier.data
     rows = judged_rows(data, classifier.input, split)
-    require_classes(rows, data, classifier.labels, classifier.name)
-    probabilities = classifier.classify(rows.images)
-    near = _near_duplicates(data, split)
+    probabilities = _answers(classifier, rows)
+    near = None if classifier.apart else _near_duplicates(data, split)
     scores: dict[str, Scores] = {}
     for rule in label_rules(data):
-        labels = rows.labels if rule == data.labels else load(data.set, data.path, split, rule).labels
+        labels = rows.labels if rule == data.labels else read(data.model_copy(update={"labels": rule}), split).labels
         for name, chosen in subsets(labels, rows.leaked, near, rows.classes).items():
             if rule == data.labels or chosen.any():
                 scores[f"{rule}, {name}"] = measure(probabilities[chosen], labels[chosen], rows.classes)
@@ -72,7 +74,7 @@ def evaluate(classifier: Classifier, split: str) -> Evaluation:
         name=classifier.name,
         data=data,
         split=split,
-        labels=classifier.labels,
+        labels=rows.classes,
         scores=scores,
         temperature=validation_temperature(classifier),
         probabilities=probabilities[labelled],
@@ -83,6 +85,11 @@ def evaluate(classifier: Classifier, split: str) -> Evaluation:
         input=classifier.input,
         made=classifier.made,
     )
+
+
+def _answers(classifier: Classifier, rows: FaceSet) -> NDArray[np.float32]:
+    require_classes(rows, classifier.data, classifier.labels, classifier.name)
+    return limited(classifier.classify(rows.images), classifier.labels, rows.classes)
 
 
 def _near_duplicates(data: Data, split: str) -> NDArray[np.bool_] | None:
@@ -117,8 +124,9 @@ def subsets(
 
 def validation_temperature(classifier: Classifier) -> float:
     """Fit the temperature that the answers still need on the validation split."""
-    rows = classifier.rows(classifier.data.validation)
-    return fit_temperature(classifier.classify(rows.images), rows.labels)
+    rows = judged_rows(classifier.data, classifier.input, classifier.data.validation)
+    rows = rows[rows.labels >= 0]
+    return fit_temperature(_answers(classifier, rows), rows.labels)
 
 
 def milliseconds(classifier: Classifier, runs: int = 40) -> float:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import statistics
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ from torch.nn import functional as F
 from train import checkpoint, models, processes
 from train.checkpoint import State
 from train.data import FaceSet
+from train.expression.batches import joint
+from train.expression.batches.joint import Lesson
 from train.expression.batches.rows import cut, labelled_rows, training_rows
 from train.expression.batches.transforms import augment, mixup, random_affine
 from train.expression.batches.views import Cover, draw_views, move, pad, show_views, zoom
@@ -30,6 +35,8 @@ from train.models.classic import FEATURES
 from train.schedule import is_best, is_over, rate
 
 log = logging.getLogger(__name__)
+
+Answer = Callable[[NDArray[np.uint8]], Tensor]
 
 SETTLING = 512  # pictures that show an artefact's batch norms what flows through them
 
@@ -44,15 +51,12 @@ def fit(config: TrainConfig, until: int | None = None) -> Path:
         raise ValueError(f"{config.name}: '{config.model.name}' is fitted where it is judged: use `train evaluate`")
     with processes.joined() as device, ExitStack() as held:
         processes.share(config.optimizer.batch)  # before any work
-        from train.expression.teach import taught
-
-        rows, counts = training_rows(config)
-        log.info("training rows: %s", ", ".join(f"{n} {what}" for what, n in counts.items()))
         if (last := config.size_at(config.epochs - 1)) != config.input.size:
             log.warning("trained at %d pixels at last, judged and served at %d (input.size)", last, config.input.size)
-        rows = taught(rows, config, device)
-        seen = cut(rows, config, 0)
-        validation = labelled_rows(config.data, config.input, config.data.validation, rows.classes, config.name)
+        lesson = several_sets(config) if config.data.sets else None
+        rows = lesson.rows if lesson else one_set(config, device)
+        seen = rows if lesson else cut(rows, config, 0)
+        judge = judged_by(config, rows.classes)
         state = start(config, seen, device)
         path = config.runs / config.name / "checkpoint.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,12 +71,52 @@ def fit(config: TrainConfig, until: int | None = None) -> Path:
             started = time.monotonic()
             if config.input.mode == "centre":
                 seen = cut(rows, config, len(state.epochs))
-            loss = train_epoch(config, state, model, seen, device, cover)
-            accuracy = processes.shared(_accuracy(state.average, validation, device, config.precision))
-            _note(config, state, loss, accuracy, time.monotonic() - started)
+            loss = train_epoch(config, state, model, seen, device, cover, lesson)
+            scores = processes.shared(judge(partial(predict, state.average, device=device, precision=config.precision)))
+            _note(config, state, loss, scores, time.monotonic() - started)
             checkpoint.save(path, config, rows.classes, state)
             checkpoint.report(path.with_name("epochs.jsonl"), state)
         return path
+
+
+def one_set(config: TrainConfig, device: torch.device) -> FaceSet:
+    """Load the training rows of one set, their targets mixed with the teachers' answers where there are some."""
+    from train.expression.teach import taught
+
+    rows, counts = training_rows(config)
+    log.info("training rows: %s", ", ".join(f"{n} {what}" for what, n in counts.items()))
+    return taught(rows, config, device)
+
+
+def several_sets(config: TrainConfig) -> Lesson:
+    """Load the training rows of several sets and put them side by side."""
+    found = joint.lesson(config, joint.training_parts(config))
+    log.info(
+        "an epoch: %s rows of each set; it answers for the prior %s",
+        found.counts,
+        ", ".join(f"{name} {share:.3f}" for name, share in found.prior.items()),
+    )
+    return found
+
+
+def judged_by(config: TrainConfig, classes: tuple[str, ...]) -> Callable[[Answer], dict[str, Any]]:
+    """Load the validation rows; return what scores a function from pictures to logits on them.
+
+    Several sets count alike, and what is best is said by macro recall.
+    """
+    if not config.data.sets:
+        rows = labelled_rows(config.data, config.input, config.data.validation, classes, config.name)
+        return lambda ask: {"validation_accuracy": round(_accuracy(ask(rows.images), rows), 5)}
+    parts = joint.judged_parts(config, classes)
+
+    def scored(ask: Answer) -> dict[str, Any]:
+        sets = {part.name: part.scores(ask(part.rows.images)) for part in parts}
+        accuracy, recall = (
+            round(statistics.fmean(one[key] for one in sets.values()), 5) for key in ("accuracy", "macro_recall")
+        )
+        return {"validation_accuracy": accuracy, "macro_recall": recall, "sets": sets}
+
+    return scored
 
 
 def start(config: TrainConfig, rows: FaceSet, device: torch.device) -> State:
@@ -100,30 +144,35 @@ def train_epoch(
     rows: FaceSet,
     device: torch.device,
     cover: Cover | None = None,
+    lesson: Lesson | None = None,
 ) -> float:
     """Pass once over the rows in random order; return the mean loss.
 
-    cover: draws occluders over the faces of a network of several regions.
+    cover: draws occluders over the faces of a network of several regions. lesson: says how rows of several sets are
+    drawn, and what is added to their logits.
 
     Raises RuntimeError where loss or weights are not finite.
     """
     model.train()
     models.rest_frozen(model)
     epoch, batch, size = len(state.epochs), config.optimizer.batch, config.size_at(len(state.epochs))
-    wanted = targets(rows, config.loss, config.smoothing)
+    wanted = targets(rows, "distribution" if lesson else config.loss, config.smoothing)
     weights = loss_weights(config, wanted)
-    order = processes.shared(epoch_order(wanted, config.balance)).numpy()
-    steps, total = max(1, len(rows) // batch), 0.0
+    order = processes.shared(lesson.order() if lesson else epoch_order(wanted, config.balance)).numpy()
+    steps, total = max(1, len(order) // batch), 0.0
     quiet = processes.rank() > 0 or not Console().is_terminal
     for step in track(range(steps), f"epoch {epoch + 1} of {config.epochs}", transient=True, disable=quiet):
         chosen = order[step * batch : (step + 1) * batch][processes.rank() :: processes.count()]
-        images, target = _changed(config, rows[chosen], wanted[chosen].to(device), size, device, cover)
+        groups = lesson.groups[chosen] if lesson else None
+        images, target = _changed(config, rows[chosen], wanted[chosen].to(device), size, device, cover, groups)
         done = epoch * steps + step
         for group in state.optimizer.param_groups:
             group["lr"] = rate(config.optimizer, done / (config.epochs * steps), state.history)
         with autocast(device, config.precision):
-            logits = model(images).logits
-        loss = F.cross_entropy(logits.float(), target, None if weights is None else weights.to(device))
+            logits = model(images).logits.float()
+        if lesson:
+            logits = logits + lesson.added[groups].to(device)
+        loss = F.cross_entropy(logits, target, None if weights is None else weights.to(device))
         value = processes.mean(loss)
         if not math.isfinite(value):
             raise RuntimeError(f"epoch {epoch + 1}, step {step}: the loss is {value}; the last good checkpoint is kept")
@@ -138,7 +187,13 @@ def train_epoch(
 
 
 def _changed(
-    config: TrainConfig, rows: FaceSet, target: Tensor, size: int, device: torch.device, cover: Cover | None
+    config: TrainConfig,
+    rows: FaceSet,
+    target: Tensor,
+    size: int,
+    device: torch.device,
+    cover: Cover | None,
+    groups: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Change a batch at random; where several regions are learned, show one of each face."""
     faces = None
@@ -150,7 +205,7 @@ def _changed(
     height, width = images.shape[2:]
     matrices = random_affine(len(images), config.augment, width / height, device)
     if faces is None:
-        return mixup(augment(images, size, config.augment, matrices), target, config.augment.mixup)
+        return mixup(augment(images, size, config.augment, matrices), target, config.augment.mixup, groups)
     views = draw_views(faces, config.input.regions)
     shape = (height, width) if config.input.mode == "pad" else (size, round(size * width / height))
     points = move(faces.points, matrices, (height, width), shape)
@@ -218,13 +273,13 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
             kept.copy_(new)
 
 
-def _note(config: TrainConfig, state: State, loss: float, accuracy: float, seconds: float) -> None:
+def _note(config: TrainConfig, state: State, loss: float, scores: dict[str, Any], seconds: float) -> None:
     line = {
         "epoch": len(state.epochs) + 1,
         "size": config.size_at(len(state.epochs)),
         "rate": state.optimizer.param_groups[0]["lr"],
         "loss": round(loss, 5),
-        "validation_accuracy": round(accuracy, 5),
+        **scores,
         "seconds": round(seconds, 1),
     }
     state.epochs.append(line)
@@ -232,5 +287,5 @@ def _note(config: TrainConfig, state: State, loss: float, accuracy: float, secon
         state.best = {name: value.clone() for name, value in state.average.state_dict().items()}
 
 
-def _accuracy(network: nn.Module, rows: FaceSet, device: torch.device, precision: str) -> float:
-    return float((predict(network, rows.images, device, precision).argmax(1).numpy() == rows.labels).mean())
+def _accuracy(logits: Tensor, rows: FaceSet) -> float:
+    return float((logits.argmax(1).numpy() == rows.labels).mean())

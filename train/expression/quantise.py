@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 import engines.openvino  # noqa: F401  keeps OpenVINO's telemetry, which NNCF would use too, out of reach
 from engines.torch import read_program
-from train.data import load
 from train.expression.batches.cutting import as_seen, located, needs
+from train.expression.batches.rows import read
 from train.expression.config import Data, Input
 from train.expression.evaluate import Evaluation
 
@@ -38,7 +38,7 @@ def calibration_faces(data: Data, seen: Input, seed: int) -> NDArray[np.uint8]:
 
     The pictures need no label.
     """
-    rows = load(data.set, data.path, data.train, data.labels)
+    rows = read(data, data.train)
     rows = located(rows[np.random.default_rng(seed).permutation(len(rows))[:FACES]], needs(seen), data)
     regions = seen.regions or (seen.region,)
     views = [seen.model_copy(update={"region": region}) for region in regions]

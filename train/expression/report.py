@@ -57,7 +57,10 @@ def machine() -> str:
     return f"{processor()}, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
 
 
-SUMMARY = ("rows", "n", "accuracy", "95 % interval", "macro F1", "calibration error")
+SUMMARY = (
+    *("rows", "n", "accuracy", "95 % interval", "macro recall", "95 % interval", "macro F1", "95 % interval"),
+    *("calibration error", "surest 80 %"),
+)
 CLASSES = ("class", "rows", "recall", "precision", "F1")
 
 
@@ -100,8 +103,12 @@ def summary(name: str, scores: Scores) -> tuple[str, ...]:
         f"{scores.rows:,}",
         f"{100 * scores.accuracy:.2f} %",
         f"{100 * low:.2f}-{100 * high:.2f}",
+        f"{scores.macro_recall:.3f}",
+        "{:.3f}-{:.3f}".format(*scores.macro_recall_interval),
         f"{scores.macro_f1:.3f}",
+        "{:.3f}-{:.3f}".format(*scores.macro_f1_interval),
         f"{scores.calibration_error:.3f}",
+        f"{100 * scores.surest:.2f} %",
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engines import tempered
 
 BINS = 15  # of the reliability diagram and the expected calibration error
+SUREST = 0.8  # of the rows, those that an application would act on
 Z = 1.96  # of a two-sided 95 % interval
 
 
@@ -30,15 +31,19 @@ class ClassScores:
 class Scores:
     """Hold what was measured on N rows; shares are 0-1.
 
-    interval: 95 % bootstrap interval of the accuracy. macro_f1: over the classes that occur among the rows. confusion:
-    counts, truth by answer. calibration_error: expected calibration error over 15 bins of confidence. nll: mean
-    negative log likelihood in nats.
+    interval: 95 % bootstrap interval of the accuracy. macro_recall, macro_f1: over the classes that occur among the
+    rows, each with its interval. surest: accuracy of the surest 80 % of the rows. confusion: counts, truth by answer.
+    calibration_error: expected calibration error over 15 bins of confidence. nll: mean negative log likelihood in nats.
     """
 
     rows: int
     accuracy: float
     interval: tuple[float, float]
+    macro_recall: float
+    macro_recall_interval: tuple[float, float]
     macro_f1: float
+    macro_f1_interval: tuple[float, float]
+    surest: float
     calibration_error: float
     nll: float
     classes: dict[str, ClassScores]
@@ -69,16 +74,26 @@ def measure(probabilities: NDArray[np.float32], labels: NDArray[np.int64], class
         )
         for i, name in enumerate(classes)
     }
+    recall, f1 = macro_intervals(confusion)
     return Scores(
         rows=len(labels),
         accuracy=accuracy,
         interval=bootstrap(answers == labels),
+        macro_recall=macro_recall(labels, answers),
+        macro_recall_interval=recall,
         macro_f1=float(np.mean([scores.f1 for scores in by_class.values() if scores.rows])),
+        macro_f1_interval=f1,
+        surest=surest_accuracy(probabilities, labels),
         calibration_error=calibration_error(probabilities, labels),
         nll=nll(probabilities, labels),
         classes=by_class,
         confusion=confusion.tolist(),
     )
+
+
+def macro_recall(labels: NDArray[np.int64], answers: NDArray[np.int64]) -> float:
+    """Return the mean recall over the classes that occur among the labels."""
+    return float(np.mean([(answers[labels == label] == label).mean() for label in np.unique(labels)]))
 
 
 def bootstrap(correct: NDArray[np.bool_], draws: int = 10_000) -> tuple[float, float]:
@@ -89,6 +104,35 @@ def bootstrap(correct: NDArray[np.bool_], draws: int = 10_000) -> tuple[float, f
     accuracies = np.random.default_rng(0).binomial(len(correct), correct.mean(), draws) / len(correct)
     low, high = np.quantile(accuracies, [0.025, 0.975])
     return float(low), float(high)
+
+
+def macro_intervals(confusion: NDArray[np.int64], draws: int = 2000) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the 95 % percentile bootstrap intervals of macro recall and macro F1 of a (C, C) confusion matrix.
+
+    Rows drawn again are a draw of its cells; a class that a draw does not hold does not count in it.
+    """
+    rows = confusion.sum()
+    drawn = np.random.default_rng(0).multinomial(rows, confusion.ravel() / rows, draws).reshape(draws, *confusion.shape)
+    right, wanted, answered = drawn.diagonal(axis1=1, axis2=2), drawn.sum(axis=2), drawn.sum(axis=1)
+    present = wanted > 0
+    shares = (right / np.maximum(wanted, 1), 2 * right / np.maximum(wanted + answered, 1))
+    means = [np.where(present, share, 0).sum(axis=1) / present.sum(axis=1) for share in shares]
+    (low_r, high_r), (low_f, high_f) = (np.quantile(mean, [0.025, 0.975]).tolist() for mean in means)
+    return (low_r, high_r), (low_f, high_f)
+
+
+def surest_accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int64], share: float = SUREST) -> float:
+    """Return the accuracy of the rows whose answers are the surest, so large a share of them."""
+    kept = np.argsort(-probabilities.max(axis=1), kind="stable")[: max(1, round(share * len(labels)))]
+    return float((probabilities[kept].argmax(axis=1) == labels[kept]).mean())
+
+
+def limited(probabilities: NDArray[np.float32], labels: Sequence[str], asked: Sequence[str]) -> NDArray[np.float32]:
+    """Return (N, asked) probabilities of the labels that are asked for, given that it is one of these."""
+    if tuple(labels) == tuple(asked):
+        return probabilities
+    kept = np.maximum(probabilities[:, [labels.index(name) for name in asked]], 1e-12)
+    return np.asarray(kept / kept.sum(axis=1, keepdims=True), np.float32)
 
 
 def wilson(hits: int, trials: int) -> tuple[float, float]:

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 def load_weights(model: nn.Module, path: Path, freeze: tuple[str, ...] = ()) -> list[str]:
     """Copy the weights of a file into a network; return the names of the last layer where it stayed as drawn.
 
-    Only a layer whose number of outputs differs, that is the last one of other classes, may stay. freeze: parameters
-    whose names start so are not trained. Raises ValueError where anything else does not fit, FileNotFoundError.
+    Only a layer whose number of outputs differs, that is the last one of other classes, may stay, and further blocks of
+    a deeper residual network. freeze: parameters whose names start so are not trained. Raises ValueError where anything
+    else does not fit, FileNotFoundError.
     """
     given, wanted = read_weights(path), model.state_dict()
+    given = deepened(given, wanted)
     if path.suffix == ".onnx":
         given = unfolded(given, wanted)
     other = [name for name in wanted if name in given and given[name].shape != wanted[name].shape]
@@ -95,6 +97,35 @@ def read_artefact(path: Path) -> dict[str, Tensor]:
         if name and not owner:
             found[name.replace("weight_bias", "bias")] = torch.from_numpy(np.array(numpy_helper.to_array(table)))
     return found
+
+
+def deepened(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give a residual network the further blocks of a deeper one, at the end of each stage, as they were drawn.
+
+    A new block adds nothing yet (its last norm begins at zero): the deeper network begins with the same answers.
+    """
+    had, has = _stages(given), _stages(wanted)
+    if len(had) != len(has) or had == has or any(few > more for few, more in zip(had, has, strict=True)):
+        return given
+    found = {name: value for name, value in given.items() if not name.startswith("blocks.")}
+    old = new = 0
+    for few, more in zip(had, has, strict=True):
+        for block in range(more):
+            source, prefix = (given, f"blocks.{old + block}.") if block < few else (wanted, f"blocks.{new + block}.")
+            for name in (name for name in source if name.startswith(prefix)):
+                found[f"blocks.{new + block}.{name.removeprefix(prefix)}"] = source[name]
+        old, new = old + few, new + more
+    return found
+
+
+def _stages(weights: dict[str, Tensor]) -> list[int]:
+    """Count the blocks of each stage of a residual network: one begins where the width changes."""
+    stages: list[int] = []
+    while (first := weights.get(f"blocks.{sum(stages)}.first.0.weight")) is not None:
+        if not stages or first.shape[0] != first.shape[1]:
+            stages.append(0)
+        stages[-1] += 1
+    return stages
 
 
 def unfolded(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:

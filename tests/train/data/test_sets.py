@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from train.data import BASIC, EMOTIONS, LOADERS, FaceSet, labelled, load
 from train.data.labels import label_distribution, majority_labels, seed_labels
+from train.data.sets import utkface
 from train.data.sets.expw import around_box
 from train.data.splits import drawn, folded, portion, stratified_fifth
 
@@ -255,6 +256,50 @@ def test_sfew_reads_frames_by_emotion_and_film(tmp_path: Path) -> None:
     write_picture(tmp_path / "Train/Bored/Juno_1_1.png")
     with pytest.raises(ValueError, match=r"Juno_1_1.png: unknown label 'Bored': expected one of neutral"):
         load("sfew", tmp_path, "train", "basic")
+
+
+def test_sfew_reads_the_faces_that_its_authors_cut_out(tmp_path: Path) -> None:
+    write_picture(tmp_path / "Train/Angry/Airheads_000519240_00000005.jpg", 181, 143, colour=True)
+    write_picture(tmp_path / "Train/Sad/Juno_000101010_00000001.jpg", 181, 143, colour=True)
+    found = load("sfew", tmp_path, "train", "basic")
+    assert found.boxes is None  # the picture is the face
+    assert found.images.shape == (2, 181, 143, 3)
+    write_picture(tmp_path / "Train/Sad/Saw_000000000_00000001.png", 57, 72, colour=True)
+    mixed = load("sfew", tmp_path, "train", "basic")
+    assert mixed.boxes is not None
+
+
+def test_utkface_tells_who_is_seen_and_has_no_labels(tmp_path: Path) -> None:
+    write_picture(tmp_path / "48_1_2_20170109002813437.jpg.chip.jpg", colour=True)
+    write_picture(tmp_path / "9_0_0_20170109002813437.jpg", colour=True)
+    found = load("utkface", tmp_path, "all", "none")
+    assert (found.labels == -1).all()
+    assert utkface.person(found.names[0], "") == (48, "female", "Asian")
+    assert utkface.person(found.names[1], "") == (9, "male", "White")
+    write_picture(tmp_path / "48_7_2_1.jpg")
+    with pytest.raises(ValueError, match=r"48_7_2_1.jpg, gender: expected a number in 0-1, found '7'"):
+        load("utkface", tmp_path, "all", "none")
+    (tmp_path / "48_7_2_1.jpg").rename(tmp_path / "unknown.jpg")
+    with pytest.raises(ValueError, match="expected a name like 25_0_2_2017"):
+        load("utkface", tmp_path, "all", "none")
+
+
+def test_a_part_of_a_split_is_divided_like_a_split(tmp_path: Path) -> None:
+    for number in range(60):
+        write_picture(tmp_path / f"{'happy' if number % 3 else 'sad'}/{number}.png")
+    names = {
+        split: set(load("folder", tmp_path, split, "emotion").names.tolist())
+        for split in ("all", "all:fifth", "all:others", "all:others:tenth", "all:others:rest")
+    }
+    rows = load("folder", tmp_path, "all", "emotion")
+    assert names["all:fifth"] == set(rows.names[stratified_fifth(rows.labels, rows.names.tolist())].tolist())
+    assert len([name for name in names["all:fifth"] if "sad" in name]) == 4  # a fifth of each class
+    assert names["all:fifth"] | names["all:others"] == names["all"]
+    assert not names["all:fifth"] & names["all:others"]
+    assert names["all:others:tenth"] | names["all:others:rest"] == names["all:others"]
+    assert names["all:others:tenth"]
+    with pytest.raises(ValueError, match="unknown part of a split 'half': expected one of tenth, rest, fifth, others"):
+        load("folder", tmp_path, "all:half", "emotion")
 
 
 def write_rafd(folder: Path) -> Path:

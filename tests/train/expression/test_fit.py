@@ -171,10 +171,10 @@ def test_a_validation_split_of_other_classes_is_refused(
 
     def shifted(name: str, path: Path, split: str, labels: str) -> FaceSet:
         rows = load(name, path, split, labels)
-        return replace(rows, classes=rows.classes[::-1]) if split == "public" else rows
+        return replace(rows, classes=("joy", *rows.classes[1:])) if split == "public" else rows
 
     monkeypatch.setattr("train.expression.batches.rows.load", shifted)
-    with pytest.raises(ValueError, match=r"other: answers \('neutral', .*'fer' has \('contempt', "):
+    with pytest.raises(ValueError, match=r"other: answers \('neutral', .*'fer' has \('joy', "):
         fit(read(write_config(name="other", data={"path": str(folder)})))
 
 

@@ -9,9 +9,12 @@ from train.expression.scores import (
     bootstrap,
     calibration_error,
     fit_temperature,
+    limited,
+    macro_recall,
     measure,
     nll,
     reliability,
+    surest_accuracy,
     tempered,
     wilson,
 )
@@ -74,3 +77,29 @@ def test_the_fitted_temperature_undoes_a_known_one_and_lowers_the_loss() -> None
     assert temperature == pytest.approx(2.0, rel=0.05)
     assert nll(tempered(sharp, temperature), labels) < nll(sharp, labels)
     assert calibration_error(tempered(sharp, temperature), labels) < 0.02 < calibration_error(sharp, labels)
+
+
+def test_macro_recall_counts_the_classes_that_occur_alike_and_its_interval_holds_it() -> None:
+    labels = np.array([0] * 90 + [1] * 10)
+    found = measure(confident([0] * 90 + [1] * 4 + [0] * 6), labels, CLASSES)
+    assert found.macro_recall == pytest.approx((1 + 0.4) / 2)
+    assert found.macro_recall == macro_recall(labels, np.array([0] * 90 + [1] * 4 + [0] * 6))
+    low, high = found.macro_recall_interval
+    assert low < found.macro_recall < high
+    # The recall of ten rows decides: 0.4 ± 1.96 sqrt(0.4 * 0.6 / 10), halved.
+    assert high - low == pytest.approx(1.96 * np.sqrt(0.4 * 0.6 / 10), rel=0.1)
+    low, high = found.macro_f1_interval
+    assert low < found.macro_f1 < high
+
+
+def test_the_surest_rows_are_those_of_the_highest_confidence() -> None:
+    probabilities = np.concatenate([confident([0] * 8, 0.9), confident([0] * 2, 0.5)])
+    assert surest_accuracy(probabilities, np.array([0] * 8 + [1] * 2)) == 1.0
+    assert surest_accuracy(probabilities[::-1], np.array([0] * 9 + [1])) == pytest.approx(7 / 8)
+
+
+def test_a_network_is_asked_for_some_of_its_labels_alone() -> None:
+    probabilities = np.array([[0.2, 0.5, 0.3], [0.0, 1.0, 0.0]], np.float32)
+    asked = limited(probabilities, CLASSES, ("cross", "calm"))
+    np.testing.assert_allclose(asked, [[0.6, 0.4], [0.5, 0.5]], atol=1e-6)
+    assert limited(probabilities, CLASSES, CLASSES) is probabilities

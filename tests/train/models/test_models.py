@@ -262,6 +262,22 @@ def test_init_from_a_shipped_artefact_answers_as_it_does_in_training_too() -> No
     assert (network.train()(shown.float()).features - wanted).abs().max() < 0.01 * before
 
 
+def test_a_deeper_network_begins_with_the_answers_of_a_shipped_one() -> None:
+    shipped = ZOO / "face.onnx"
+    images = np.random.default_rng(0).integers(0, 256, (64, 48, 48, 1), np.uint8)
+    deeper = models.build("residual", 8, 1, {"blocks": [1, 3, 2]})
+    assert models.load_weights(deeper, shipped) == []
+    models.settle(deeper, images)
+    expected = load_engine(shipped, "expression", precision="f32")
+    with torch.inference_mode():
+        pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+        found = (deeper.eval()(pictures).logits / expected.spec.temperature).softmax(1).numpy()
+    np.testing.assert_allclose(found, expected.infer(images)["probabilities"], atol=2e-3)
+    expected.close()
+    with pytest.raises(ValueError, match="does not fit the model"):
+        models.load_weights(models.build("residual", 8, 1, {"blocks": [1, 1, 2]}), shipped)
+
+
 def test_init_redraws_the_last_layer_for_other_classes_alone(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     given = small("vgg_region", classes=8)

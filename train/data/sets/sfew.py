@@ -1,4 +1,7 @@
-"""SFEW 2.0: frames of films in `Train/<Emotion>/*.png` and `Val/<Emotion>/*.png`; the test labels are not public."""
+"""SFEW 2.0: `Train/<Emotion>/*.png` and `Val/<Emotion>/*.png`; the test labels are not public.
+
+The set is published as frames of films and as the faces of these, aligned and cut to 143x181 pixels; either is read.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from train.data.pictures import list_pictures, read_pictures
 from train.data.splits import require
 
 FOLDERS = {"train": "Train", "val": "Val"}
+ALIGNED = (181, 143)  # height and width of the faces that the set's authors cut out
 
 
 def load(path: Path, split: str, labels: str) -> FaceSet:
-    """Load `train` or `val`; images are whole frames, BGR, in which the face has to be found.
+    """Load `train` or `val`; images are BGR: faces where all are, else whole frames, in which they have to be found.
 
     The subject of a row is its film, the first part of the file's name: the splits share no film.
     """
@@ -28,5 +32,6 @@ def load(path: Path, split: str, labels: str) -> FaceSet:
     kept = [file for file, good in zip(files, readable, strict=True) if good]
     names = [file.relative_to(path).as_posix() for file in kept]
     films = np.array([file.name.partition("_")[0] for file in kept], np.str_)
-    boxes = np.full((len(kept), 4), np.nan, np.float32)
+    faces = all(picture.shape[:2] == ALIGNED for picture in images)
+    boxes = None if faces else np.full((len(kept), 4), np.nan, np.float32)
     return labelled(BASIC, names, images, wanted[readable], subjects=films, boxes=boxes)

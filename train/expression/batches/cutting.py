@@ -45,10 +45,10 @@ def located(rows: FaceSet, needed: Needs, data: Data) -> FaceSet:
     if needed == "nothing" or (needed == "landmarks" and rows.landmarks is not None):
         return rows
     if needed == "box":
-        return locate(rows, data.cache, None)
+        return locate(rows, data.cache, None, data.finder)
     if data.landmarks == Path("dlib"):
         return locate(rows, data.cache, DlibLandmarker())
-    rows = _with_boxes(rows, data.cache)
+    rows = _with_boxes(rows, data)
     landmarker = landmarker_of(data)
     try:
         boxes = [whole(picture) for picture in rows.images] if rows.boxes is None else rows.boxes
@@ -60,13 +60,13 @@ def located(rows: FaceSet, needed: Needs, data: Data) -> FaceSet:
     return replace(rows, landmarks=points)
 
 
-def _with_boxes(rows: FaceSet, cache: Path) -> FaceSet:
+def _with_boxes(rows: FaceSet, data: Data) -> FaceSet:
     """Find the faces of the rows whose box is not known; boxes that a set gives stay."""
     if rows.boxes is None or np.isfinite(rows.boxes).all():
         return rows
     boxes = rows.boxes.copy()
     unknown = np.flatnonzero(~np.isfinite(boxes).all(axis=1))
-    boxes[unknown] = locate(rows[unknown], cache, None).boxes
+    boxes[unknown] = locate(rows[unknown], data.cache, None, data.finder).boxes
     return replace(rows, boxes=boxes)
 
 

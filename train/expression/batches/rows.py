@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from train.data import FaceSet, load
+from train.data.labels import renamed
 from train.data.leaks import leaks
 from train.expression.batches.cutting import Needs, as_seen, located, needs, whole_faces
 from train.expression.config import Data, Input, TrainConfig
 from train.expression.losses import has_target
+
+
+def read(data: Data, split: str) -> FaceSet:
+    """Load a split of a set, its labels mapped. Raises ValueError where several sets are named: only one is read."""
+    if data.sets:
+        raise ValueError(
+            f"expected one data set, found {len(data.sets)} in data.sets; name one: --set data.sets=[] ..."
+        )
+    rows = load(data.set, data.path, split, data.labels)
+    return renamed(rows, dict(data.map), data.set) if data.map else rows
 
 
 def judged_rows(data: Data, seen: Input, split: str) -> FaceSet:
@@ -24,17 +36,27 @@ def judged_rows(data: Data, seen: Input, split: str) -> FaceSet:
 def labelled_rows(data: Data, seen: Input, split: str, classes: tuple[str, ...], name: str) -> FaceSet:
     """Load the rows of a split that have a label, for the network `name` of these classes, as it sees them.
 
-    Raises ValueError where the data have other classes.
+    The labels are numbered as the network's. Raises ValueError where the data have others.
     """
     rows = judged_rows(data, seen, split)
     require_classes(rows, data, classes, name)
-    return rows[rows.labels >= 0]
+    return as_answered(rows[rows.labels >= 0], classes)
 
 
 def require_classes(rows: FaceSet, data: Data, classes: tuple[str, ...], name: str) -> None:
-    """Raise ValueError where rows have other classes than those that the network `name` answers."""
-    if tuple(rows.classes) != classes:
+    """Raise ValueError where rows have classes that the network `name` does not answer."""
+    if not set(rows.classes) <= set(classes):
         raise ValueError(f"{name}: answers {classes}, '{data.set}' has {tuple(rows.classes)}")
+
+
+def as_answered(rows: FaceSet, classes: tuple[str, ...]) -> FaceSet:
+    """Number the labels of rows as a network that answers more of them does."""
+    if tuple(rows.classes) == classes:
+        return rows
+    numbers = np.array([*(classes.index(name) for name in rows.classes), -1])  # a label of -1 stays one
+    distribution = np.zeros((len(rows), len(classes)), np.float32)
+    distribution[:, numbers[:-1]] = rows.distribution
+    return replace(rows, classes=classes, labels=numbers[rows.labels], distribution=distribution)
 
 
 def judged_faces(data: Data, seen: Input, split: str) -> FaceSet:
@@ -45,7 +67,7 @@ def judged_faces(data: Data, seen: Input, split: str) -> FaceSet:
 @lru_cache(maxsize=2)
 def _located_rows(data: Data, needed: Needs, split: str) -> FaceSet:
     """Load a split once for all regions that it is cut to."""
-    return located(load(data.set, data.path, split, data.labels), needed, data)
+    return located(read(data, split), needed, data)
 
 
 def training_rows(config: TrainConfig) -> tuple[FaceSet, dict[str, int]]:
@@ -54,7 +76,7 @@ def training_rows(config: TrainConfig) -> tuple[FaceSet, dict[str, int]]:
     The pictures are whole: `cut` makes what the network sees of them.
     """
     data = config.data
-    rows = load(data.set, data.path, data.train, data.labels)
+    rows = read(data, data.train)
     twin = twins(rows, data, {data.validation, data.test} - {data.train})
     usable = has_target(rows, config.loss)
     kept = usable & ~twin
@@ -75,7 +97,7 @@ def fitting_rows(data: Data, seen: Input, judged: str) -> FaceSet:
     What is fitted to the answers of a network, and judged on others, is fitted to these.
     """
     rows = judged_rows(data, seen, data.train)
-    twin = twins(load(data.set, data.path, data.train, data.labels), data, {judged} - {data.train})
+    twin = twins(read(data, data.train), data, {judged} - {data.train})
     return rows[(rows.labels >= 0) & ~twin]
 
 
@@ -103,10 +125,10 @@ def near_duplicates(data: Data, split: str) -> NDArray[np.bool_]:
 
     Pixel-identical twins count too where they were trained on; `training_rows` leaves out those of the judged splits.
     """
-    judged = load(data.set, data.path, split, data.labels)
+    judged = read(data, split)
     if split == data.train:
         return np.zeros(len(judged), bool)
-    trained = load(data.set, data.path, data.train, data.labels)
+    trained = read(data, data.train)
     if split in {data.validation, data.test}:
         trained = trained[~twins(trained, data, {split})]
     return np.isin(np.arange(len(judged)), leaks(trained, judged).second)
@@ -114,7 +136,7 @@ def near_duplicates(data: Data, split: str) -> NDArray[np.bool_]:
 
 def twins(rows: FaceSet, data: Data, splits: Collection[str]) -> NDArray[np.bool_]:
     """Say which rows, as they were loaded, have the very pixels of a row of the given splits: (N,)."""
-    others = {digest for split in splits for digest in digests(load(data.set, data.path, split, data.labels))}
+    others = {digest for split in splits for digest in digests(read(data, split))}
     return np.array([digest in others for digest in digests(rows)], bool)
 
 

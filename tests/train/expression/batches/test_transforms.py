@@ -152,3 +152,40 @@ def test_sampling_draws_the_classes_equally_often() -> None:
     assert len(drawn) == 1000
     assert 430 < int((drawn >= 900).sum()) < 570
     assert sorted(epoch_order(wanted, "none").tolist()) == list(range(1000))
+
+
+def test_light_clips_what_is_too_bright_and_leaves_the_other_pictures() -> None:
+    pictures = torch.arange(256.0).reshape(1, 1, 16, 16).repeat(64, 1, 1, 1)
+    changed = augment(pictures, 16, settings(light=0.5))
+    same = [bool(torch.allclose(one, pictures[0], atol=0.01)) for one in changed]
+    assert 16 < sum(same) < 48
+    assert all(one.min() >= 0 and one.max() <= 255 for one in changed)
+    brighter = [one for one in changed if one.mean() > pictures[0].mean() + 20]
+    assert brighter
+    assert all((one == 255).sum() > 16 for one in brighter)
+    assert all((one.flatten().diff() > -0.01).all() for one in changed)  # no order of grey levels is turned round
+
+
+def test_a_small_face_has_lost_its_detail_and_keeps_its_mean() -> None:
+    changed = augment(batch(16, 48, 48), 48, settings(small=1.0))
+    lost = (changed[..., 1:] - changed[..., :-1]).abs().mean() / (batch(16, 48, 48).diff(dim=3)).abs().mean()
+    assert lost < 0.6
+    torch.testing.assert_close(changed.mean(dim=(1, 2, 3)), batch(16, 48, 48).mean(dim=(1, 2, 3)), atol=6, rtol=0)
+
+
+def test_compression_changes_pictures_a_little_and_keeps_their_shape() -> None:
+    smooth = torch.linspace(0, 255, 40)[None, None, None, :].expand(6, 3, 30, 40).contiguous()
+    changed = augment(smooth, 30, settings(jpeg=1.0))
+    assert changed.shape == smooth.shape
+    assert 0 < (changed - smooth).abs().mean() < 12
+
+
+def test_a_blend_within_groups_holds_no_picture_of_another_group() -> None:
+    groups = torch.tensor([0, 1, 0, 1, 2, 0])
+    pictures = groups[:, None, None, None].expand(-1, 1, 4, 4).float() * 100
+    targets = torch.nn.functional.one_hot(groups, 3).float()
+    blended, wanted = mixup(pictures, targets, 1.0, groups)
+    torch.testing.assert_close(blended, pictures)
+    torch.testing.assert_close(wanted, targets)
+    distinct = torch.arange(6.0)[:, None, None, None].expand(-1, 1, 4, 4)
+    assert not torch.equal(mixup(distinct, targets, 1.0, groups)[0], distinct)
