@@ -10,14 +10,31 @@ from numpy.typing import NDArray
 
 from streamer.faces.boxes import iou
 from train.data.locate import plausible
-from train.detector.batches.pictures import Picture
-from train.landmarks.faces import LARGEST, face_boxes
+from train.detector.batches.pictures import Picture, load, save
+from train.landmarks.config import Source
+from train.landmarks.faces import LARGEST, Faces, face_boxes
 from train.landmarks.teacher import MeshTeacher, roll_of, to_ibug
 
 SMALLEST = 36  # pixels of a face's longer side
 PRESENT = 0.9  # presence from which the teacher's points count
 AGREES = 0.4  # IoU of the face's box and that of its points, for an upright face
 AROUND = 1.0  # face sides of surroundings that are kept on every side
+
+
+def read_taught(source: Source, split: str) -> Faces:
+    """Return the faces of a split, 'train' or 'validation'; the first call asks the teacher, which takes some minutes.
+
+    Raises ValueError where the source lacks a path.
+    """
+    if source.cache is None or source.teacher is None:
+        raise ValueError(f"{source.set}: expected `cache`, a folder, and `teacher`, MediaPipe's face_landmarker.task")
+    file = source.cache / "taught.npz"
+    if not file.is_file():
+        save(file, list(taught(load(source.path), MeshTeacher(source.teacher))))
+    kept = [face for face in load(file) if face.held == (split != "train")]
+    points = np.array([face.points[0] for face in kept], np.float32).reshape(-1, 68, 2)
+    boxes = np.array([face.boxes[0] for face in kept], np.float32).reshape(-1, 4)
+    return Faces([face.image for face in kept], points, boxes)
 
 
 def taught(pictures: Sequence[Picture], teacher: MeshTeacher) -> Iterator[Picture]:

@@ -6,9 +6,11 @@ import pytest
 from skimage.data import astronaut
 
 from tests.conftest import SHARED
-from train.detector.batches.pictures import Picture
+from train.detector.batches.pictures import Picture, save
 from train.landmarks import taught, teacher
 from train.landmarks.batches import MIRRORED
+from train.landmarks.config import Source
+from train.landmarks.faces import read
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,18 @@ def test_faces_are_kept_whose_points_the_teacher_is_sure_of_and_that_lie_in_the_
         assert face.points.shape == (1, 68, 2)
         assert face.held
         np.testing.assert_allclose((face.points[0, 17:] - face.boxes[0, :2]) / sides, _face()[17:], atol=0.02)
+
+
+def test_taught_faces_are_read_by_split(tmp_path):
+    box, points = np.array([[50, 60, 130, 160]], np.float32), np.ones((1, 68, 2), np.float32)
+    image = np.zeros((240, 300), np.uint8)
+    faces = [Picture(image, box + n, points, np.array([True]), "lfw", held=n == 2) for n in range(3)]
+    save(tmp_path / "taught.npz", faces)
+    source = Source(set="taught", path=tmp_path / "none.npz", share=1, cache=tmp_path, teacher=tmp_path / "face.task")
+    assert read(source, "train").boxes[:, 0].tolist() == [50, 51]
+    assert read(source, "validation").boxes[:, 0].tolist() == [52]
+    with pytest.raises(ValueError, match=r"taught: expected `cache`, a folder, and `teacher`"):
+        read(source.model_copy(update={"teacher": None}), "train")
 
 
 def test_faces_whose_eyes_nobody_said_are_left_out():
