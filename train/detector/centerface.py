@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.openvino import COMPILING, CORE
 from streamer.faces.detect import keep_best
 from streamer.types import Detections
 
@@ -28,15 +29,13 @@ class CenterFace:
     """
 
     def __init__(self, path: Path) -> None:
-        import openvino
-
         if not path.is_file():
             raise FileNotFoundError(f"{path}: expected the ONNX file of CenterFace, found none; is data.witness right?")
-        core = openvino.Core()
-        model = core.read_model(path)
+        model = CORE.read_model(path)
         model.reshape({model.inputs[0]: [1, 3, -1, -1]})
         settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-        self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+        with COMPILING:
+            self._request = CORE.compile_model(model, "CPU", settings).create_infer_request()
 
     def __call__(self, view: NDArray[np.uint8]) -> Detections:
         """Return the faces with canonical boxes and points in YuNet's order."""

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.openvino import COMPILING, CORE
+
 SIDE = 256  # pixels of the crop
 MARGIN = 1.5  # times the face's longer side is that of the crop
 LOOKS = 2  # the second crop is turned by the eye line of the first, and lies around its points
@@ -46,11 +48,8 @@ class MeshTeacher:
     """
 
     def __init__(self, path: Path) -> None:
-        import openvino
-
         if not path.is_file():
             raise FileNotFoundError(f"{path}: expected MediaPipe's face_landmarker.task, found none")
-        core = openvino.Core()
         settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
         with tempfile.TemporaryDirectory() as folder:  # OpenVINO reads TFLite from files only
             try:
@@ -58,8 +57,9 @@ class MeshTeacher:
                     archive.extract(NETWORK, folder)
             except (zipfile.BadZipFile, KeyError) as error:
                 raise ValueError(f"{path}: expected MediaPipe's face_landmarker.task, found something else") from error
-            model: Any = core.read_model(Path(folder) / NETWORK)
-            self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+            model: Any = CORE.read_model(Path(folder) / NETWORK)
+            with COMPILING:
+                self._request = CORE.compile_model(model, "CPU", settings).create_infer_request()
 
     def look(
         self, image: NDArray[np.uint8], boxes: NDArray[np.float32], rolls: NDArray[np.float32]

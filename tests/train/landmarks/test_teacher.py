@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from tests.conftest import SHARED
 from train.detector.batches.pictures import Picture, save
 from train.landmarks import taught, teacher
 from train.landmarks.batches import MIRRORED
@@ -88,18 +87,9 @@ def test_faces_whose_eyes_nobody_said_are_left_out():
     assert list(taught.taught([blind], None)) == []
 
 
-@pytest.fixture(scope="module")
-def mesh_teacher():
-    """Return MediaPipe's: made before a test, as OpenVINO keeps a thread that once read a TFLite file."""
-    file = SHARED / "models" / "face_landmarker.task"
-    if not file.is_file():
-        pytest.skip("needs the data folder ../shared beside the checkout")
-    return teacher.MeshTeacher(file)
-
-
 @pytest.mark.data
-def test_the_mesh_of_a_turned_face_turns_with_it(portrait, mesh_teacher):
-    look = mesh_teacher.look
+def test_the_mesh_of_a_turned_face_turns_with_it(portrait, shared):
+    look = teacher.MeshTeacher(shared / "models" / "face_landmarker.task").look
     box = np.array([[170, 65, 275, 205]], np.float32)
     upright, presence = look(portrait, box, np.zeros(1, np.float32))
     assert presence[0] > 0.9
