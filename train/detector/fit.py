@@ -166,7 +166,8 @@ def held_scenes(
     pictures: Sequence[Picture], config: DetectorConfig, count: int = HELD_SCENES, size: int = 256
 ) -> list[Scene]:
     """Paint the scenes of held-back people on which thresholds are chosen; always the same ones."""
-    painter = Painter([picture for picture in pictures if picture.held or not len(picture.boxes)], config.scenes)
+    kept = [picture for picture in pictures if picture.held or picture.source in ("textures", "backgrounds")]
+    painter = Painter(kept, config.scenes)
     random = np.random.default_rng(0)
     return [painter.paint(random, size) for _ in range(count)]
 

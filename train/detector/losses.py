@@ -20,7 +20,8 @@ FAR = 1e8
 class Truth(NamedTuple):
     """Hold the faces of N scenes, at most M in each.
 
-    boxes: (N, M, 4). points: (N, M, 5, 2). kind: (N, M) int, 1 a face, -1 disputed, 0 no entry.
+    boxes: (N, M, 4). points: (N, M, 5, 2), NaN where nobody said them. kind: (N, M) int, 1 a face, -1 disputed, 0 no
+    entry.
     """
 
     boxes: Tensor
@@ -80,7 +81,8 @@ def losses(maps: Maps, truth: Truth, weights: Losses) -> dict[str, Tensor]:
     wanted = truth.boxes[scene, row]
     box = (efficient_iou_loss(maps.boxes[scene, cell], wanted) * weight).sum()
     side = (wanted[:, 2:] - wanted[:, :2]).prod(dim=1).clamp(min=1).sqrt()
-    off = (maps.points[scene, cell] - truth.points[scene, row]) / side[:, None, None]
+    there = truth.points[scene, row]
+    off = torch.where(there.isfinite(), maps.points[scene, cell] - there.nan_to_num(), 0.0) / side[:, None, None]
     points = (F.smooth_l1_loss(off, torch.zeros_like(off), beta=0.1, reduction="none").mean(dim=(1, 2)) * weight).sum()
     total = score + weights.box * box + 10 * weights.points * points
     return {"score": score, "box": box, "points": points, "total": total}

@@ -96,7 +96,7 @@ def _portraits(config: DetectorConfig, kind: str) -> list[Judged]:
 
 def _taught(path: Path, config: DetectorConfig, scales: Sequence[float]) -> Judged:
     image = _read(path)
-    teacher = Teacher(config.data.teacher, hog=False)
+    teacher = Teacher(config.data.teacher)
     faces, _ = merge([teacher.look(image, scale) for scale in scales])
     sure, doubted = faces.scores >= TRUSTED, (faces.scores < TRUSTED) & (faces.scores >= DOUBTED)
     return Judged(path.name, image, faces.boxes[sure], faces.boxes[doubted])

@@ -25,17 +25,34 @@ def build(config: DetectorConfig) -> nn.Module:
 
 
 def go_on_from(network: nn.Module, path: Path) -> None:
-    """Give a network without batch norms the weights of an artefact.
+    """Give a network without batch norms the weights of an artefact of the same or smaller widths.
 
     Raises ValueError where the artefact has weights that the network has no place for.
     """
     given, wanted = weights_of(path), network.state_dict()
-    unfit = [name for name, value in given.items() if name not in wanted or wanted[name].shape != value.shape]
+    unfit = [name for name, value in given.items() if name not in wanted or not _fits(value, wanted[name])]
     if unfit:
-        raise ValueError(f"{path}: expected weights of the same widths without batch norms, found {', '.join(unfit)}")
+        raise ValueError(
+            f"{path}: expected weights of the same or smaller widths without batch norms, found {', '.join(unfit)}"
+        )
     missing = [name for name in wanted if name not in given]
-    network.load_state_dict(wanted | {name: SMALL * wanted[name] for name in missing} | given)
+    grown = {name: _grow(value, wanted[name]) for name, value in given.items()}
+    network.load_state_dict(wanted | {name: SMALL * wanted[name] for name in missing} | grown)
     log.info("goes on from %s; %d weights are new", path, len(missing))
+
+
+def _fits(given: Tensor, wanted: Tensor) -> bool:
+    """Say whether a weight of an artefact has a place in a wanted one: channels may be added, kernels are the same."""
+    same = given.dim() == wanted.dim() and given.shape[2:] == wanted.shape[2:]
+    return same and all(few <= many for few, many in zip(given.shape, wanted.shape, strict=True))
+
+
+def _grow(given: Tensor, drawn: Tensor) -> Tensor:
+    """Put a weight into one with more channels: new ones learn from all, and the old ones do not hear them at first."""
+    grown = drawn.clone()
+    grown[: len(given)] = 0
+    grown[tuple(slice(size) for size in given.shape)] = given
+    return grown
 
 
 def weights_of(path: Path) -> dict[str, Tensor]:

@@ -15,9 +15,11 @@ from train.occluders import EVALUATION_ONLY, FAMILIES, TRAINING
 class Source(Section):
     """Name a data set of `train.data.LOADERS` and how many faces of each batch come from it.
 
-    labels: the loader's label rule. train: the split to learn from. cache: folder of landmarks that dlib finds;
-    without it the set brings its own. shift: how far the labels lie to the right of what they mark, in distances of the
-    outer eye corners; it is taken back. Where training mirrors faces, nothing else tells such a shift from noise.
+    set: or 'taught' for faces of the detector's labelled pictures (path: the file they are kept in) with the points of
+    MediaPipe's landmarker (teacher: its file). labels: the loader's label rule. train: the split to learn from. cache:
+    folder of landmarks that dlib or the teacher finds; without it the set brings its own. shift: how far the labels lie
+    to the right of what they mark, in distances of the outer eye corners; it is taken back. Where training mirrors
+    faces, nothing else tells such a shift from noise.
     """
 
     set: str
@@ -26,6 +28,7 @@ class Source(Section):
     train: str = "train"
     share: float = Field(gt=0, le=1)
     cache: Path | None = None
+    teacher: Path | None = None
     shift: float = 0.0
 
 
@@ -85,7 +88,7 @@ class LandmarksConfig(RunConfig):
         "detector": True,
         "media": True,
         "artefact": True,
-        "sources": {"__all__": {"path", "cache"}},
+        "sources": {"__all__": {"path", "cache", "teacher"}},
     }
 
     task: Literal["landmarks"]

@@ -18,6 +18,7 @@ from train.landmarks.config import Source
 POINTS_TO_BOX = np.array([0.023, -0.322, -0.03, -0.024], np.float32)
 EYES = (36, 45)  # the outer corners, whose distance is the unit of errors
 MIDDLE = np.float32(0.5)  # of a pixel, from its edge
+TAUGHT = "taught"  # the set whose points a teacher gave
 LARGEST = 96  # pixels of a face's longer side; larger pictures are shrunk when they are read
 
 
@@ -48,6 +49,10 @@ def read(source: Source, split: str) -> Faces:
 
     Raises ModuleNotFoundError where dlib's predictor is asked for and not installed.
     """
+    if source.set == TAUGHT:
+        from train.landmarks.taught import read_taught  # it needs this module
+
+        return read_taught(source, split)
     rows = load(source.set, source.path, split, source.labels)
     if source.cache is not None:
         rows = locate(rows, source.cache, DlibLandmarker())

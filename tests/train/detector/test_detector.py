@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -14,18 +15,19 @@ from streamer.faces.boxes import iou as box_iou
 from streamer.types import Detections
 from tests.train.elsewhere import Elsewhere
 from train.detector import export, fit, start
-from train.detector.batches import pictures, place, sources
-from train.detector.batches.damage import damage
+from train.detector.batches import people, pictures, place, rendered, sources
+from train.detector.batches.damage import damage, occlude
 from train.detector.batches.pictures import Picture
 from train.detector.batches.place import Pose, Scene
 from train.detector.batches.scenes import Painter
+from train.detector.centerface import decode
 from train.detector.config import Architecture, DetectorConfig, DetectorData, Losses, Scenes
 from train.detector.evaluate import choose_threshold
 from train.detector.losses import Truth, assign, efficient_iou_loss, iou, losses
 from train.detector.mine import mine
 from train.detector.scores import at_threshold, average_precision, match, recall_at_alarms
 from train.detector.sets import Judged, _half
-from train.detector.teacher import Teacher, merge
+from train.detector.teacher import Teacher, agree, merge
 from train.models.detector import FaceDetector, Maps, fold
 from train.tasks import TASKS, task_of
 
@@ -60,9 +62,11 @@ def small_config(folder: Path, **changes: object) -> DetectorConfig:
             "degrees": 5,
             "occlude": 0,
             "blur": 0,
+            "coarse": 0,
             "noise": 0,
             "jpeg": 0,
             "dark": 0,
+            "glare": 0,
         },
         "optimizer": {"rule": "adam", "rate": 0.004, "batch": 4, "average": 0.9, "weight_decay": 0.0},
         "phases": [{"epochs": 2, "size": 96}],
@@ -80,7 +84,7 @@ def test_the_shipped_configuration_is_a_small_detector():
     config = load_config(DetectorConfig, CONFIG)
     assert task_of(CONFIG) == TASKS["detection"]
     assert task_of(CONFIG.with_name("face.yaml")) is None
-    assert sum(parameter.numel() for parameter in start.build(config).parameters()) <= 150_000
+    assert sum(parameter.numel() for parameter in start.build(config).parameters()) <= 400_000
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 160)])
@@ -192,10 +196,31 @@ def test_scenes_are_repeatable_and_their_faces_have_the_wanted_sizes(faces):
 
 @pytest.mark.parametrize("value", [0, 255])
 def test_damage_keeps_shape_and_range(value):
-    settings = Scenes(blur=1, noise=1, jpeg=1, dark=1)
+    settings = Scenes(blur=1, coarse=1, noise=1, jpeg=1, dark=0.5, glare=0.5)
     for seed in range(8):
-        found = damage(np.full((64, 64), value, np.uint8), settings, np.random.default_rng(seed))
-        assert (found.shape, found.dtype) == ((64, 64), np.uint8)
+        scene = Scene(np.full((64, 64), value, np.uint8))
+        damage(scene, settings, np.random.default_rng(seed))
+        assert (scene.image.shape, scene.image.dtype) == ((64, 64), np.uint8)
+
+
+def test_a_blur_that_suits_a_large_face_takes_the_small_ones_beside_it_out_of_the_lesson():
+    settings, lost = Scenes(blur=1, coarse=0, noise=0, jpeg=0, dark=0, glare=0), 0
+    for seed in range(20):
+        boxes = [np.float32([0, 0, 100, 100]), np.float32([110, 0, 116, 6])]
+        scene = Scene(np.full((128, 128), 90, np.uint8), boxes, [POINTS[0]] * 2, [1, 1])
+        damage(scene, settings, np.random.default_rng(seed))
+        assert scene.kind[0] == 1
+        lost += scene.kind[1] == -1
+    assert 3 < lost < 20
+
+
+def test_every_occluder_stays_near_its_face_even_where_nobody_said_its_points():
+    for seed in range(30):
+        image = np.full((200, 200), 90, np.uint8)
+        box = np.float32([80, 80, 120, 120])
+        occlude(image, box, np.full((5, 2), np.nan, np.float32), np.random.default_rng(seed))
+        assert (image != 90).any()
+        assert (image[:20] == 90).all()
 
 
 def test_views_that_agree_become_one_face_with_their_number():
@@ -277,7 +302,7 @@ def test_evaluation_pictures_never_reach_training(tmp_path):
         (tmp_path / "media" / "photos" / "groups" / f"{name}.jpg").write_bytes(b"")
     for number in range(4):
         (tmp_path / "media" / "masks" / "with_mask" / f"{number:04}.jpg").write_bytes(b"")
-    read = {name: [Path(key).name for key, _ in sources.READERS[name](tmp_path)] for name in ("groups", "masks")}
+    read = {name: [Path(row.key).name for row in sources.READERS[name](tmp_path)] for name in ("groups", "masks")}
     assert read == {"groups": ["ultraface-3.jpg"], "masks": ["0000.jpg", "0002.jpg"]}
     held = [sources.is_held("lfw", f"Person_{n // 2}_{n % 2:04}.jpg") for n in range(400)]
     assert held[::2] == held[1::2]  # all pictures of a person go together
@@ -288,7 +313,7 @@ def test_evaluation_pictures_never_reach_training(tmp_path):
 
 @pytest.mark.parametrize(("count", "taken"), [(19, 10), (10, 10), (3, 3)])
 def test_no_source_gives_more_pictures_than_asked_for(count, taken):
-    rows = [(str(number), b"") for number in range(count)]
+    rows = [sources.Row(str(number), b"") for number in range(count)]
     chosen = sources.evenly(rows, 10)
     assert len(chosen) == taken
     assert (chosen[0], chosen[-1]) == (rows[0], rows[-1])
@@ -417,17 +442,119 @@ def test_a_photo_of_half_size_keeps_its_faces_where_they_are():
     np.testing.assert_allclose(half.faces, BOX / 2)
 
 
-def test_pictures_without_people_keep_what_the_teacher_doubts(tmp_path):
-    class Sees:
-        def label(self, image):
-            return Detections(BOX, np.array([0.4], np.float32), POINTS), np.array([True])
+class Sees:
+    """A teacher that always gives one answer."""
 
+    def __init__(self, agreed: bool) -> None:
+        self.agreed = agreed
+
+    def label(self, image):
+        return Detections(BOX, np.array([0.6], np.float32), POINTS), np.array([self.agreed])
+
+
+def test_in_pictures_without_people_only_what_teachers_agree_about_is_disputed(tmp_path):
     content = cv2.imencode(".png", np.zeros((300, 400), np.uint8))[1].tobytes()
-    found = sources.label("backgrounds", "wall.png", content, Sees())
-    assert found.sure.tolist() == [False]
+    for agreed in (True, False):
+        found = sources.label("backgrounds", sources.Row("wall.png", content), Sees(agreed))
+        assert (len(found.boxes), found.sure.any()) == (int(agreed), False)
     (tmp_path / "walls").mkdir()
     (tmp_path / "walls" / "icon.png").write_bytes(content)
     assert sources._read_backgrounds(tmp_path, tmp_path) == []
+
+
+def test_marked_faces_are_sure_whoever_sees_them_and_others_as_the_teachers_agree():
+    content = cv2.imencode(".png", np.zeros((300, 400), np.uint8))[1].tobytes()
+    far = np.array([[10, 10, 40, 50]], np.float32)
+    found = sources.label("people", sources.Row("a.png", content, np.concatenate([BOX + 8, far])), Sees(False))
+    np.testing.assert_array_equal(found.boxes, np.concatenate([BOX, far]))  # the teacher's box where it sees the face
+    np.testing.assert_array_equal(found.points[0], POINTS[0])
+    assert np.isnan(found.points[1]).all()
+    assert found.sure.tolist() == [True, True]
+    for agreed in (True, False):
+        found = sources.label("people", sources.Row("a.png", content, far), Sees(agreed))
+        assert found.sure.tolist() == [True, agreed]
+
+
+def test_the_judging_part_of_marked_pictures_is_never_read(tmp_path):
+    rows = [f"facemask853/{number}.png,human,mask,1,2,10,20" for number in range(200)]
+    (tmp_path / "boxes.csv").write_text(
+        "\n".join(["picture,labels,class,x,y,w,h", *rows, "facemask853/e.png,none,,,,,"])
+    )
+    found = dict(people.marked(tmp_path, ("human",)))
+    assert 130 < len(found) < 190
+    assert all(people.number_of(name) % 5 for name in found)
+    name, boxes = next(iter(found.items()))
+    np.testing.assert_array_equal(boxes, [[1, 2, 11, 22]])
+    assert 5 < sum(map(people.is_held, found)) < 40
+    face = people.canonical(boxes, name)[0]
+    np.testing.assert_allclose(face, [1.425, -1.35, 10.975, 20.95], atol=1e-3)
+    with pytest.raises(FileNotFoundError, match=r"boxes\.csv: expected the table of marked faces"):
+        list(people.marked(tmp_path / "nowhere", ("human",)))
+
+
+def test_two_teachers_agree_or_the_witness_is_sure_alone():
+    def seen(*rows: tuple[float, float]) -> Detections:
+        boxes = np.array([[x, 0, x + 10, 10] for x, _ in rows], np.float32).reshape(-1, 4)
+        return Detections(
+            boxes, np.array([score for _, score in rows], np.float32), np.zeros((len(rows), 5, 2), np.float32)
+        )
+
+    faces, sure = agree(seen((0, 0.45), (50, 0.9)), seen((1, 0.5), (100, 0.7), (200, 0.7)), np.array([1, 2, 1]))
+    assert faces.boxes[:, 0].tolist() == [0, 50, 100, 200]
+    assert sure.tolist() == [True, False, True, False]
+    assert agree(seen(), seen(), np.zeros(0, int))[1].tolist() == []
+
+
+def test_the_maps_of_the_witness_become_boxes_around_their_cells():
+    maps = np.zeros((4, 10, 6, 8), np.float32)
+    maps[0, 0, 2, 5] = 0.9
+    maps[1, :2, 2, 5] = np.log([6, 4])  # 24 pixels high, 16 wide
+    maps[3, :2, 2, 5] = (0.25, 0.5)
+    found = decode(maps[0, :1], maps[1, :2], maps[2, :2], maps[3])
+    np.testing.assert_allclose((found.boxes[0, :2] + found.boxes[0, 2:]) / 2, [22, 10 - 0.02 * 24], atol=1e-4)
+    np.testing.assert_allclose(found.boxes[0, 2:] - found.boxes[0, :2], [16 * 1.01, 24 * 1.04], rtol=1e-4)
+    np.testing.assert_allclose(found.landmarks[0, 0], [22, -2 + 6])
+
+
+def test_print_is_drawn_alike_from_the_same_numbers_and_some_fonts_are_kept_from_training():
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    trained, kept = (rendered.fonts_in(folder, unseen) for unseen in (False, True))
+    assert not {font.stem.split("-")[0] for font in trained} & {font.stem.split("-")[0] for font in kept}
+    for layout in (*rendered.TRAINED, *rendered.UNSEEN):
+        one, two = (rendered.render(trained, np.random.default_rng(3), (layout,)) for _ in range(2))
+        np.testing.assert_array_equal(one, two)
+        assert one.dtype == np.uint8
+        assert sorted(one.shape) == [480, 640]
+        assert one.std() > 0
+    with pytest.raises(FileNotFoundError, match=r"expected fonts"):
+        rendered.fonts_in(folder.parent / "pdfcorefonts")
+
+
+def test_points_that_nobody_said_teach_nothing_and_poison_nothing():
+    torch.manual_seed(0)
+    network = FaceDetector(stem=8, widths=(8, 8, 8), blocks=(0, 0, 0), pyramid=8)
+    boxes = torch.tensor([[[8.0, 8, 40, 40]]])
+    truth = Truth(boxes, torch.full((1, 1, 5, 2), torch.nan), torch.ones(1, 1))
+    found = losses(network(torch.rand(1, 1, 64, 64) * 255), truth, Losses())
+    found["total"].backward()
+    assert found["points"] == 0
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+
+def test_a_wider_network_answers_at_first_as_the_artefact_it_goes_on_from(faces, tmp_path, monkeypatch):
+    model = {"stem": 8, "widths": [16, 16, 16], "blocks": [1, 1, 1], "pyramid": 16, "normalised": False}
+    config = small_config(tmp_path, steps=2, model=model)
+    pictures.save(config.data.cache, faces)
+    saved = torch.load(fit.fit(config, 1), weights_only=True)
+    scene = cv2.cvtColor(faces[0].image[:64, :64], cv2.COLOR_GRAY2BGR)
+    monkeypatch.setattr(export, "scenes", lambda _: [Judged("portrait", scene, BOX[:0], BOX[:0])])
+    path = export.export(config, tmp_path / "zoo" / "toy.onnx")
+    narrow = start.build(config).eval()
+    narrow.load_state_dict(saved["average"])
+    wide = start.build(small_config(tmp_path, model={**model, "stem": 12, "widths": [24, 20, 32], "pyramid": 20}))
+    start.go_on_from(wide, path)
+    images = torch.rand(2, 1, 64, 64) * 255
+    torch.testing.assert_close(wide(images).logits, narrow(images).logits, atol=1e-3, rtol=1e-3)
 
 
 def test_an_unknown_format_is_refused(tmp_path):

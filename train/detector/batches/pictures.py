@@ -10,14 +10,16 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+EMPTY = ("textures", "backgrounds", "things", "rendered")  # sources without people
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
     """Hold a grey picture and its N faces.
 
-    image: (H, W) uint8. boxes: (N, 4) float32 xyxy pixels. points: (N, 5, 2) float32, eyes, nose, mouth corners. sure:
-    (N,) bool; a face that the teachers disputed is False and teaches nothing, neither face nor background. source: name
-    of the set it comes from. held: kept from training, for thresholds and validation.
+    image: (H, W) uint8. boxes: (N, 4) float32 xyxy pixels. points: (N, 5, 2) float32, eyes, nose, mouth corners, NaN
+    where nobody said them. sure: (N,) bool; a face that the teachers disputed is False and teaches nothing, neither
+    face nor background. source: name of the set it comes from. held: kept from training, for thresholds and validation.
     """
 
     image: NDArray[np.uint8]

@@ -11,16 +11,19 @@ from numpy.typing import NDArray
 
 from train.detector.batches import place
 from train.detector.batches.damage import damage, occlude
-from train.detector.batches.pictures import Picture
+from train.detector.batches.pictures import EMPTY, Picture
 from train.detector.batches.place import Pose, Region, Scene
 from train.detector.config import Scenes
 from train.detector.mine import Alarm
 
 MOST = 60  # faces of a scene; further ones are rare and become disputed ground by being painted over
-LAYOUTS = {"photo": 0.25, "mosaic": 0.3, "cut_outs": 0.25, "parts": 0.2}
+LAYOUTS = {"photo": 0.25, "mosaic": 0.3, "cut_outs": 0.2, "parts": 0.25}
 ALARMS = 0.4  # share of parts that show a false alarm of the network
+NOBODY = 0.6  # share of the other parts that come from pictures without people
+LARGER = 4.0  # times its own size is how large a face is shown at most, unless all of it would be small
 # How often a photo comes from a source:
-SHARES = {"lfw": 0.32, "ytf": 0.18, "masks": 0.24, "groups": 0.16, "videos": 0.05, "fer": 0.05}
+SHARES = {"lfw": 0.17, "ytf": 0.11, "masks": 0.15, "groups": 0.12, "videos": 0.07, "fer": 0.04, "people": 0.22}
+SHARES |= {"loose": 0.06, "street": 0.06}
 
 
 class Painter:
@@ -36,7 +39,8 @@ class Painter:
         self._names = [name for name, found in self._by_source.items() if found]
         shares = np.array([SHARES[name] for name in self._names])
         self._shares = shares / shares.sum()
-        self._textures = [picture for picture in pictures if not len(picture.boxes)]
+        empty = [[picture for picture in pictures if picture.source == name] for name in EMPTY]
+        self._empty = [found for found in empty if found]
 
     def paint(self, random: np.random.Generator, size: int) -> Scene:
         """Return one scene of `size` x `size` pixels."""
@@ -57,7 +61,7 @@ class Painter:
         for number, box in enumerate(scene.boxes):
             if max(box[2] - box[0], box[3] - box[1]) < self.settings.smallest:
                 scene.kind[number] = -1
-        scene.image = damage(scene.image, self.settings, random)
+        damage(scene, self.settings, random)
         return scene
 
     def _draw(self, random: np.random.Generator) -> tuple[Picture, int]:
@@ -77,6 +81,7 @@ class Painter:
         filling = 0.6 * (x1 - x0) * float(sides.max()) / max(picture.image.shape)  # the photo covers much of the region
         high = min(self.settings.largest, 1.5 * (x1 - x0))
         low = min(max(self.settings.smallest, filling), 0.5 * high)
+        high = min(high, max(LARGER * float(sides.max()), 2 * low))
         side = share * (x1 - x0) if share else float(np.exp(random.uniform(np.log(low), np.log(high))))
         x, y = x0 + (x1 - x0) * random.uniform(0.1, 0.9), y0 + (y1 - y0) * random.uniform(0.1, 0.9)
         outside = -1 if random.random() < 0.4 else int(random.integers(256))
@@ -101,8 +106,8 @@ class Painter:
             pose = self._pose(random, x, y, max(8.0, (x1 - x0) * float(np.exp(random.uniform(np.log(0.1), 0)))))
             place.place(scene, picture, box, pose, region, outside)
             return
-        if self._textures and random.random() < 0.3:
-            picture = self._textures[random.integers(len(self._textures))]
+        if self._empty and random.random() < NOBODY:
+            picture = self._nobody(random)
         else:
             picture, _ = self._draw(random)
         height, width = picture.image.shape
@@ -131,10 +136,15 @@ class Painter:
                 picture, face = self._draw(random)
                 place.cut_out(scene, picture, face, self._pose(random, x, y, side))
 
+    def _nobody(self, random: np.random.Generator) -> Picture:
+        """Take a picture without people, its source drawn first."""
+        found = self._empty[random.integers(len(self._empty))]
+        return found[random.integers(len(found))]
+
     def _background(self, random: np.random.Generator, size: int) -> NDArray[np.uint8]:
         """Take a flat grey, smooth or rough noise, or a piece of a texture at any scale."""
         kind = random.random()
-        if kind < 0.2 or not self._textures:
+        if kind < 0.2 or not self._empty:
             return np.full((size, size), random.integers(256), np.uint8)
         if kind < 0.4:
             cells = int(2 ** random.uniform(1, 6))
@@ -142,7 +152,10 @@ class Painter:
             return np.asarray(
                 cv2.resize(noise.astype(np.uint8), (size, size), interpolation=int(random.integers(0, 3)))
             )
-        image = self._textures[random.integers(len(self._textures))].image
+        picture = self._nobody(random)
+        if len(picture.boxes):  # a disputed face must be entered
+            return np.full((size, size), random.integers(256), np.uint8)
+        image = picture.image
         part = int(np.clip(size / np.exp(random.uniform(-1.2, 1.2)), 8, min(image.shape)))
         y, x = (random.integers(0, side - part + 1) for side in image.shape)
         piece = np.rot90(image[y : y + part, x : x + part], int(random.integers(4)))
