@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engines import tempered
 from train.expression.scores import (
     bootstrap,
     calibration_error,
@@ -12,7 +13,6 @@ from train.expression.scores import (
     measure,
     nll,
     reliability,
-    tempered,
     wilson,
 )
 
