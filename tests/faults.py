@@ -110,9 +110,10 @@ class Link:
                 if not data:
                     break
                 if damaged:
-                    data = self._damage(data)
-                    if data is None:
+                    changed = self._damage(data)
+                    if changed is None:
                         break
+                    data = changed
                 target.sendall(data)
         for one in (source, target):
             with suppress(OSError):

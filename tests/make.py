@@ -1,9 +1,61 @@
-"""A drawn face: its 68 landmarks, for tests that need no picture of anybody."""
+"""What many tests need, made small: a face and what is said of it, a frame's result, landmarks, the sample's path."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from streamer.types import Expression, Face, Frame, Result
+from tests.conftest import LABELS, picture
+
+SAMPLE = Path(__file__).parents[1] / "docs" / "sample" / "sample.mp4"
+BOX = (8.0, 8.0, 40.0, 40.0)
+
+
+def expression(label: str = "happiness", confidence: float = 0.9, **changes: Any) -> Expression:
+    """Say one label with a confidence; the others share the rest."""
+    rest = (1 - confidence) / (len(LABELS) - 1)
+    probabilities = {name: confidence if name == label else rest for name in LABELS}
+    return replace(Expression(label, confidence, probabilities, "face", None, True, 0.0), **changes)
+
+
+def face(box: Sequence[float] = BOX, track_id: int = 1, **changes: Any) -> Face:
+    """Return a happy face."""
+    plain = Face(track_id, np.array(box, np.float32), 0.9, 0.0, expression=expression())
+    return replace(plain, **changes)
+
+
+def result(
+    index: int = 0,
+    *faces: Face,
+    stream: str = "cam",
+    time: float | None = None,
+    image: NDArray[np.uint8] | None = None,
+    live: bool = False,
+) -> Result:
+    """Return a frame of a stream of 25 frames a second with its faces."""
+    at = index / 25 if time is None else time
+    return Result(Frame(picture() if image is None else image, stream, index, at, 100 + index / 25, live), faces)
+
+
+def streamer(*arguments: object, **changes: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "streamer", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **changes)
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """Start the command line in a process of its own."""
+    command = [sys.executable, "-m", "streamer", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
 
 # A face of 68 points in shares of its box.
 JAW = np.stack([0.5 - 0.5 * np.cos(np.linspace(0, np.pi, 17)), 0.3 + 0.7 * np.sin(np.linspace(0, np.pi, 17))], axis=1)

@@ -19,18 +19,7 @@ import pytest
 import engines as streamer_engines
 from streamer.__main__ import main
 from streamer.records.reading import read_log
-
-SAMPLE = Path(__file__).parents[1] / "docs" / "sample" / "sample.mp4"
-
-
-def streamer(*arguments, **changes):
-    command = [sys.executable, "-m", "streamer", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **changes)
-
-
-def start(*arguments):
-    command = [sys.executable, "-m", "streamer", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+from tests.make import SAMPLE, start, streamer
 
 
 def frames_of(path):

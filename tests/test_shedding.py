@@ -109,7 +109,7 @@ class Detecting:
 
     def detect(self, images):
         self.pictures += len(images)
-        return [Detections(np.float32([[8, 8, 40, 40]]), np.float32([0.9]))] * len(images)
+        return [Detections(np.array([[8, 8, 40, 40]], np.float32), np.array([0.9], np.float32))] * len(images)
 
     def close(self):
         pass
@@ -158,7 +158,7 @@ def test_a_stream_that_went_is_forgotten():
 
 
 def test_results_keep_what_was_shed_through_the_stages():
-    face = Face(1, np.float32([8, 8, 40, 40]), 0.9, 0.0)
+    face = Face(1, np.array([8, 8, 40, 40], np.float32), 0.9, 0.0)
     express = Expresser(fake_classifier(), ExpressionSettings())
     [result] = express([Result(Frame(picture(), "cam", 0, 0.0, 0.0, True), (face,), Step.DETECTIONS)])
     assert result.shed == Step.DETECTIONS

@@ -21,8 +21,8 @@ import pytest
 
 from streamer.commands.batch import LOG, Interrupted, analyse, batch, place_of, remove_unfinished
 from streamer.config import Config
+from tests.make import SAMPLE
 from tests.media import cut, write_video
-from tests.test_cli import SAMPLE
 
 pytestmark = pytest.mark.skipif(not find_spec("ray"), reason="needs Ray (extra ray)")
 

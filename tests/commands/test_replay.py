@@ -12,8 +12,8 @@ from streamer.commands.replay import replay
 from streamer.commands.run import Outputs, run
 from streamer.config import Config
 from streamer.records.run_manifest import manifest_path
+from tests.make import start
 from tests.media import cut, write_video
-from tests.test_cli import start
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def clip() -> list[NDArray[np.uint8]]:
     capture = cv2.VideoCapture(str(FOLDER / "sample.mp4"))
     frames = []
     while capture.grab():
-        frames.append(capture.retrieve()[1])
+        frames.append(np.asarray(capture.retrieve()[1], np.uint8))
     return frames
 
 

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,26 +9,16 @@ from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from streamer.drawing.overlay import PALETTE, TRACK, draw
-from streamer.types import Expression, Face, Frame, Result
+from streamer.types import Face, Result
 from tests.conftest import LABELS
+from tests.make import expression, face, result
 
 Box = tuple[float, float, float, float]
 
 
-def expression(label: str = "happiness", confidence: float = 0.75, **changes: Any) -> Expression:
-    rest = (1 - confidence) / (len(LABELS) - 1)
-    probabilities = {name: confidence if name == label else rest for name in LABELS}
-    return replace(Expression(label, confidence, probabilities, "face", None, True, 0.0), **changes)
-
-
-def face(box: Box, track_id: int = 1, **changes: Any) -> Face:
-    plain = Face(track_id, np.array(box, np.float32), 0.9, 0.0, expression=expression())
-    return replace(plain, **changes)
-
-
-def result(faces: Sequence[Face], size: tuple[int, int] = (640, 480), grey: int = 120, stream: str = "cam") -> Result:
+def framed(faces: Sequence[Face], size: tuple[int, int] = (640, 480), grey: int = 120, stream: str = "cam") -> Result:
     image = np.full((size[1], size[0], 3), grey, np.uint8)
-    return Result(Frame(image, stream, 7, 61.25, 0.0), tuple(faces))
+    return result(7, *faces, stream=stream, time=61.25, image=image)
 
 
 def changed(result: Result, picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -42,7 +30,7 @@ def count_colour(picture: NDArray[np.uint8], label: str) -> int:
 
 
 def test_draws_on_a_copy() -> None:
-    given = result([face((200, 150, 300, 270))])
+    given = framed([face((200, 150, 300, 270))])
     before = given.frame.image.copy()
     picture = draw(given)
     assert picture.shape == before.shape
@@ -53,19 +41,19 @@ def test_draws_on_a_copy() -> None:
 
 
 def test_changes_nothing_without_faces_and_details() -> None:
-    given = result([])
+    given = framed([])
     assert not changed(given, draw(given, details=False)).any()
 
 
 def test_writes_the_status_line_into_a_corner() -> None:
-    given = result([])
+    given = framed([])
     rows, columns = np.nonzero(changed(given, draw(given)))
     assert rows.min() > 440
     assert columns.max() < 200
 
 
 def test_moves_the_status_line_away_from_a_face_in_its_corner() -> None:
-    given = result([face((0, 360, 120, 479))])
+    given = framed([face((0, 360, 120, 479))])
     spots = changed(given, draw(given))
     assert spots[450:, 400:].any()
     assert not spots[390:440, 20:100].any(), "the face stays free"
@@ -73,14 +61,14 @@ def test_moves_the_status_line_away_from_a_face_in_its_corner() -> None:
 
 def test_draws_in_the_colour_of_the_label() -> None:
     for label in LABELS:
-        picture = draw(result([face((200, 150, 300, 270), expression=expression(label))]), details=False)
+        picture = draw(framed([face((200, 150, 300, 270), expression=expression(label))]), details=False)
         assert count_colour(picture, label) > 200
         assert all(count_colour(picture, other) == 0 for other in LABELS if other != label)
 
 
 def test_draws_uncertain_faces_and_faces_without_expression_in_grey() -> None:
     for doubtful in (expression(label="uncertain", confidence=0.3), None):
-        picture = draw(result([face((200, 150, 300, 270), expression=doubtful)]), details=False)
+        picture = draw(framed([face((200, 150, 300, 270), expression=doubtful)]), details=False)
         assert count_colour(picture, "uncertain") > 200
 
 
@@ -108,12 +96,12 @@ def test_keeps_the_colours_apart_for_colour_blind_people_too(seen_as: NDArray[np
 
 def test_draws_an_unknown_label_all_the_same() -> None:
     odd = expression(label="boredom", probabilities={"boredom": 0.75, "other": 0.25})
-    assert changed(given := result([face((200, 150, 300, 270), expression=odd)]), draw(given))[100:300].any()
+    assert changed(given := framed([face((200, 150, 300, 270), expression=odd)]), draw(given))[100:300].any()
 
 
 def test_draws_less_of_the_box_while_the_label_is_not_stable() -> None:
     stable, unstable = (
-        draw(result([face((200, 150, 400, 350), expression=expression(stable=stable))]), details=False)
+        draw(framed([face((200, 150, 400, 350), expression=expression(stable=stable))]), details=False)
         for stable in (True, False)
     )
     assert 0 < count_colour(unstable, "happiness") < 0.6 * count_colour(stable, "happiness")
@@ -122,7 +110,7 @@ def test_draws_less_of_the_box_while_the_label_is_not_stable() -> None:
 def test_makes_bars_as_long_as_the_probabilities() -> None:
     shares = dict.fromkeys(LABELS, 0.0) | {"happiness": 0.6, "anger": 0.3, "fear": 0.1}
     shown = expression(confidence=0.6, probabilities=shares)
-    beside = draw(result([face((100, 100, 300, 340), expression=shown)], size=(1280, 720)))[:, 306:]
+    beside = draw(framed([face((100, 100, 300, 340), expression=shown)], size=(1280, 720)))[:, 306:]
     assert count_colour(beside, "anger") == pytest.approx(count_colour(beside, "happiness") / 2, rel=0.1)
     assert count_colour(beside, "fear") == pytest.approx(count_colour(beside, "happiness") / 6, rel=0.2)
     assert count_colour(beside, "contempt") == 0
@@ -134,7 +122,7 @@ def test_shows_the_confidence_in_whole_percent() -> None:
     box = (200, 150, 300, 270)
     shares = expression().probabilities
     low, same, high = (
-        draw(result([face(box, expression=expression(confidence=confidence, probabilities=shares))]))
+        draw(framed([face(box, expression=expression(confidence=confidence, probabilities=shares))]))
         for confidence in (0.421, 0.424, 0.434)
     )
     assert np.array_equal(low, same)
@@ -144,7 +132,7 @@ def test_shows_the_confidence_in_whole_percent() -> None:
 def test_never_says_a_hundred_percent() -> None:
     box, shares = (200, 150, 300, 270), expression().probabilities
     surest, sure, less_sure = (
-        draw(result([face(box, expression=expression(confidence=confidence, probabilities=shares))]))
+        draw(framed([face(box, expression=expression(confidence=confidence, probabilities=shares))]))
         for confidence in (1.0, 0.996, 0.99)
     )
     assert np.array_equal(surest, sure)
@@ -154,7 +142,7 @@ def test_never_says_a_hundred_percent() -> None:
 def test_shows_no_confidence_beside_uncertain_because_it_belongs_to_another_label() -> None:
     shares = expression().probabilities
     low, high = (
-        draw(result([face((200, 150, 300, 270), expression=expression("uncertain", c, probabilities=shares))]))
+        draw(framed([face((200, 150, 300, 270), expression=expression("uncertain", c, probabilities=shares))]))
         for c in (0.2, 0.3)
     )
     assert np.array_equal(low, high)
@@ -162,14 +150,14 @@ def test_shows_no_confidence_beside_uncertain_because_it_belongs_to_another_labe
 
 def test_tells_which_region_answered_unless_it_is_the_whole_face() -> None:
     whole, part = (
-        draw(result([face((200, 150, 300, 270), expression=expression(region=region))])) for region in ("face", "eyes")
+        draw(framed([face((200, 150, 300, 270), expression=expression(region=region))])) for region in ("face", "eyes")
     )
     assert not np.array_equal(whole, part)
 
 
 @pytest.mark.parametrize("grey", [0, 90, 255])
 def test_writes_light_on_dark_on_any_background(grey: int) -> None:
-    given = result([face((200, 150, 300, 270))], grey=grey)
+    given = framed([face((200, 150, 300, 270))], grey=grey)
     label = draw(given, details=False)[130:145, 225:290].max(axis=2)
     assert label.min() < 85
     assert label.max() > 235
@@ -178,7 +166,7 @@ def test_writes_light_on_dark_on_any_background(grey: int) -> None:
 def test_leaves_faces_free() -> None:
     boxes: list[Box] = [(60 + 140 * c, 40 + 140 * r, 120 + 140 * c, 110 + 140 * r) for c in range(4) for r in range(3)]
     for count in (1, 4, 12):
-        given = result([face(box, index) for index, box in enumerate(boxes[:count])])
+        given = framed([face(box, index) for index, box in enumerate(boxes[:count])])
         spots = changed(given, draw(given))
         for x1, y1, x2, y2 in np.array(boxes[:count], int):
             assert not spots[y1 + 8 : y2 - 8, x1 + 8 : x2 - 8].any()
@@ -187,7 +175,7 @@ def test_leaves_faces_free() -> None:
 def test_shows_bars_to_few_faces_only() -> None:
     boxes: list[Box] = [(20 + 300 * c, 60 + 200 * r, 120 + 300 * c, 170 + 200 * r) for c in range(4) for r in range(3)]
     few, many = (
-        draw(given := result([face(box, index) for index, box in enumerate(boxes[:count])], size=(1280, 720)))[:, :300]
+        draw(given := framed([face(box, index) for index, box in enumerate(boxes[:count])], size=(1280, 720)))[:, :300]
         for count in (6, 7)
     )
     assert given.faces
@@ -196,7 +184,7 @@ def test_shows_bars_to_few_faces_only() -> None:
 
 
 def test_gives_small_faces_a_short_label_without_bars() -> None:
-    given = result([face((300, 200, 330, 232))])
+    given = framed([face((300, 200, 330, 232))])
     spots = changed(given, draw(given))
     rows, columns = np.nonzero(spots[:430])
     assert rows.max() - rows.min() < 70
@@ -217,12 +205,12 @@ def test_draws_inside_any_picture_whatever_the_box(size: tuple[int, int]) -> Non
         (np.inf, 0, np.inf, 5),
     ]
     for details in (True, False):
-        given = result([face(box, 10**index) for index, box in enumerate(boxes)], size=size)
+        given = framed([face(box, 10**index) for index, box in enumerate(boxes)], size=size)
         assert draw(given, details=details).shape == given.frame.image.shape
 
 
 def test_writes_labels_inside_the_picture_for_faces_at_its_borders() -> None:
-    at_the_top, at_the_bottom = result([face((200, 0, 300, 110))]), result([face((200, 380, 300, 479))])
+    at_the_top, at_the_bottom = framed([face((200, 0, 300, 110))]), framed([face((200, 380, 300, 479))])
     below = changed(at_the_top, draw(at_the_top, details=False))
     above = changed(at_the_bottom, draw(at_the_bottom, details=False))
     assert below[112:140].any()
@@ -231,5 +219,5 @@ def test_writes_labels_inside_the_picture_for_faces_at_its_borders() -> None:
 
 def test_draws_names_that_are_not_ascii() -> None:
     for stream in ("Küche", "厨房", "rtsp://camera.example.org/" + 80 * "x", ""):
-        given = result([face((200, 150, 300, 270))], stream=stream)
+        given = framed([face((200, 150, 300, 270))], stream=stream)
         assert changed(given, draw(given))[450:].any()

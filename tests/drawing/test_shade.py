@@ -22,7 +22,7 @@ def a_face(left: float = 200, top: float = 150, side: float = 120, hidden: str =
     if hidden:
         visibility[REGIONS[hidden]] = 0.1
     points = points_of_face(side, left, top)
-    box = np.float32([left, top, left + side, top + side])
+    box = np.array([left, top, left + side, top + side], np.float32)
     return Face(1, box, 0.9, 0.0, **({"landmarks": points, "visibility": visibility} | changes))
 
 

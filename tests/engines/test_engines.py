@@ -223,7 +223,7 @@ def test_the_int8_form_serves_where_it_is_asked_for_or_fastest(with_int8, artefa
 
 class Timed(FakeEngine):
     def __init__(self, name, seconds):
-        super().__init__(expression_spec(name=name), lambda batch: time.sleep(seconds))
+        super().__init__(expression_spec(name=name), lambda batch: time.sleep(seconds) or {})
 
 
 def test_the_fastest_precision_is_measured_once_and_remembered(tmp_path):

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import types
 import zipfile
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +90,7 @@ def modelopt(monkeypatch):
     library._register_fake("quantize_op", lambda values, *rest: torch.empty_like(values))
     for name in ("modelopt", "modelopt.torch", "modelopt.torch.quantization"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    sys.modules["modelopt"].__spec__ = types.SimpleNamespace(name="modelopt")
+    sys.modules["modelopt"].__spec__ = ModuleSpec("modelopt", None)
     yield
     library._destroy()
 
@@ -98,12 +100,13 @@ class StandIn(types.ModuleType):
 
     def __init__(self):
         super().__init__("torch_tensorrt")
-        self.__spec__ = types.SimpleNamespace(name="torch_tensorrt")
+        self.__spec__ = ModuleSpec("torch_tensorrt", None)
         self.programs, self.built, self.failure, self.wrong = {}, 0, None, 0.0
-        self.dynamo = types.ModuleType("torch_tensorrt.dynamo")
-        self.dynamo.runtime = types.ModuleType("torch_tensorrt.dynamo.runtime")
-        self.dynamo.convert_exported_program_to_serialized_trt_engine = self.convert
-        self.dynamo.runtime.TorchTensorRTModule = self.run
+        dynamo: Any = types.ModuleType("torch_tensorrt.dynamo")
+        dynamo.runtime = types.ModuleType("torch_tensorrt.dynamo.runtime")
+        dynamo.convert_exported_program_to_serialized_trt_engine = self.convert
+        dynamo.runtime.TorchTensorRTModule = self.run
+        self.dynamo = dynamo
 
     def Input(self, **shapes):  # noqa: N802
         assert set(shapes) == {"min_shape", "opt_shape", "max_shape", "dtype"}
@@ -409,7 +412,7 @@ def test_the_operator_for_int8_is_the_one_that_the_real_wheels_know(wheel, tmp_p
     modelopt = _wheel(tmp_path, "nvidia-modelopt>=0.40")
     tree = ast.parse(modelopt.read("modelopt/torch/quantization/tensor_quant.py"))
     defined = {
-        node.args[0].value: node.args[1].value
+        ast.literal_eval(node.args[0]): ast.literal_eval(node.args[1])
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.library.define"
     }

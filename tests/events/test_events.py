@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,10 +20,8 @@ from streamer.events import Event, open_publisher
 from streamer.events import sink as sink_module
 from streamer.events.sink import EventSink
 from streamer.events.spool import Spool
-from streamer.types import Frame, Result
 from streamer.watching.metrics import Metrics
-from tests.conftest import picture
-from tests.test_cli import SAMPLE, streamer
+from tests.make import SAMPLE, result, streamer
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 MOCK = """
@@ -33,10 +32,6 @@ cluster = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "", "log_le
 print(f"{broker.host}:{broker.port}", flush=True)
 time.sleep(600)
 """
-
-
-def result(index: int) -> Result:
-    return Result(Frame(picture(), "cam", index, index / 25, time.monotonic()), ())
 
 
 def until(reached: Callable[[], bool], seconds: float = 30.0) -> bool:
@@ -63,14 +58,14 @@ def kafka() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def consumed(address: str, count: int, seconds: float = 30.0) -> list[tuple[str, dict]]:
+def consumed(address: str, count: int, seconds: float = 30.0) -> list[tuple[str, dict[str, Any]]]:
     """Read every partition of the topic from its start until there are `count` different keys."""
     from confluent_kafka import Consumer, TopicPartition
 
     consumer = Consumer({"bootstrap.servers": address, "group.id": "test", "log_level": 0})
     partitions = consumer.list_topics("faces", timeout=10).topics["faces"].partitions
     consumer.assign([TopicPartition("faces", number, 0) for number in partitions])
-    found: list[tuple[str, dict]] = []
+    found: list[tuple[str, dict[str, Any]]] = []
     deadline = time.monotonic() + seconds
     while len({key for key, _ in found}) < count and time.monotonic() < deadline:
         message = consumer.poll(0.1)
@@ -144,9 +139,10 @@ class Listener:
     """Collect what is published on a topic, again after each loss of the broker."""
 
     def __init__(self, port: int) -> None:
-        from paho.mqtt.client import CallbackAPIVersion, Client
+        from paho.mqtt.client import Client
+        from paho.mqtt.enums import CallbackAPIVersion
 
-        self.values: list[dict] = []
+        self.values: list[dict[str, Any]] = []
         self.subscribed = threading.Event()
         self.client = Client(CallbackAPIVersion.VERSION2)
         self.client.reconnect_delay_set(1, 1)

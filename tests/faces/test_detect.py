@@ -205,19 +205,21 @@ class Bright:
 def test_tiles_find_small_faces_on_their_cuts_and_large_ones_once(box):
     image = np.zeros((600, 1000, 3), np.uint8)
     image[box[1] : box[3], box[0] : box[2]] = 255
-    detector = TiledDetector(Bright(), tile=400, overlap=120)
+    bright = Bright()
+    detector = TiledDetector(bright, tile=400, overlap=120)
     [faces] = detector.detect([image])
     assert len(faces) == 1
     np.testing.assert_allclose(faces.boxes[0], box, atol=3)
-    assert detector.detector.count == 1 + 2 * 4
+    assert bright.count == 1 + 2 * 4
     detector.close()
-    assert detector.detector.closed
+    assert bright.closed
 
 
 def test_small_pictures_are_not_tiled_and_an_overlap_must_fit():
-    detector = TiledDetector(Bright(), tile=400, overlap=120)
+    bright = Bright()
+    detector = TiledDetector(bright, tile=400, overlap=120)
     assert [len(faces) for faces in detector.detect([np.zeros((40, 400, 3), np.uint8)])] == [0]
-    assert detector.detector.count == 1
+    assert bright.count == 1
     with pytest.raises(ValueError, match="overlap 400"):
         TiledDetector(Bright(), tile=400, overlap=400)
 

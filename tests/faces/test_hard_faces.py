@@ -67,7 +67,7 @@ def test_what_the_edge_of_the_picture_cuts_off_is_not_seen(
     assert found["mouth"] < 0.4
     assert found["eyes"] > 0.6
     above = np.ascontiguousarray(astronaut[118:])  # begins below the eyes
-    found = parts(look(landmarker, above, FACE - np.float32([0, 118, 0, 118])))
+    found = parts(look(landmarker, above, FACE - np.array([0, 118, 0, 118], np.float32)))
     assert found["eyes"] < 0.4
     assert found["mouth"] > 0.6
 
@@ -81,14 +81,14 @@ def test_a_covered_mouth_is_judged_by_nose_and_eyes(landmarker: ZooLandmarker, a
 def test_a_face_upside_down_is_not_judged(landmarker: ZooLandmarker, astronaut: NDArray[np.uint8]) -> None:
     turned = np.ascontiguousarray(astronaut[::-1])
     height = float(len(astronaut))
-    assert region(look(landmarker, turned, np.float32([178, height - 176, 268, height - 63]))) is None
+    assert region(look(landmarker, turned, np.array([178, height - 176, 268, height - 63], np.float32))) is None
 
 
 def test_tiny_faces_give_numbers(landmarker: ZooLandmarker, astronaut: NDArray[np.uint8]) -> None:
     scale = 12 / (FACE[3] - FACE[1])
     small = np.asarray(cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     found = look(landmarker, small, FACE * scale)
-    assert np.abs(found.points[0, 36:48].mean(axis=0) - np.float32([224, 102]) * scale).max() < 2
+    assert np.abs(found.points[0, 36:48].mean(axis=0) - np.array([224, 102], np.float32) * scale).max() < 2
 
 
 def test_of_two_overlapping_faces_the_one_behind_is_seen_in_part(
@@ -97,14 +97,14 @@ def test_of_two_overlapping_faces_the_one_behind_is_seen_in_part(
     both = astronaut.copy()
     left, top, right, bottom = FACE.astype(int)
     both[top + 55 : bottom + 55, left + 10 : right + 10] = astronaut[top:bottom, left:right]
-    found = look(landmarker, both, FACE, FACE + np.float32([10, 55, 10, 55]))
+    found = look(landmarker, both, FACE, FACE + np.array([10, 55, 10, 55], np.float32))
     assert parts(found, 0)["mouth"] < parts(found, 1)["mouth"]
 
 
 @pytest.mark.parametrize("grey", [0, 90, 255])
 def test_flat_pictures_and_noise_are_no_usable_face(landmarker: ZooLandmarker, grey: int) -> None:
     flat = np.full((200, 200, 3), grey, np.uint8)
-    assert region(look(landmarker, flat, np.float32([50, 50, 130, 150]))) is None
+    assert region(look(landmarker, flat, np.array([50, 50, 130, 150], np.float32))) is None
 
 
 @pytest.mark.data

@@ -57,7 +57,8 @@ def test_landmarks_follow_the_face_and_not_the_picture_around_it(
     moved[150:662, 300:812] = astronaut
     points = landmarker.locate(astronaut, FACE)
     np.testing.assert_array_equal(
-        landmarker.locate(moved, FACE + np.float32([300, 150, 300, 150])), points + np.float32([300, 150])
+        landmarker.locate(moved, FACE + np.array([300, 150, 300, 150], np.float32)),
+        points + np.array([300, 150], np.float32),
     )
     one_by_one = [landmarker.locate(astronaut, box[None])[0] for box in (FACE[0], FACE[0] + 4)]
     np.testing.assert_array_equal(landmarker.locate(astronaut, np.stack([FACE[0], FACE[0] + 4])), one_by_one)
@@ -67,7 +68,7 @@ def test_a_face_at_the_edge_of_the_picture_has_landmarks(
     landmarker: DlibLandmarker, astronaut: NDArray[np.uint8]
 ) -> None:
     cut = np.ascontiguousarray(astronaut[80:, 190:])
-    points = landmarker.locate(cut, FACE - np.float32([190, 80, 190, 80]))
+    points = landmarker.locate(cut, FACE - np.array([190, 80, 190, 80], np.float32))
     whole = landmarker.locate(astronaut, FACE) - [190, 80]
     assert np.abs(points - whole).mean() < 12
 

@@ -33,7 +33,7 @@ def test_noise_on_a_still_face_is_taken_out() -> None:
 
 @pytest.mark.parametrize("speed", [1.0, 4.0])
 def test_a_moving_face_is_followed_within_a_frame(speed: float) -> None:
-    step = np.float32([speed * SIDE / FPS, 0])
+    step = np.array([speed * SIDE / FPS, 0], np.float32)
     path = [points_of_face(SIDE) + i * step for i in range(40)]
     found = follow(Steady(SteadySettings()), path)
     lag = np.linalg.norm(found[-1] - path[-1], axis=1).max()

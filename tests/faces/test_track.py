@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 
@@ -296,11 +297,13 @@ def test_changing_light_does_not_break_tracks(light: Callable[[float], tuple[flo
     assert all(len(moment.faces) == 2 for moment in moments)
 
 
+def sway(n: int, time: float) -> tuple[float, float]:
+    """Return the place of one of fifty actors who stand in rows of ten."""
+    return 20 + 40 * (n % 10) + 6 * np.sin(3 * time + n), 24 + 48 * (n // 10)
+
+
 def test_fifty_faces_keep_fifty_ids() -> None:
-    actors = [
-        Actor(n, lambda time, n=n: (20 + 40 * (n % 10) + 6 * np.sin(3 * time + n), 24 + 48 * (n // 10)), size=26)
-        for n in range(50)
-    ]
+    actors = [Actor(n, partial(sway, n), size=26) for n in range(50)]
     moments = list(play(Scene(actors), 1.5))
     assert all(len(moment.faces) == 50 for moment in moments)
     assert all_ids(moments) == set(range(1, 51))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -15,15 +13,11 @@ from numpy.typing import NDArray
 from engines import Outputs
 from engines.fake import FakeEngine
 from streamer.photo.attention import attend, check_attention, fitting_size, soft_boxes
-from streamer.types import Face
 from tests.conftest import LABELS, expression_spec
+from tests.make import face, streamer
 
 TWO = Path(__file__).parents[2] / "streamer" / "demo" / "examples" / "two.jpg"
 SPEC = expression_spec(height=144, width=112, resizable=True, outputs=("probabilities", "attention"))
-
-
-def face(x1: float, y1: float, x2: float, y2: float) -> Face:
-    return Face(1, np.array([x1, y1, x2, y2], np.float32), 0.9, 0.0)
 
 
 def bright_counts(batch: NDArray[np.uint8]) -> Outputs:
@@ -39,7 +33,7 @@ def bright_counts(batch: NDArray[np.uint8]) -> Outputs:
 
 def test_a_photo_is_shown_so_that_its_faces_have_the_size_of_those_that_were_learned() -> None:
     photo = np.zeros((600, 900, 3), np.uint8)
-    small, large = face(100, 100, 156, 156), face(300, 100, 524, 324)
+    small, large = face((100, 100, 156, 156), expression=None), face((300, 100, 524, 324), expression=None)
     assert fitting_size(photo, [small], SPEC) == (1728, 1152)  # at 1.92: twice would be over two million pixels
     assert fitting_size(photo, [large], SPEC) == (448, 304)
     assert fitting_size(photo, [small, large, large], SPEC) == (448, 304)
@@ -63,7 +57,7 @@ def test_what_is_marked_away_from_faces_is_suppressed() -> None:
     photo[96:208, 64:176] = 120  # a face
     photo[:, 400:] = 255  # a bright wall
     engine = FakeEngine(SPEC, bright_counts)
-    seen = attend(engine, photo, [face(64, 96, 176, 208)])
+    seen = attend(engine, photo, [face((64, 96, 176, 208), expression=None)])
     assert engine.batch_sizes == [1]
     assert seen.everywhere.shape == (4 * 20, 4 * 30)
     assert seen.everywhere.mean() == pytest.approx(1, abs=0.02)
@@ -98,11 +92,6 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("zoo") / "attention.onnx"
     graph_of(served, spec, np.zeros((2, 144, 112, 1), np.uint8), ".onnx")(spec, path)
     return path
-
-
-def streamer(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "streamer", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_the_command_shows_the_attention_over_a_photo_when_asked(network: Path, tmp_path: Path) -> None:

@@ -6,12 +6,9 @@ import json
 import os
 import re
 import struct
-import subprocess
-import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -26,8 +23,7 @@ from streamer.photo.group import sum_up
 from streamer.photo.render import record, report
 from streamer.types import NO_REGION, Expression, Face, Frame, Result
 from tests.conftest import LABELS
-
-SAMPLE = Path(__file__).parents[2] / "docs" / "sample" / "sample.mp4"
+from tests.make import SAMPLE, expression, face, streamer
 
 
 def striped(height: int = 60, width: int = 90) -> NDArray[np.uint8]:
@@ -37,10 +33,9 @@ def striped(height: int = 60, width: int = 90) -> NDArray[np.uint8]:
     return image
 
 
-def face(label: str, confidence: float = 0.8, happiness: float = 0.1, reliability: float | None = None) -> Face:
+def judged(label: str, confidence: float = 0.8, happiness: float = 0.1, reliability: float | None = None) -> Face:
     shares = dict.fromkeys(LABELS, 0.0) | {label: confidence, "happiness": happiness}
-    expression = Expression(label, confidence, shares, "face", reliability, True, 0.0)
-    return Face(1, np.zeros(4, np.float32), 0.9, 0.0, expression=expression)
+    return face(expression=expression(label, confidence, probabilities=shares, reliability=reliability))
 
 
 def hidden() -> Face:
@@ -133,9 +128,9 @@ def test_paths_come_from_files_folders_and_patterns_once(tmp_path: Path) -> None
 def test_a_group_is_summed_up_by_confidence_and_reliability() -> None:
     group = sum_up(
         [
-            face("happiness", 0.9, 0.9, reliability=0.9),
-            face("happiness", 0.6, 0.6, reliability=0.9),
-            face("sadness", 0.5, 0.2, reliability=0.6),
+            judged("happiness", 0.9, 0.9, reliability=0.9),
+            judged("happiness", 0.6, 0.6, reliability=0.9),
+            judged("sadness", 0.5, 0.2, reliability=0.6),
             Face(4, np.zeros(4, np.float32), 0.9, 0.0),
         ]
     )
@@ -148,12 +143,12 @@ def test_a_group_is_summed_up_by_confidence_and_reliability() -> None:
 
 
 def test_faces_that_cannot_be_judged_change_no_figure_and_uncertain_ones_do_not_agree() -> None:
-    faces = [face("happiness", 0.95, 0.95), face("sadness", 0.6, 0.1)]
+    faces = [judged("happiness", 0.95, 0.95), judged("sadness", 0.6, 0.1)]
     alone, beside = sum_up(faces), sum_up([*faces, hidden(), hidden(), hidden()])
     assert beside == replace(alone, faces=5)
     nobody = sum_up([hidden(), hidden()])
     assert (nobody.faces, nobody.counts, nobody.shares, nobody.happiness) == (2, {}, {}, None)
-    unsure = sum_up([face("uncertain", 0.3), face("uncertain", 0.3), face("fear")])
+    unsure = sum_up([judged("uncertain", 0.3), judged("uncertain", 0.3), judged("fear")])
     assert unsure.counts == {"uncertain": 2, "fear": 1}
     assert unsure.agreement is None
 
@@ -162,9 +157,9 @@ def test_a_page_tells_how_many_faces_could_not_be_judged() -> None:
     pytest.importorskip("vl_convert", reason="needs the extra report")
     photo = Photo(striped())
     for faces, said in (
-        ((face("happiness"), hidden()), "2 faces, 1 of them too hidden to judge:\n"),
+        ((judged("happiness"), hidden()), "2 faces, 1 of them too hidden to judge:\n"),
         ((hidden(),), "1 face, 1 of them too hidden to judge.\n"),
-        ((face("happiness"),), "1 face:\n"),
+        ((judged("happiness"),), "1 face:\n"),
     ):
         values = record("a.jpg", photo, Result(Frame(photo.image, "a", 0, 0.0, 0.0), faces))
         assert f"<p>{said}" in report([values], [{}])
@@ -172,15 +167,10 @@ def test_a_page_tells_how_many_faces_could_not_be_judged() -> None:
 
 
 def test_unknown_reliability_weighs_as_the_others_and_nobody_gives_no_figure() -> None:
-    assert sum_up([face("fear", happiness=0.2), face("fear", happiness=0.4)]).happiness == pytest.approx(30)
+    assert sum_up([judged("fear", happiness=0.2), judged("fear", happiness=0.4)]).happiness == pytest.approx(30)
     nobody = sum_up([])
     assert (nobody.faces, nobody.happiness, nobody.agreement, nobody.shares) == (0, None, None, {})
-    assert sum_up([face("fear")]).agreement is None
-
-
-def streamer(*arguments: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "streamer", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert sum_up([judged("fear")]).agreement is None
 
 
 def test_photos_give_pictures_json_and_a_page_that_fetches_nothing(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from streamer.commands.log import app as log_app
@@ -31,21 +31,11 @@ from streamer.sinks import Enduring, PerStream
 from streamer.sinks.log import LogSink
 from streamer.sources import open_source
 from streamer.sources.pictures import Pictures
-from streamer.types import Expression, Face, Frame, Result
 from streamer.watching.metrics import Metrics
-from tests.conftest import LABELS, picture
+from tests.conftest import picture
+from tests.make import expression, face, result
 
 PAGE = (Path(__file__).parents[2] / "docs" / "log.md").read_text(encoding="utf-8")
-
-
-def face(track_id: int = 1, label: str | None = "happiness") -> Face:
-    probabilities = dict.fromkeys(LABELS, 0.0) | {"happiness": 1.0}
-    expression = Expression(label, 0.9, probabilities, "face", None, True, 0.0) if label else None
-    return Face(track_id, np.float32([1, 2, 3, 4]), 0.9, 0.0, expression=expression)
-
-
-def result(index: int, *faces: Face, stream: str = "cam") -> Result:
-    return Result(Frame(picture(), stream, index, index / 25, 100 + index / 25), faces)
 
 
 def head(part: int) -> bytes:
@@ -64,7 +54,8 @@ def settings(**changes: object) -> JournalSettings:
 
 
 def test_documents_every_key_with_its_meaning():
-    for model in (*RECORDS.values(), FaceRecord):
+    models: list[type[BaseModel]] = [*RECORDS.values(), FaceRecord]
+    for model in models:
         for name, field in model.model_fields.items():
             if name != "type":
                 assert f"| `{field.alias or name}` | {field.description} |" in PAGE
@@ -443,7 +434,9 @@ def test_a_log_that_is_not_there_is_told(tmp_path: Path):
 def test_sums_up_a_log(tmp_path: Path):
     path = tmp_path / "out.jsonl"
     with LogSink(path) as sink:
-        sink.write(result(0, face(), face(2, "uncertain"), face(3, None)))
+        sink.write(
+            result(0, face(), face(track_id=2, expression=expression("uncertain")), face(track_id=3, expression=None))
+        )
         sink.write(result(50, face()))
         sink.write_state("cam", "ended", "")
     assert summarise_log(read_log(path)) == {
@@ -468,7 +461,7 @@ def test_sums_up_a_log(tmp_path: Path):
 def test_csv_and_parquet_hold_the_same_rows_for_every_face(tmp_path: Path):
     log = tmp_path / "out.jsonl"
     with LogSink(log, run="r1") as sink:
-        sink.write(result(0, face(), face(2, None), stream=os.fsdecode(b"\xff")))
+        sink.write(result(0, face(), face(track_id=2, expression=None), stream=os.fsdecode(b"\xff")))
         sink.write(result(1))
         sink.write(result(2, face()))
     assert convert(log, tmp_path / "out.csv") == convert(log, tmp_path / "out.parquet") == 3
@@ -478,8 +471,8 @@ def test_csv_and_parquet_hold_the_same_rows_for_every_face(tmp_path: Path):
     assert [list(row) for row in texts] == [list(row) for row in rows]
     assert [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows] == texts
     first, unknown, last = rows
-    assert (first["run"], first["stream"], first["id"], first["box_x2"]) == ("r1", "\\udcff", 1, 3.0)
-    assert first["probabilities_happiness"] == 1.0
+    assert (first["run"], first["stream"], first["id"], first["box_x2"]) == ("r1", "\\udcff", 1, 40.0)
+    assert first["probabilities_happiness"] == 0.9
     assert unknown["label"] is unknown["probabilities_happiness"] is unknown["stable"] is None
     assert (last["index"], last["time"], last["stable"]) == (2, 0.08, True)
     assert pq.read_schema(tmp_path / "out.parquet").metadata[b"streamer.schema"] == b"1"
@@ -489,7 +482,7 @@ def test_csv_and_parquet_hold_the_same_rows_for_every_face(tmp_path: Path):
 def test_frames_and_states_make_tables_too(tmp_path: Path):
     log, table = tmp_path / "out.jsonl", tmp_path / "out.parquet"
     with LogSink(log) as sink:
-        sink.write(result(0, face(), face(2)))
+        sink.write(result(0, face(), face(track_id=2)))
         sink.write_state("cam", "ended", "the end")
     assert convert(log, table, "frame") == convert(log, table, "source") == 1
     assert convert(log, table, "gap") == 0

@@ -14,19 +14,20 @@ import pytest
 
 from streamer.report.timeline import MOST_BARS, write
 from streamer.sinks.log import LogSink
-from streamer.types import NO_REGION, Expression, Face, Frame, Result
+from streamer.types import NO_REGION, Face, Frame, Result
 from tests.conftest import LABELS
+from tests.make import expression, face
 
 pytest.importorskip("vl_convert", reason="needs the extra report")
 
 SHARES = dict.fromkeys(LABELS, 0.02) | {LABELS[1]: 0.86}
 
 
-def face(
+def judged(
     track_id: int, at: float, label: str = "happiness", region: str = "face", shares: dict[str, float] = SHARES
 ) -> Face:
-    expression = Expression(label, 0.86, shares, region, 0.9, True, at)
-    return Face(track_id, np.array([8, 8, 40, 40], np.float32), 0.9, at, expression=expression)
+    said = expression(label, 0.86, probabilities=shares, region=region, reliability=0.9, time=at)
+    return face(track_id=track_id, detected_time=at, expression=said)
 
 
 def write_log(path: Path, frames: list[tuple[float, list[Face]]], stream: str = "cam") -> Path:
@@ -45,8 +46,8 @@ def chart_of(page: str) -> dict[str, Any]:
 
 
 def test_a_page_shows_tracks_over_time_with_uncertain_and_regions(tmp_path: Path) -> None:
-    moments = [(at / 10, [face(1, at / 10, "uncertain" if at < 5 else "happiness")]) for at in range(20)]
-    moments += [(at / 10, [face(2, at / 10, region="eyes")]) for at in range(30, 40)]
+    moments = [(at / 10, [judged(1, at / 10, "uncertain" if at < 5 else "happiness")]) for at in range(20)]
+    moments += [(at / 10, [judged(2, at / 10, region="eyes")]) for at in range(30, 40)]
     page = write([write_log(tmp_path / "a.jsonl", moments)], tmp_path / "a.html").read_text(encoding="utf-8")
     rows = chart_of(page)["data"]["values"]
     assert {row["track"] for row in rows} == {"face 1", "face 2"}
@@ -60,10 +61,10 @@ def test_a_page_shows_tracks_over_time_with_uncertain_and_regions(tmp_path: Path
 
 
 def test_moments_in_which_a_face_cannot_be_judged_are_left_out_of_its_probabilities(tmp_path: Path) -> None:
-    hidden = face(1, 0.1, "uncertain", NO_REGION)
+    hidden = judged(1, 0.1, "uncertain", NO_REGION)
     assert hidden.expression
     one = replace(hidden.expression, confidence=1 / 8, probabilities=dict.fromkeys(LABELS, 1 / 8))
-    moments = [(at / 10, [face(1, at / 10) if at % 2 else replace(hidden, expression=one)]) for at in range(20)]
+    moments = [(at / 10, [judged(1, at / 10) if at % 2 else replace(hidden, expression=one)]) for at in range(20)]
     page = write([write_log(tmp_path / "a.jsonl", moments)], tmp_path / "a.html").read_text(encoding="utf-8")
     assert {row["happiness"] for row in chart_of(page)["data"]["values"]} == {0.86}
     assert "<td>86 %</td><td>50 %</td>" in page, "mean confidence where it was judged, and the share of uncertain"
@@ -71,7 +72,7 @@ def test_moments_in_which_a_face_cannot_be_judged_are_left_out_of_its_probabilit
 
 
 def test_a_long_log_makes_a_small_page(tmp_path: Path) -> None:
-    moments = [(at / 5, [face(i, at / 5) for i in (1, 2)]) for at in range(3000)]
+    moments = [(at / 5, [judged(i, at / 5) for i in (1, 2)]) for at in range(3000)]
     page = write([write_log(tmp_path / "a.jsonl", moments)], tmp_path / "a.html")
     assert page.stat().st_size < 1.5e6
     rows = chart_of(page.read_text(encoding="utf-8"))["data"]["values"]
@@ -79,13 +80,13 @@ def test_a_long_log_makes_a_small_page(tmp_path: Path) -> None:
 
 
 def test_several_logs_keep_their_tracks_apart(tmp_path: Path) -> None:
-    logs = [write_log(tmp_path / name, [(0.0, [face(1, 0.0)])]) for name in ("a.jsonl", "b.jsonl")]
+    logs = [write_log(tmp_path / name, [(0.0, [judged(1, 0.0)])]) for name in ("a.jsonl", "b.jsonl")]
     page = write(logs, tmp_path / "both.html").read_text(encoding="utf-8")
     assert {row["track"] for row in chart_of(page)["data"]["values"]} == {"a: cam 1", "b: cam 1"}
 
 
 def test_logs_of_networks_with_other_labels_keep_their_own(tmp_path: Path) -> None:
-    own = [face(1, 0.0), face(2, 0.0, "glad", shares={"glad": 0.7, "happiness": 0.2, "bored": 0.1})]
+    own = [judged(1, 0.0), judged(2, 0.0, "glad", shares={"glad": 0.7, "happiness": 0.2, "bored": 0.1})]
     logs = [write_log(tmp_path / f"{one.track_id}.jsonl", [(0.0, [one])]) for one in own]
     chart = chart_of(write(logs, tmp_path / "both.html").read_text(encoding="utf-8"))
     one, other = sorted(chart["data"]["values"], key=lambda row: row["track"])
@@ -95,7 +96,7 @@ def test_logs_of_networks_with_other_labels_keep_their_own(tmp_path: Path) -> No
 
 
 def test_a_log_that_was_filtered_is_told_in_a_line(tmp_path: Path) -> None:
-    log = write_log(tmp_path / "a.jsonl", [(0.0, [face(1, 0.0)])])
+    log = write_log(tmp_path / "a.jsonl", [(0.0, [judged(1, 0.0)])])
     log.write_text(log.read_text().replace('"region":"face",', ""))
     with pytest.raises(ValueError, match=r"a\.jsonl: a record is not as schema \d+ says: see `streamer log validate`"):
         write([log], tmp_path / "a.html")
@@ -114,10 +115,10 @@ def test_thumbnails_come_from_the_video_when_it_is_given(tmp_path: Path) -> None
     for _ in range(3):
         writer.write(np.full((48, 48, 3), 200, np.uint8))
     writer.release()
-    log = write_log(tmp_path / "a.jsonl", [(at / 10, [face(1, at / 10)]) for at in range(3)])
+    log = write_log(tmp_path / "a.jsonl", [(at / 10, [judged(1, at / 10)]) for at in range(3)])
     assert "data:image/jpeg;base64," in write([log], tmp_path / "a.html", clip).read_text()
     with pytest.raises(ValueError, match="expected one log of one stream"):
-        write([log, write_log(tmp_path / "b.jsonl", [(0.0, [face(1, 0.0)])])], tmp_path / "b.html", clip)
+        write([log, write_log(tmp_path / "b.jsonl", [(0.0, [judged(1, 0.0)])])], tmp_path / "b.html", clip)
 
 
 def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
         write([tmp_path / "a.jsonl"], tmp_path / "a.html")
     with pytest.raises(FileNotFoundError, match="expected a log"):
         write([tmp_path / "missing.jsonl"], tmp_path / "a.html")
-    log = write_log(tmp_path / "b.jsonl", [(0.0, [face(1, 0.0)])])
+    log = write_log(tmp_path / "b.jsonl", [(0.0, [judged(1, 0.0)])])
     with pytest.raises(OSError, match="cannot write the report"):
         write([log], tmp_path / "missing" / "a.html")
     with pytest.raises(ValueError, match=r"b\.jsonl: is a source too, and would be replaced"):

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import httpx
 import pytest
@@ -21,9 +20,9 @@ from streamer.service.control import Desk, Turnstile, create_app
 from streamer.service.serve import Streams, check_reach, listen, serving
 from streamer.types import Frame, Result, Step
 from tests.conftest import picture
+from tests.make import SAMPLE
 
 TOKEN = "long-enough-token"
-SAMPLE = Path(__file__).parents[2] / "docs" / "sample" / "sample.mp4"
 
 
 @pytest.fixture

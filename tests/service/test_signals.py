@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from streamer.service.signals import Signals, noted_signals
+from tests.make import start
 from tests.media import write_video
-from tests.test_cli import start
 
 
 def send(signals: Signals, *numbers: int) -> None:

@@ -28,13 +28,10 @@ from streamer.sinks.video import CODECS, VideoSink, video_sink
 from streamer.sources import open_sources
 from streamer.types import Expression, Face, Frame, Result
 from tests.conftest import LABELS, picture
+from tests.make import result
 
 FPS = 25.0
 LEVELS = (20, 60, 100, 140, 180, 220)
-
-
-def result(index: int = 0, time: float | None = None, stream: str = "cam", faces: tuple[Face, ...] = ()) -> Result:
-    return Result(Frame(picture(), stream, index, index / FPS if time is None else time, 100.0 + index / FPS), faces)
 
 
 def record(
@@ -42,7 +39,7 @@ def record(
 ) -> None:
     with VideoSink(path, fps) as sink:
         for index, (at, image) in enumerate(shown):
-            sink.write(result(index, at), image)
+            sink.write(result(index, time=at), image)
 
 
 def levels(path: Path) -> list[int]:
@@ -298,8 +295,8 @@ def test_closes_every_stream_after_an_error(tmp_path: Path) -> None:
 # Log
 
 
-def face(**changes: Any) -> Face:
-    probabilities = dict(zip(LABELS, np.float32([0.1, 0.7, 0.2, 0, 0, 0, 0, 0]), strict=True))
+def odd_face(**changes: Any) -> Face:
+    probabilities = dict(zip(LABELS, np.array([0.1, 0.7, 0.2, 0, 0, 0, 0, 0], np.float32), strict=True))
     expression = Expression("happiness", np.float32(0.7), probabilities, "face", 0.912345, True, 0.04)
     box = np.array([1.26, -0.01, 30.25, 40.96], np.float32)
     return replace(Face(3, box, np.float32(0.87654), 0.04, expression=expression), **changes)
@@ -310,7 +307,9 @@ def test_logs_the_run_then_every_frame(tmp_path: Path) -> None:
     before = time.time()
     with LogSink(path, {"version": "1.2", "sources": {"Küche": {}}, "type": "no", "schema": 99}) as sink:
         assert not sink.wants_picture
-        shown = Result(Frame(picture(), "cam", 8, 1 / 3, time.monotonic()), (face(), face(track_id=4, expression=None)))
+        shown = Result(
+            Frame(picture(), "cam", 8, 1 / 3, time.monotonic()), (odd_face(), odd_face(track_id=4, expression=None))
+        )
         sink.write(shown, None)
         sink.write_state("cam", "ended", "the end")
     run, frame, source = read_log(path)
@@ -356,7 +355,7 @@ def test_logs_the_same_twice_but_for_wall_times(tmp_path: Path) -> None:
     for name in ("a", "b"):
         with LogSink(tmp_path / name, {"version": "1"}) as sink:
             for index in range(5):
-                sink.write(Result(Frame(picture(), "cam", index, index / FPS, time.monotonic()), (face(),)))
+                sink.write(Result(Frame(picture(), "cam", index, index / FPS, time.monotonic()), (odd_face(),)))
         texts.append(re.sub(r'"(wall_time|started|run)":"[^"]*"', "", (tmp_path / name).read_text()))
     assert texts[0] == texts[1]
     assert len(texts[0].splitlines()) == 6
@@ -364,9 +363,13 @@ def test_logs_the_same_twice_but_for_wall_times(tmp_path: Path) -> None:
 
 def test_never_writes_what_is_not_a_number(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    for broken in (face(score=math.nan), face(detected_time=math.inf), face(box=np.float32([0, 0, np.nan, 1]))):
+    for broken in (
+        odd_face(score=math.nan),
+        odd_face(detected_time=math.inf),
+        odd_face(box=np.array([0, 0, np.nan, 1], np.float32)),
+    ):
         with LogSink(path) as sink, pytest.raises(RuntimeError, match=r"finite numbers.*frame cam 4"):
-            sink.write(result(4, faces=(broken,)))
+            sink.write(result(4, broken))
         assert [record["type"] for record in read_log(path)] == ["run"]
 
 
@@ -465,7 +468,7 @@ def test_refuses_to_read_what_is_no_log(tmp_path: Path, text: str, message: str)
 def test_documents_every_key_of_the_log(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "log.md").read_text(encoding="utf-8")
     with LogSink(tmp_path / "out.jsonl") as sink:
-        sink.write(result(faces=(face(),)))
+        sink.write(result(0, odd_face()))
         sink.write_state("cam", "ended", "")
     for record in read_log(tmp_path / "out.jsonl"):
         for key in (*record, *(record.get("faces") or [{}])[0]):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from streamer.sinks.window import WindowSink, tile
-from streamer.types import Frame, Result
 from tests.conftest import picture
+from tests.make import result
 
 
 @pytest.fixture
@@ -17,10 +17,6 @@ def pygame(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return pygame with SDL's driver that has no display."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     return pytest.importorskip("pygame", reason='needs pygame: pip install "emotion-streamer[window]"')
-
-
-def result(stream: str = "cam") -> Result:
-    return Result(Frame(picture(), stream, 0, 0.0, 0.0), ())
 
 
 def colour(pygame: Any, x: int, y: int) -> tuple[int, int, int]:
@@ -49,7 +45,7 @@ def test_keeps_the_shape_of_a_picture(pygame: Any) -> None:
 def test_shows_several_streams_side_by_side(pygame: Any) -> None:
     with WindowSink("test", size=(320, 240)) as sink:
         for stream, level in (("a", 50), ("b", 100), ("c", 150), ("a", 60)):
-            sink.write(result(stream), picture(level))
+            sink.write(result(stream=stream), picture(level))
         assert [colour(pygame, x, y)[0] for x, y in ((80, 60), (240, 60), (80, 180))] == [60, 100, 150]
         assert colour(pygame, 240, 180)[0] < 50
 

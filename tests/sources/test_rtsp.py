@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,8 @@ def test_a_camera_gives_live_frames_until_stop(serve: Callable[..., Server]):
 def test_a_camera_that_wants_a_password_gets_it_and_nobody_else_does(serve: Callable[..., Server], method: str):
     server = serve("--login", "viewer:se%cret/1", "--method", method)
     source = open_source(server.url("viewer:se%25cret%2F1"))
-    with closing(source.frames(threading.Event(), lambda state, reason, cause: None)) as frames:
+    frames: Any = source.frames(threading.Event(), lambda state, reason, cause: None)
+    with closing(frames):
         assert next(frames).stream == source.name == server.url()
     assert explain(server.url("viewer:se%25cret%2F1"), 3.0)[0].startswith("the server answers, but sends no video")
     for login in ("viewer:wrong", "other:se%25cret%2F1", ""):

@@ -5,6 +5,7 @@ import random
 import struct
 import threading
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,7 +54,7 @@ def test_stop_ends_a_video(tmp_path: Path):
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux to look at open files")
 def test_a_closed_generator_releases_its_file(tmp_path: Path):
     path = str(write_video(tmp_path / "clip.avi"))
-    frames = open_source(path).frames(threading.Event(), lambda state, reason, cause: None)
+    frames: Any = open_source(path).frames(threading.Event(), lambda state, reason, cause: None)
     next(frames)
     assert path in open_files()
     frames.close()

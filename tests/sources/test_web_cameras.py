@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -49,7 +50,7 @@ class Camera(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def camera(clip: bytes = b"") -> Iterator[str]:
     """Serve `Camera` on loopback; yield its address."""
-    handler = type("ThisCamera", (Camera,), {"clip": clip, "lost": threading.Event()})
+    handler: Any = type("ThisCamera", (Camera,), {"clip": clip, "lost": threading.Event()})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = False
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))

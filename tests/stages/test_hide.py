@@ -13,12 +13,12 @@ from streamer.stages.hide import Hiding, hide_boxes, mosaic
 from streamer.stages.perceive import DetectionSettings, Perceiver
 from streamer.types import Detections, Face, Frame, Result
 from tests.conftest import picture
-from tests.test_cli import SAMPLE
+from tests.make import SAMPLE
 
 NOISE = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
 
 
-PLACE = np.float32([100, 80, 160, 140])
+PLACE = np.array([100, 80, 160, 140], np.float32)
 
 
 class Seeing:
@@ -30,7 +30,9 @@ class Seeing:
     def detect(self, images):
         box = self.place(self.searches)
         self.searches += 1
-        return [Detections.empty() if box is None else Detections(box[None], np.float32([self.score]))] * len(images)
+        return [Detections.empty() if box is None else Detections(box[None], np.array([self.score], np.float32))] * len(
+            images
+        )
 
     def close(self):
         pass
@@ -49,13 +51,13 @@ def play(detector, seconds, interval, *, live=True):
 
 def hides(image, box):
     """Tell whether a box of the noise is hidden, True or False; one that is hidden in part is neither."""
-    x1, y1, x2, y2 = np.int64(box)
+    x1, y1, x2, y2 = np.asarray(box, np.int64)
     share = (image[y1:y2, x1:x2] != NOISE[y1:y2, x1:x2]).any(axis=2).mean()
     return True if share > 0.97 else False if share == 0 else None
 
 
 def result_at(time, found, *, faces=(), live=True):
-    boxes = np.float32(found or []).reshape(-1, 4)
+    boxes = np.array(found or [], np.float32).reshape(-1, 4)
     return Result(
         Frame(NOISE.copy(), "cam", 0, time, 0.0, live), faces,
         found=None if found is None else Detections(boxes, np.full(len(boxes), 0.4, np.float32)),
@@ -68,7 +70,7 @@ def detail(image):
 
 
 def test_a_face_and_its_margin_become_a_mosaic_and_nothing_else_changes():
-    hidden = hide_boxes(NOISE, np.float32([[100, 80, 160, 160]]))
+    hidden = hide_boxes(NOISE, np.array([[100, 80, 160, 160]], np.float32))
     changed = (hidden != NOISE).any(axis=2)
     rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (60, 180, 80, 180)
@@ -78,7 +80,7 @@ def test_a_face_and_its_margin_become_a_mosaic_and_nothing_else_changes():
 
 @pytest.mark.parametrize("box", [(-50, -50, 20, 20), (300, 200, 500, 400), (5, 5, 6, 6), (400, 400, 500, 500)])
 def test_boxes_at_and_beyond_the_edge_are_borne(box):
-    hidden = hide_boxes(NOISE, np.float32([box]))
+    hidden = hide_boxes(NOISE, np.array([box], np.float32))
     assert hidden.shape == NOISE.shape
 
 
@@ -106,7 +108,7 @@ def test_what_leaves_the_pipeline_shows_no_face_and_finds_the_same():
     assert sharp[0] == hidden[0]
     assert sum(map(len, sharp[0])) > 10
     for boxes, before, after in zip(sharp[0], sharp[1], hidden[1], strict=True):
-        for x1, y1, x2, y2 in np.int64(boxes):
+        for x1, y1, x2, y2 in np.asarray(boxes, np.int64):
             inside = slice(max(0, y1), y2), slice(max(0, x1), x2)
             assert np.abs(before[inside].astype(int) - after[inside]).mean() > 3
             assert len(np.unique(after[inside].reshape(-1, 3), axis=0)) < 200
@@ -118,7 +120,7 @@ def test_an_unknown_way_to_hide_is_refused():
 
 
 def test_faces_without_a_picture_of_their_own_stay_as_they_are():
-    face = Face(1, np.float32([10, 10, 30, 30]), 0.9, 0.0)
+    face = Face(1, np.array([10, 10, 30, 30], np.float32), 0.9, 0.0)
     [result] = Hiding(lambda results: results, "faces")([Result(Frame(NOISE.copy(), "cam", 3, 0.1, 0.2), (face,))])
     assert result.faces == (face,)
     assert (result.frame.index, result.frame.time, result.frame.captured_at) == (3, 0.1, 0.2)
@@ -156,7 +158,7 @@ def test_a_face_that_left_is_hidden_for_a_second_and_until_two_searches_missed_i
 def test_a_moving_face_is_hidden_where_it_is_between_searches():
     hide = Hiding(lambda results: results, "faces")
     for index in range(20):
-        box = PLACE + np.float32([4 * index, 0, 4 * index, 0])
+        box = PLACE + np.array([4 * index, 0, 4 * index, 0], np.float32)
         [result] = hide([result_at(index / 25, [box] if index % 5 == 0 else None)])
         assert index < 5 or hides(result.frame.image, box)  # its speed is known from the second search on
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from streamer.sources import State
-from streamer.types import NO_REGION, Detections, Expression, Face, Frame, Result
+from streamer.types import NO_REGION, Detections
 from streamer.watching.metrics import Metrics, Quantiles
 from streamer.watching.run_summary import summarise
-from tests.conftest import picture
+from tests.make import expression, face, result
 
 
-def result(time, *, detected=0.0, classified=0.0, track_id=1):
-    expression = Expression("happiness", 0.9, {"happiness": 0.9}, "face", None, True, time - classified)
-    face = Face(track_id, np.zeros(4, np.float32), 0.9, time - detected, expression=expression)
-    return Result(Frame(picture(), "cam", 0, time, 0.0), (face,), found=Detections.empty() if detected == 0 else None)
+def aged(time, *, detected=0.0, classified=0.0, track_id=1):
+    """Return a frame whose face was detected and classified so many seconds before."""
+    judged = face(track_id=track_id, detected_time=time - detected, expression=expression(time=time - classified))
+    return replace(result(0, judged, time=time), found=Detections.empty() if detected == 0 else None)
 
 
 def test_quantiles_are_right_within_two_percent():
@@ -43,14 +43,14 @@ def test_quantiles_bear_values_out_of_range():
 def test_a_result_is_fresh_only_if_detection_and_classification_are():
     metrics = Metrics()
     for detected, classified in ((0.0, 0.0), (0.2, 0.1), (0.21, 0.0), (0.0, 0.11)):
-        metrics.record(result(10.0, detected=detected, classified=classified), captured=4, dropped=0)
+        metrics.record(aged(10.0, detected=detected, classified=classified), captured=4, dropped=0)
     assert metrics.value("streamer_results_total", stream="cam") == 4
     assert metrics.value("streamer_results_fresh_total", stream="cam") == 2
     assert metrics.value("streamer_detections_total", stream="cam") == 2
 
 
 def test_a_face_that_cannot_be_judged_was_not_classified():
-    metrics, seen = Metrics(), result(1.0)
+    metrics, seen = Metrics(), aged(1.0)
     [face] = seen.faces
     hidden = replace(face, expression=replace(face.expression, label="uncertain", region=NO_REGION))
     metrics.record(seen, captured=1, dropped=0)
@@ -63,14 +63,14 @@ def test_a_face_that_cannot_be_judged_was_not_classified():
 def test_tracks_are_counted_once():
     metrics = Metrics()
     for track_id in (1, 1, 2, 1, 3):
-        metrics.record(result(1.0, track_id=track_id), captured=5, dropped=0)
+        metrics.record(aged(1.0, track_id=track_id), captured=5, dropped=0)
     assert metrics.value("streamer_tracks_total", stream="cam") == 3
 
 
 def test_metrics_are_served_and_stop_being_served():
     metrics = Metrics()
     metrics.serve(19473, "127.0.0.1")
-    metrics.record(result(1.0), captured=7, dropped=3)
+    metrics.record(aged(1.0), captured=7, dropped=3)
     metrics.record_state("cam", State.LIVE)
     with urllib.request.urlopen("http://127.0.0.1:19473/metrics", timeout=5) as answer:
         text = answer.read().decode()
@@ -85,7 +85,7 @@ def test_metrics_are_served_and_stop_being_served():
 def test_the_summary_adds_up_what_the_sources_did():
     metrics = Metrics()
     for index in range(10):
-        metrics.record(result(index / 25), captured=index + 3, dropped=2)
+        metrics.record(aged(index / 25), captured=index + 3, dropped=2)
     for name in ("cam", "dead"):
         metrics.record_state(name, State.ENDED if name == "cam" else State.FAILED)
     summary = summarise(metrics, 2.0, {"dead": OSError("no such camera")})

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from streamer.watching.health import SILENT_FOR, check_alive, check_ready
 from streamer.watching.logs import JsonFormatter
 from streamer.watching.metrics import Metrics
 from tests.conftest import ListSource, picture
-from tests.test_cli import SAMPLE, start, streamer
+from tests.make import SAMPLE, start, streamer
 from tests.test_pipeline import pipeline
 
 DEPLOY = Path(__file__).parents[2] / "configs" / "deploy"
@@ -212,7 +213,7 @@ def test_a_reload_takes_over_what_can_be_changed_and_says_what_cannot(caplog: py
     assert (kept.expression.threshold, kept.privacy.blur, kept.detector.min_face) == (0.9, "faces", None)
     assert "expression, privacy changed" in caplog.text
     assert "detector can only be changed by a restart" in caplog.text
-    _, hiding = results.stages
+    hiding: Any = results.stages[1]
     assert hiding.stage.settings.threshold == 0.9
     assert hiding.blur == "faces"
 

@@ -34,7 +34,7 @@ from streamer.sinks.log import LogSink
 from streamer.sources import SourceError, open_source, redact
 from streamer.sources.pictures import read_picture
 from streamer.watching.metrics import Metrics
-from tests.records.test_records import face, result
+from tests.make import face, result
 
 CASES = 10_000
 thoroughly = settings(
@@ -186,7 +186,7 @@ def whole_log(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("log") / "out.jsonl"
     with LogSink(path, {"version": "1"}) as sink:
         for index in range(4):
-            sink.write(result(index, face(), face(2, None)))
+            sink.write(result(index, face(), face(track_id=2, expression=None)))
         sink.write_state("cam", "retrying", "gone", "lost")
     return path.read_bytes()
 
@@ -252,7 +252,7 @@ def test_any_json_is_a_manifest_or_refused_in_words(tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def api() -> Iterator[Callable[..., httpx.Response]]:
+def api() -> Iterator[Callable[..., Any]]:
     """Return a function that sends a request to a service whose streams are refused, and gives the answer."""
     pytest.importorskip("fastapi", reason="needs fastapi (extra serve)")
     from starlette.testclient import TestClient

@@ -18,9 +18,9 @@ from streamer.sinks.log import LogSink
 from streamer.sources import Report
 from streamer.types import Frame, Result
 from tests.conftest import ListSource
+from tests.make import SAMPLE
 
 pytestmark = pytest.mark.slow
-SAMPLE = Path(__file__).parents[2] / "docs" / "sample" / "sample.mp4"
 
 
 class Loop:

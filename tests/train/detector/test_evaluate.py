@@ -15,8 +15,8 @@ from streamer.types import Detections
 from train.detector.evaluate import choose_threshold, draw, figures, judge, table, write
 from train.detector.sets import Judged
 
-FACES = np.float32([[10, 10, 40, 45], [60, 20, 100, 70]])
-NOBODY = np.float32([[110, 80, 125, 95]])
+FACES = np.array([[10, 10, 40, 45], [60, 20, 100, 70]], np.float32)
+NOBODY = np.array([[110, 80, 125, 95]], np.float32)
 NONE = np.zeros((0, 4), np.float32)
 
 
@@ -29,7 +29,7 @@ class Answers:
     """Answer every picture alike."""
 
     def __init__(self, boxes: NDArray[np.float32], scores: Sequence[float]) -> None:
-        self.found = Detections(boxes, np.float32(scores))
+        self.found = Detections(boxes, np.array(scores, np.float32))
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         return [self.found] * len(images)
@@ -77,6 +77,6 @@ def test_tables_curves_and_pictures_show_what_was_found(tmp_path: Path) -> None:
 
 def test_right_answers_are_drawn_green_wrong_ones_red_and_missed_faces_white() -> None:
     [picture] = pictures(1)
-    image = draw(picture, Detections(np.concatenate([FACES[:1], NOBODY]), np.float32([0.6, 0.9])), 0.5)
+    image = draw(picture, Detections(np.concatenate([FACES[:1], NOBODY]), np.array([0.6, 0.9], np.float32)), 0.5)
     green, red, white = (image[int(box[1]), int(box[0])].tolist() for box in (FACES[0], NOBODY[0], FACES[1]))
     assert (green, red, white) == ([0, 200, 0], [0, 0, 255], [255, 255, 255])

@@ -251,7 +251,9 @@ def test_what_would_not_be_done_is_refused(write_config: WriteConfig, overrides:
 
 
 def test_the_configurations_that_come_with_the_project_can_be_done(write_config: WriteConfig) -> None:
-    for path in Path("configs/train").glob("*.yaml"):
-        if task_of(path) is None:
-            read(path)
+    paths = sorted((Path(__file__).parents[3] / "configs" / "train").glob("*.yaml"))
+    of_expression = [path for path in paths if task_of(path) is None]
+    assert len(of_expression) > 20
+    for path in of_expression:
+        read(path)
     read(write_config(), "teacher.weights=[a.onnx]", "loss=distribution")

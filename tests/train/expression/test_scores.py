@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engines import tempered
 from train.expression.scores import (
     bootstrap,
     calibration_error,
@@ -15,7 +16,6 @@ from train.expression.scores import (
     nll,
     reliability,
     surest_accuracy,
-    tempered,
     wilson,
 )
 
