@@ -26,7 +26,7 @@ class OneFace:
 
 
 class Shaky:
-    """Answer points that jump to and fro, and see the face in every other look only."""
+    """Answer points that jump to and fro, and see the parts of the face in every other look only."""
 
     def __init__(self, blind: bool = False) -> None:
         self.asked: list[int] = []
@@ -40,7 +40,7 @@ class Shaky:
             if self.blind:
                 points[:] = np.nan
             seen = np.full((len(own), 68), len(self.asked) % 2, np.float32)
-            found.append(Landmarks(points, seen, seen[:, 0]))
+            found.append(Landmarks(points, seen, np.ones(len(own), np.float32)))
         return found
 
     def locate(self, image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -61,8 +61,11 @@ def perceiver(landmarker: Shaky | None, steady: SteadySettings | None = None) ->
 
 def test_the_faces_of_all_streams_are_looked_at_together() -> None:
     landmarker = Shaky()
-    results = perceiver(landmarker)([frames("a", 1)[0], frames("b", 1)[0]])
-    assert landmarker.asked == [2]
+    perceive = perceiver(landmarker)
+    perceive([frames("a", 1)[0], frames("b", 1)[0]])
+    assert landmarker.asked == [2, 2]  # what is new is looked at twice, and what was located is kept
+    results = perceive([frames("a", 2)[1], frames("b", 2)[1]])
+    assert landmarker.asked == [2, 2, 2]
     assert all(face.landmarks is not None and face.usable is not None for one in results for face in one.faces)
 
 
