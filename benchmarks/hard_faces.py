@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import report
 from numpy.typing import NDArray
-from train.detector.sources import is_held
+from train.detector.batches.sources import is_held
 
 from streamer.build import preset
 from streamer.config import Config, load_config

@@ -53,7 +53,7 @@ class TrackerSettings:
     trust: float = 0.25
     forget: float = 2.0
     refresh: float = 0.5
-    belief: float = 0.975
+    belief: float = 0.985
     doubt: float = 0.8
     proof: float = 1.0
 
