@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 from engines import ZOO, Engine, EngineSpec, load_engine
 from streamer.config import ClassifierConfig, Config, DetectorConfig, LandmarksConfig, OverlayConfig
 from streamer.explain.maps import Explainer, MapSettings, check_maps
-from streamer.faces.detect import YUNET, Detector, HogDetector, YuNetDetector, ZooDetector
+from streamer.faces.detect import YUNET, HogDetector, Searcher, YuNetDetector, ZooDetector
 from streamer.faces.landmarks import DlibLandmarker, Landmarker, ZooLandmarker, installed_predictor
 from streamer.faces.regions import REGIONS
-from streamer.faces.tiles import TiledDetector
 from streamer.faces.track import Tracker
 from streamer.pipeline import Closable, OnState, Pipeline
 from streamer.shedding import Ladder
@@ -86,7 +85,9 @@ def build_stages(config: Config) -> Stages:
     check_use(engine.spec, config.landmarks.kind)
     regions = load_regions(config, engine.spec)
     ladder, tracker = Ladder(config.shedding), partial(Tracker, config.tracker)
-    perceive = Perceiver(detector, tracker, config.detection, landmarker, ladder, config.landmarks.steady)
+    perceive = Perceiver(
+        detector, tracker, config.detection, landmarker, ladder, config.landmarks.steady, detector.min_face
+    )
     explainer = load_explainer(config.overlay, engine.spec, config.cache)
     express = Expresser(engine, config.expression, explainer, config.visibility, regions)
     used = (detector, engine, regions, landmarker, explainer and explainer.engine)
@@ -105,14 +106,9 @@ def retune(pipeline: Pipeline, config: Config) -> None:
         hiding.blur = config.privacy.blur
 
 
-def load_detector(config: DetectorConfig, cache: Path | None = None) -> Detector:
-    """Open the detector that was chosen, behind one that cuts large pictures where tiles are wanted."""
-    detector = _open_detector(config, cache)
-    return TiledDetector(detector, config.tile) if config.tile else detector
-
-
-def _open_detector(config: DetectorConfig, cache: Path | None) -> Detector:
-    given: dict[str, Any] = config.model_dump(include={"min_face", "threshold"}, exclude_none=True)
+def load_detector(config: DetectorConfig, cache: Path | None = None) -> Searcher:
+    """Open the detector that was chosen."""
+    given: dict[str, Any] = config.model_dump(include={"min_face", "threshold", "tile"}, exclude_none=True)
     if config.kind == "hog":
         return HogDetector(**given)
     model = in_zoo(config.model or SHIPPED_DETECTOR)

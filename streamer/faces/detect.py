@@ -5,6 +5,7 @@ All boxes are canonical face boxes: forehead to chin, about ear to ear, as YuNet
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -14,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Engine, EngineSpec
+from streamer.faces.boxes import areas, shared
+from streamer.faces.copies import COARSE, STRIDE, Copy, copies_of
 from streamer.faces.landmarks import HOG_TO_FACE
 from streamer.types import Detections
 
 OVERLAP = 0.3  # of two boxes with a larger IoU only the better one is kept
-LARGEST_BATCH = 8  # pictures a call of a network
-STRIDE = 32  # of the networks' coarsest level: their input is padded to a multiple
+INSIDE = 0.7  # a box of which a larger share lies inside a better one is a part of that face
+LARGEST_BATCH = 8  # copies a call of a network
 
 
 class Detector(Protocol):
@@ -34,44 +37,82 @@ class Detector(Protocol):
         ...
 
 
-class HogDetector:
+class Searcher:
+    """Hold what all detectors share: the copies of pictures that are searched, and batches of those of one shape.
+
+    min_face: smallest face wanted, pixels; smaller ones may be among the answers. scale: pixels of the finest copy per
+    pixel of the picture. threshold: lowest score, 0-1. tile, coarse: see `copies_of`.
+    """
+
+    def __init__(
+        self, min_face: int, scale: float, threshold: float, tile: int | None = None, coarse: Sequence[int] = COARSE
+    ) -> None:
+        self.min_face = min_face
+        self._scale, self._threshold, self._tile, self._coarse = scale, threshold, tile, coarse
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """Search all copies of one shape together, whichever picture they show."""
+        pictures = [self._prepare(image) for image in images]
+        found: list[list[Detections]] = [[] for _ in images]
+        by_shape: dict[tuple[int, int], list[tuple[int, Copy]]] = {}
+        for number, picture in enumerate(pictures):
+            for copy in self._copies(*picture.shape[:2]):
+                by_shape.setdefault(copy.shape, []).append((number, copy))
+        for wanted in by_shape.values():
+            for start in range(0, len(wanted), LARGEST_BATCH):
+                chunk = wanted[start : start + LARGEST_BATCH]
+                batch = np.stack([copy.cut(pictures[number]) for number, copy in chunk])
+                for (number, copy), faces in zip(chunk, self._decode(batch), strict=True):
+                    found[number].append(copy.in_picture(faces, pictures[number]))
+        return [keep_best(_joined(parts), self._threshold) for parts in found]
+
+    def close(self) -> None:
+        """Free what is held; nothing here."""
+
+    def _prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return image
+
+    def _copies(self, height: int, width: int) -> list[Copy]:
+        return copies_of(height, width, self._scale, self._tile, self._coarse)
+
+    def _decode(self, batch: NDArray[np.uint8]) -> list[Detections]:
+        """Return the faces of each picture of an (N, H, W, ...) batch, in its pixels."""
+        raise NotImplementedError
+
+
+class HogDetector(Searcher):
     """Run dlib's frontal face detector (Dalal & Triggs 2005 features, King 2015 training) on a scaled grey picture.
 
     min_face: smallest face wanted, pixels; its 80-pixel window sets the scale, so larger values are faster.
-    threshold: lowest score, 0-1; scores are 0.5 at the classifier's border and 1 at a margin of 2.
+    threshold: lowest score, 0-1; scores are 0.5 at the classifier's border and 1 at a margin of 2. It searches all
+    sizes by itself: a coarse copy is only needed for faces that are larger than tiles can show.
     """
 
     WINDOW = 80
 
-    def __init__(self, min_face: int = 80, threshold: float = 0.4) -> None:
+    def __init__(self, min_face: int = 80, threshold: float = 0.4, tile: int | None = None) -> None:
         import dlib
 
+        super().__init__(min_face, self.WINDOW / min_face, threshold, tile, COARSE[:1] if tile else ())
         self._detector: Any = dlib.get_frontal_face_detector()
-        self._scale = self.WINDOW / min_face
-        self._margin = 4 * (threshold - 0.5)
 
-    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """Search each picture on its own."""
-        return [self._detect(image) for image in images]
+    def _prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
 
-    def _detect(self, image: NDArray[np.uint8]) -> Detections:
-        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        if self._scale != 1:
-            size = (max(1, round(side * self._scale)) for side in grey.shape[::-1])
-            grey = cv2.resize(grey, tuple(size), interpolation=cv2.INTER_AREA if self._scale < 1 else cv2.INTER_LINEAR)
-        found, margins, _ = self._detector.run(grey, 0, self._margin)
+    def _decode(self, batch: NDArray[np.uint8]) -> list[Detections]:
+        return [self._run(grey) for grey in batch]
+
+    def _run(self, grey: NDArray[np.uint8]) -> Detections:
+        found, margins, _ = self._detector.run(grey, 0, 4 * (self._threshold - 0.5))
         if not len(found):
             return Detections.empty()
         corners = np.array([(box.left(), box.top(), box.right() + 1, box.bottom() + 1) for box in found], np.float64)
         centre, side = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
         centre = centre + side * HOG_TO_FACE[:2]
         side = side * HOG_TO_FACE[2:]
-        boxes = np.concatenate([centre - side / 2, centre + side / 2], axis=1) / self._scale
+        boxes = np.concatenate([centre - side / 2, centre + side / 2], axis=1)
         scores = np.clip(0.5 + 0.25 * np.array(margins), 0, 1)
         return Detections(boxes.astype(np.float32), scores.astype(np.float32))
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 YUNET = EngineSpec(
@@ -84,33 +125,39 @@ YUNET = EngineSpec(
 )
 
 
-class NetworkDetector:
-    """Hold what all detectors on engines share: scaling, and batches of pictures that have one size.
+class ZooDetector(Searcher):
+    """Run our own detector (`train/detector`): grey pictures in, decoded boxes out.
 
-    scale: input pixels per pixel of the picture. threshold: lowest score, 0-1.
+    min_face: smallest face wanted, pixels; the network finds most faces from 20 pixels on, which sets the scale. Below
+    that pictures are enlarged. threshold: lowest score; scores are 0.5 at the working point chosen on held-back
+    scenes. budget: seconds a picture; where the measured pace says that its copies cost more, smaller faces are given
+    up. None searches at the same scale always, so that a file gives the same answer twice.
     """
 
-    def __init__(self, engine: Engine, scale: float, threshold: float) -> None:
+    SMALLEST = 20
+
+    def __init__(
+        self,
+        engine: Engine,
+        min_face: int = 32,
+        threshold: float = 0.3,
+        tile: int | None = None,
+        coarse: Sequence[int] = COARSE,
+        budget: float | None = None,
+    ) -> None:
+        super().__init__(min_face, self.SMALLEST / min_face, threshold, tile, coarse)
         self.engine = engine
-        self._scale = scale
-        self._threshold = threshold
+        self._budget = budget
+        self._pace = 0.0  # seconds a pixel of copies, smoothed
+        self._spent = np.zeros(2)  # seconds and pixels of this call
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """Search pictures of one size together."""
-        prepared = [_fit(self._prepare(image), self._scale_for(image)) for image in images]
-        found: list[Detections] = [Detections.empty()] * len(images)
-        by_shape: dict[tuple[int, ...], list[int]] = {}
-        for position, (picture, _) in enumerate(prepared):
-            by_shape.setdefault(picture.shape, []).append(position)
-        for positions in by_shape.values():
-            for start in range(0, len(positions), LARGEST_BATCH):
-                chunk = positions[start : start + LARGEST_BATCH]
-                batch = np.stack([prepared[position][0] for position in chunk])
-                for position, faces in zip(chunk, self._decode(batch), strict=True):
-                    width, height = prepared[position][1]
-                    scale = np.array([width, height], np.float32)
-                    landmarks = None if faces.landmarks is None else faces.landmarks * scale
-                    found[position] = Detections(faces.boxes * np.tile(scale, 2), faces.scores, landmarks)
+        """Search all copies of one shape together, and take the pace of it."""
+        self._spent[:] = 0
+        found = super().detect(images)
+        if self._spent[1]:
+            pace = float(self._spent[0] / self._spent[1])
+            self._pace = 0.8 * self._pace + 0.2 * pace if self._pace else pace
         return found
 
     def close(self) -> None:
@@ -118,54 +165,28 @@ class NetworkDetector:
         self.engine.close()
 
     def _prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return image
-
-    def _scale_for(self, image: NDArray[np.uint8]) -> float:
-        return self._scale
-
-    def _decode(self, batch: NDArray[np.uint8]) -> list[Detections]:
-        """Return the faces of each picture of an (N, H, W, ...) batch, in its pixels."""
-        raise NotImplementedError
-
-
-class ZooDetector(NetworkDetector):
-    """Run our own detector (`train/detector`): grey pictures in, decoded boxes out.
-
-    min_face: smallest face wanted, pixels; the network finds most faces from 20 pixels on, which sets the scale. Below
-    that pictures are enlarged. threshold: lowest score; scores are 0.5 at the working point chosen on held-back
-    scenes. budget: seconds a picture; where the measured pace says that the scale costs more, smaller faces are given
-    up. None searches at the same scale always, so that a file gives the same answer twice.
-    """
-
-    SMALLEST = 20
-
-    def __init__(self, engine: Engine, min_face: int = 32, threshold: float = 0.4, budget: float | None = None) -> None:
-        super().__init__(engine, self.SMALLEST / min_face, threshold)
-        self._budget = budget
-        self._pace = 0.0  # seconds an input pixel, smoothed
-
-    def _prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Take grey and 16-bit pictures as well: photos come so."""
         grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         return np.asarray(grey // 256 if grey.dtype == np.uint16 else grey, np.uint8)
 
-    def _scale_for(self, image: NDArray[np.uint8]) -> float:
+    def _copies(self, height: int, width: int) -> list[Copy]:
         """Take the wanted scale, or what the budget bears in quarter octaves: each new input size costs once."""
-        if self._budget is None or not self._pace:
-            return self._scale
-        bearable = np.sqrt(self._budget / (self._pace * image.shape[0] * image.shape[1]))
-        return self._scale if bearable >= self._scale else float(2 ** (np.floor(4 * np.log2(bearable)) / 4))
+        copies = super()._copies(height, width)
+        steps = math.ceil(4 * math.log2(self._scale))
+        while self._budget is not None and self._pace * _pixels(copies) > self._budget and _pixels(copies) > STRIDE**2:
+            steps -= 1
+            copies = copies_of(height, width, 2 ** (steps / 4), self._tile, self._coarse)
+        return copies
 
     def _decode(self, batch: NDArray[np.uint8]) -> list[Detections]:
         started = time.monotonic()
         outputs = self.engine.infer(batch[..., None])
-        pace = (time.monotonic() - started) / batch.size
-        self._pace = 0.8 * self._pace + 0.2 * pace if self._pace else pace
+        self._spent += time.monotonic() - started, batch.size
         parts = zip(outputs["boxes"], outputs["scores"], outputs["points"], strict=True)
         return [keep_best(Detections(*rows), self._threshold) for rows in parts]
 
 
-class YuNetDetector(NetworkDetector):
+class YuNetDetector(Searcher):
     """Run YuNet (Wu et al. 2023) on an engine, with the decoding here.
 
     min_face: smallest face wanted, pixels; the network finds faces from about 16 pixels on, which sets the scale.
@@ -174,8 +195,20 @@ class YuNetDetector(NetworkDetector):
 
     SMALLEST = 16
 
-    def __init__(self, engine: Engine, min_face: int = 40, threshold: float = 0.6) -> None:
-        super().__init__(engine, min(1.0, self.SMALLEST / min_face), threshold)
+    def __init__(
+        self,
+        engine: Engine,
+        min_face: int = 40,
+        threshold: float = 0.6,
+        tile: int | None = None,
+        coarse: Sequence[int] = COARSE,
+    ) -> None:
+        super().__init__(min_face, min(1.0, self.SMALLEST / min_face), threshold, tile, coarse)
+        self.engine = engine
+
+    def close(self) -> None:
+        """Close the engine."""
+        self.engine.close()
 
     def _decode(self, batch: NDArray[np.uint8]) -> list[Detections]:
         """Turn the maps into faces: boxes and points are offsets from the cell, in strides (sizes as logs)."""
@@ -207,23 +240,37 @@ class YuNetDetector(NetworkDetector):
 
 
 def keep_best(faces: Detections, threshold: float) -> Detections:
-    """Drop faces below the threshold and those that a better one overlaps (non-maximum suppression)."""
+    """Drop faces below the threshold, and of two that overlap or of which one holds the other, the worse."""
     faces = faces[faces.scores >= threshold]
     if not len(faces):
         return faces
     corners = faces.boxes.astype(np.float64)
     sides = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
     kept = cv2.dnn.NMSBoxes(sides.tolist(), faces.scores.tolist(), threshold, OVERLAP)
-    return faces[np.asarray(kept, np.int64).reshape(-1)]
+    return _whole(faces[np.asarray(kept, np.int64).reshape(-1)])
 
 
-def _fit(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], tuple[float, float]]:
-    """Scale a picture and pad it below and to the right; also return frame pixels per input pixel (x, y)."""
-    height, width = image.shape[:2]
-    small_h, small_w = max(1, round(height * scale)), max(1, round(width * scale))
-    if (small_h, small_w) != (height, width):
-        kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        image = np.asarray(cv2.resize(image, (small_w, small_h), interpolation=kind), np.uint8)
-    below, right = -small_h % STRIDE, -small_w % STRIDE
-    padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
-    return np.asarray(padded, np.uint8), (width / small_w, height / small_h)
+def _whole(faces: Detections) -> Detections:
+    """Drop faces that mostly lie inside a better one; the best come first."""
+    inside = shared(faces.boxes, faces.boxes) >= INSIDE * areas(faces.boxes)[:, None]
+    kept = np.ones(len(faces), np.bool_)
+    for row in np.flatnonzero(np.tril(inside, -1).any(axis=1)):
+        kept[row] = not (inside[row, :row] & kept[:row]).any()
+    return faces[kept]
+
+
+def _joined(parts: Sequence[Detections]) -> Detections:
+    """Put the faces of all copies of a picture together."""
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return Detections.empty()
+    landmarks = [part.landmarks for part in parts if part.landmarks is not None]
+    return Detections(
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate(landmarks) if len(landmarks) == len(parts) else None,
+    )
+
+
+def _pixels(copies: Sequence[Copy]) -> int:
+    return sum(copy.shape[0] * copy.shape[1] for copy in copies)

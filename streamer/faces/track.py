@@ -7,6 +7,7 @@ cross or where one enters as another leaves; it is told of cuts. A tracker follo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dlib
@@ -18,6 +19,8 @@ from streamer.faces.likeness import blend, describe, hidden
 from streamer.faces.motion import Motion
 from streamer.types import Detections, Face, Frame
 
+Ids = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class TrackerSettings:
@@ -25,9 +28,11 @@ class TrackerSettings:
 
     coast: a face is shown this long after its last detection, and until the next ones are there. max_age: a lost face
     can be taken up again this long.
-    low_score: detections below are ignored. high_score: detections below may continue a track but not found one.
-    sure_score: a track founded at this score is shown at once, any other at its second detection; in the first
-    detection of a stream, or after max_age without any, all are shown at once.
+    low_score: detections below are ignored. belief: how sure it must be that a detection is a face for it to found a
+    track; where nobody but the detector can say, those below high_score may continue one but not found it. sure_score:
+    a track founded at this score is shown at once, any other at its second detection; in the first detection of a
+    stream, or after max_age without any, all are shown at once. doubt: `usable` below which a track is no face after
+    all; one that stays above it for `proof` seconds has proved to be a face, and may be hidden for as long as it likes.
 
     A track and a detection may belong together by min_iou, their overlap, or max_distance, that of their centres in
     standard deviations (low scores: by min_iou_low alone), where neither is max_growth times as large as the other,
@@ -48,6 +53,9 @@ class TrackerSettings:
     trust: float = 0.25
     forget: float = 2.0
     refresh: float = 0.5
+    belief: float = 0.985
+    doubt: float = 0.8
+    proof: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.coast < self.max_age:
@@ -55,6 +63,9 @@ class TrackerSettings:
         if not self.low_score <= self.high_score <= self.sure_score:
             found = f"{self.low_score}, {self.high_score}, {self.sure_score}"
             raise ValueError(f"tracker: expected low_score <= high_score <= sure_score, found {found}")
+        if not (0 <= self.belief <= 1 and 0 <= self.doubt <= 1 and self.proof >= 0):
+            found = f"{self.belief}, {self.doubt} and {self.proof}"
+            raise ValueError(f"tracker: expected belief and doubt in 0-1 and proof >= 0, found {found}")
         if self.max_growth < 1 or self.forget <= 0:
             found = f"{self.max_growth} and {self.forget}"
             raise ValueError(f"tracker: expected max_growth >= 1 and forget > 0, found {found}")
@@ -67,6 +78,7 @@ class Tracker:
         self.settings = settings
         self._time: float | None = None
         self._detection_time = -np.inf
+        self._fresh = True  # nobody searched for long: all that is found has been there
         self._last_id = 0
         self._motion = Motion(np.zeros((0, 4), np.float32))
         self._ids = np.zeros(0, np.int64)  # 0 until confirmed: ids count the faces that were shown
@@ -74,6 +86,8 @@ class Tracker:
         self._seen = np.zeros(0, np.float64)  # time of the last detection
         self._looks = describe(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4), np.float32))
         self._plausible = np.zeros(0, bool)  # detected, or the picture still looks like the face
+        self._looked = np.zeros(0, np.float64)  # time of the first look at it
+        self._proved = np.zeros(0, bool)  # long enough seen to be a face
 
     def update(self, frame: Frame, detections: Detections | None) -> tuple[Face, ...]:
         """Take in a frame and return the faces to show in it, ordered by id.
@@ -81,12 +95,47 @@ class Tracker:
         detections: what the detector found in this very frame, or None where it did not run. Raises ValueError where
         the frame is older than the one before.
         """
+        self.start(frame, self.follow(frame, detections))
+        return self.faces(frame)
+
+    def follow(self, frame: Frame, detections: Detections | None) -> Detections:
+        """Take in a frame and return those of its detections that belong to no track yet; else as `update`."""
         self._predict(frame)
         self._prune(frame.time)
-        if detections is not None:
-            taken = usable(detections, frame) & (detections.scores >= self.settings.low_score)
-            self._detect(frame, detections[taken])
-        return self._faces(frame)
+        if detections is None:
+            return Detections.empty()
+        self._fresh = frame.time - self._detection_time >= self.settings.max_age
+        taken = usable(detections, frame) & (detections.scores >= self.settings.low_score)
+        return self._detect(frame, detections[taken])
+
+    def start(self, frame: Frame, detections: Detections, beliefs: NDArray[np.float32] | None = None) -> Ids:
+        """Found tracks on detections of this frame that belong to none; return the (N,) ids, 0 where none is shown yet.
+
+        beliefs: (N,) in 0-1, how sure it is that each is a face, or None where only the scores can say.
+        """
+        settings = self.settings
+        new = detections.scores >= settings.high_score if beliefs is None else beliefs >= settings.belief
+        ids = np.zeros(len(detections), np.int64)
+        ids[new] = self._spawn(frame, detections[np.asarray(new, np.bool_)])
+        return ids
+
+    def review(self, faces: Sequence[Face], time: float) -> tuple[Face, ...]:
+        """Return which faces may be shown, and forget those that turned out to be none.
+
+        faces: of the frame at `time`, with steadied `usable`. A face that has proved to be one stays whatever hides it.
+        """
+        rows = dict(zip(self._ids.tolist(), range(len(self._ids)), strict=True))
+        none: list[int] = []
+        for face in faces:
+            row = rows[face.track_id]
+            self._looked[row] = min(self._looked[row], time)
+            if not self._proved[row] and face.usable is not None and face.usable < self.settings.doubt:
+                none.append(face.track_id)
+            else:
+                self._proved[row] |= time - self._looked[row] >= self.settings.proof
+        if none:
+            self._keep(~np.isin(self._ids, none))
+        return tuple(face for face in faces if face.track_id not in none)
 
     def cut(self) -> None:
         """Forget all faces, since another shot begins: its first detections are shown at once, under new ids."""
@@ -108,18 +157,17 @@ class Tracker:
 
     def _keep(self, rows: NDArray[np.bool_]) -> None:
         self._motion.keep(rows)
-        for name in ("_ids", "_scores", "_seen", "_looks", "_plausible"):
+        for name in ("_ids", "_scores", "_seen", "_looks", "_plausible", "_looked", "_proved"):
             setattr(self, name, getattr(self, name)[rows])
 
-    def _detect(self, frame: Frame, detections: Detections) -> None:
+    def _detect(self, frame: Frame, detections: Detections) -> Detections:
+        """Go on with the tracks; return what is left."""
         looks, veiled = describe(frame.image, detections.boxes), hidden(frame.image, detections.boxes)
         tracks, found = self._associate(frame.time, detections, looks, veiled)
         self._correct(frame.time, tracks, detections[found], looks[found], veiled[found])
         self._recheck(frame, tracks)
-        new = detections.scores >= self.settings.high_score
-        new[found] = False
-        self._spawn(frame.time, detections[new], looks[new])
         self._detection_time = frame.time
+        return detections[np.setdiff1d(np.arange(len(detections)), found)]
 
     def _associate(
         self, now: float, detections: Detections, looks: NDArray[np.float32], veiled: NDArray[np.float32]
@@ -187,22 +235,25 @@ class Tracker:
             likeness = (self._looks[missed] * describe(frame.image, boxes)).sum(axis=1)
             self._plausible[missed] = likeness >= self._asked(frame.time)[missed] * (1 - hidden(frame.image, boxes))
 
-    def _spawn(self, now: float, detections: Detections, looks: NDArray[np.float32]) -> None:
+    def _spawn(self, frame: Frame, detections: Detections) -> Ids:
         start, n = len(self._ids), len(detections)
-        fresh = now - self._detection_time >= self.settings.max_age
         self._motion.extend(Motion(detections.boxes))
         self._ids = np.concatenate([self._ids, np.zeros(n, np.int64)])
         self._scores = np.concatenate([self._scores, detections.scores])
-        self._seen = np.concatenate([self._seen, np.full(n, now)])
-        self._looks = np.concatenate([self._looks, looks])
+        self._seen = np.concatenate([self._seen, np.full(n, frame.time)])
+        self._looks = np.concatenate([self._looks, describe(frame.image, detections.boxes)])
         self._plausible = np.concatenate([self._plausible, np.ones(n, bool)])
-        self._confirm(start + np.flatnonzero(fresh | (detections.scores >= self.settings.sure_score)))
+        self._looked = np.concatenate([self._looked, np.full(n, np.inf)])
+        self._proved = np.concatenate([self._proved, np.zeros(n, bool)])
+        self._confirm(start + np.flatnonzero(self._fresh | (detections.scores >= self.settings.sure_score)))
+        return self._ids[start:]
 
     def _confirm(self, rows: NDArray[np.int64]) -> None:
         self._ids[rows] = self._last_id + 1 + np.arange(len(rows))
         self._last_id += len(rows)
 
-    def _faces(self, frame: Frame) -> tuple[Face, ...]:
+    def faces(self, frame: Frame) -> tuple[Face, ...]:
+        """Return the faces to show in the frame that was taken in last, ordered by id."""
         boxes = self._motion.boxes
         recent = self._in_view() | (self._ages(frame.time) <= self.settings.coast)
         shown = (self._ids > 0) & recent & self._plausible

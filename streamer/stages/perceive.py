@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from streamer.faces.belief import Verdict, judge
 from streamer.faces.cuts import Cuts
 from streamer.faces.detect import Detector
 from streamer.faces.landmarks import Landmarker, Landmarks
@@ -18,6 +20,8 @@ from streamer.faces.steady import LONGEST, Steady, SteadySettings
 from streamer.faces.track import Tracker
 from streamer.shedding import Ladder
 from streamer.types import Detections, Face, Frame, Result, Step
+
+Looks = dict[tuple[str, int], tuple[Landmarks, int]]  # what was found of a stream's track: a row of landmarks
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,11 @@ class DetectionSettings:
 
 
 class Perceiver:
-    """Turn frames, at most one a stream, into results with tracked faces."""
+    """Turn frames, at most one a stream, into results with tracked faces.
+
+    landmarker: locates landmarks, and where it can tell has a say in what is a face. min_face: pixels; a face whose box
+    is smaller on both sides is neither tracked nor shown.
+    """
 
     def __init__(
         self,
@@ -48,12 +56,14 @@ class Perceiver:
         landmarker: Landmarker | None = None,
         ladder: Ladder | None = None,
         steady: SteadySettings | None = None,
+        min_face: int = 1,
     ) -> None:
         self.detector = detector
         self.landmarker = landmarker
         self.settings = settings
         self.ladder = ladder or Ladder()
         self.steady = steady or SteadySettings()
+        self.min_face = min_face
         self._new_tracker = new_tracker
         self._trackers: dict[str, Tracker] = {}
         self._cuts: dict[str, Cuts] = {}
@@ -66,15 +76,15 @@ class Perceiver:
         """Detect on the frames that are due, as one batch, and update every stream's tracker."""
         for frame in frames:
             self._heed_cut(frame)
-        due = self._due(frames)
-        found: dict[int, Detections] = {}
+        due, started = self._due(frames), time.monotonic()
+        searched = self.detector.detect([frame.image for frame in due]) if due else []
+        found = dict(zip(map(id, due), searched, strict=True))
+        looks = self._start([(frame, new) for frame in frames if len(new := self._follow(frame, found.get(id(frame))))])
         if due:
-            started = time.monotonic()
-            found = dict(zip(map(id, due), self.detector.detect([frame.image for frame in due]), strict=True))
             self._pace(time.monotonic() - started, len(due))
             self._detected_at.update((frame.stream, frame.time) for frame in due)
-        results = [self._track(frame, found.get(id(frame))) for frame in frames]
-        return self._located(self.landmarker, results) if self.landmarker else results
+        results = [self._result(frame, found.get(id(frame))) for frame in frames]
+        return self._located(self.landmarker, results, looks) if self.landmarker else results
 
     def forget(self, stream: str) -> None:
         """Drop what is known of a stream that has ended; its name may come again."""
@@ -111,30 +121,58 @@ class Perceiver:
         self._cost = cost if not self._cost else 0.8 * self._cost + 0.2 * cost
         self._rest_until = time.monotonic() + seconds * (1 / self.settings.share - 1)
 
-    def _track(self, frame: Frame, detections: Detections | None) -> Result:
+    def _follow(self, frame: Frame, found: Detections | None) -> Detections:
+        """Go on with the tracks of a frame's stream; return what was found beside them."""
         if frame.stream not in self._trackers:
             self._trackers[frame.stream] = self._new_tracker()
-        faces = self._trackers[frame.stream].update(frame, detections)
-        return Result(frame, faces, self.ladder.step if frame.live else Step.NONE, detections)
+        large = None if found is None else found[_sides(found.boxes) >= self.min_face]
+        return self._trackers[frame.stream].follow(frame, large)
 
-    def _located(self, landmarker: Landmarker, results: list[Result]) -> list[Result]:
-        """Add landmarks, visibility and usable to the faces of all frames, looked at as one batch."""
-        seen = [result for result in results if result.faces]
-        boxes = [np.stack([face.box for face in result.faces]) for result in seen]
-        found = iter(landmarker.look([result.frame.image for result in seen], boxes) if seen else [])
-        return [self._steady(result, next(found)) if result.faces else result for result in results]
+    def _start(self, new: Sequence[tuple[Frame, Detections]]) -> Looks:
+        """Found tracks on what is new in each frame, where a look at it says that it is a face; return these looks."""
+        verdicts: Sequence[Verdict | tuple[None, None]] = [(None, None)] * len(new)
+        if self.landmarker and new:
+            verdicts = judge(self.landmarker, [frame.image for frame, _ in new], [found for _, found in new])
+        looks: Looks = {}
+        for (frame, found), (look, beliefs) in zip(new, verdicts, strict=True):
+            ids = self._trackers[frame.stream].start(frame, found, beliefs)
+            if look:
+                looks |= {(frame.stream, number): (look, row) for row, number in enumerate(ids.tolist())}
+        return looks
 
-    def _steady(self, result: Result, found: Landmarks) -> Result:
-        before = self._steadied.get(result.frame.stream, {})
+    def _result(self, frame: Frame, found: Detections | None) -> Result:
+        faces = self._trackers[frame.stream].faces(frame)
+        large = tuple(face for face in faces if _sides(face.box[None])[0] >= self.min_face)
+        return Result(frame, large, self.ladder.step if frame.live else Step.NONE, found)
+
+    def _located(self, landmarker: Landmarker, results: list[Result], looks: Looks) -> list[Result]:
+        """Add landmarks, visibility and usable to the faces of all frames; those not looked at yet are one batch."""
+        asked = [
+            (result.frame, faces)
+            for result in results
+            if (faces := [face for face in result.faces if (result.frame.stream, face.track_id) not in looks])
+        ]
+        boxes = [np.stack([face.box for face in faces]) for _, faces in asked]
+        found = landmarker.look([frame.image for frame, _ in asked], boxes) if asked else []
+        for (frame, faces), look in zip(asked, found, strict=True):
+            looks |= {(frame.stream, face.track_id): (look, row) for row, face in enumerate(faces)}
+        return [self._steady(result, looks) for result in results]
+
+    def _steady(self, result: Result, looks: Looks) -> Result:
+        """Smooth what was found of each track, and leave out what turned out to be no face."""
+        stream, now = result.frame.stream, result.frame.time
+        before = self._steadied.get(stream, {})
         tracks = {face.track_id: before.get(face.track_id) or Steady(self.steady) for face in result.faces}
-        now = result.frame.time
         # A track that is hidden for a moment comes back under its id.
         tracks |= {number: one for number, one in before.items() if number not in tracks and now - one.time < LONGEST}
-        self._steadied[result.frame.stream] = tracks
-        faces = tuple(
-            tracks[face.track_id].update(_with(face, found, row), now) for row, face in enumerate(result.faces)
-        )
-        return replace(result, faces=faces)
+        self._steadied[stream] = tracks
+        faces = [tracks[face.track_id].update(_with(face, *looks[stream, face.track_id]), now) for face in result.faces]
+        return replace(result, faces=self._trackers[stream].review(faces, now))
+
+
+def _sides(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the (N,) longer sides of boxes."""
+    return np.asarray((boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0), np.float32)
 
 
 def _with(face: Face, found: Landmarks, row: int) -> Face:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -7,8 +9,9 @@ from skimage.data import astronaut
 
 from engines import ZOO, EngineSpec, load_engine
 from engines.fake import FakeEngine
-from streamer.faces.detect import YUNET, HogDetector, YuNetDetector, ZooDetector, keep_best
-from streamer.faces.tiles import TiledDetector
+from streamer import bench
+from streamer.faces.copies import copies_of
+from streamer.faces.detect import YUNET, HogDetector, Searcher, YuNetDetector, ZooDetector, keep_best
 from streamer.types import Detections
 
 ZOO_SPEC = EngineSpec(
@@ -91,7 +94,7 @@ def maps(count, height, width, *cells):
 def test_yunet_maps_are_decoded_to_pixels_of_the_frame():
     engine = FakeEngine(YUNET, lambda batch: maps(len(batch), 128, 192, (0, 16, 3, 5)))
     # 380x250 at half size is 190x125, padded to 192x128
-    faces, none = YuNetDetector(engine, min_face=32).detect([np.zeros((250, 380, 3), np.uint8)] * 2)
+    faces, none = YuNetDetector(engine, min_face=32, coarse=()).detect([np.zeros((250, 380, 3), np.uint8)] * 2)
     assert engine.batch_sizes == [2]
     centre, size = np.array([5.5 * 16, 3.25 * 16]) * 2, np.array([64, 80]) * 2
     np.testing.assert_allclose(faces.boxes[0], np.concatenate([centre - size / 2, centre + size / 2]), rtol=1e-5)
@@ -120,7 +123,7 @@ def test_our_yunet_agrees_with_opencvs(shared):
     image = image[: image.shape[0] // 32 * 32, : image.shape[1] // 32 * 32]
     sha256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
     engine = load_engine(path, "detection", spec=YUNET, sha256=sha256, precision="f32")
-    detector = YuNetDetector(engine, min_face=16, threshold=0.7)
+    detector = YuNetDetector(engine, min_face=16, threshold=0.7, coarse=())
     [ours, again] = detector.detect([image, image])
     theirs = cv2.FaceDetectorYN.create(str(path), "", (image.shape[1], image.shape[0]), 0.7, 0.3).detect(image)[1]
     expected = np.concatenate([theirs[:, :2], theirs[:, :2] + theirs[:, 2:4]], axis=1)
@@ -175,20 +178,19 @@ def test_a_time_budget_shrinks_the_picture_from_the_second_call_on():
     detector = ZooDetector(engine, min_face=20, budget=1e-9)
     for _ in range(2):
         detector.detect([np.zeros((320, 320, 3), np.uint8)])
-    assert engine.shapes[0] == (1, 320, 320, 1)
-    assert engine.shapes[1] == (1, 32, 32, 1)
+    assert engine.shapes == [(1, 320, 320, 1), (1, 160, 160, 1), (1, 32, 32, 1)]  # and a coarse copy the first time
     patient = ZooDetector(engine, min_face=20, budget=1e9)
     assert [patient.detect([np.zeros((96, 96, 3), np.uint8)]) and engine.shapes[-1] for _ in range(2)] == [
         (1, 96, 96, 1)
     ] * 2
 
 
-class Bright:
-    """Find the box around what is white in a picture."""
+class Bright(Searcher):
+    """Find the box around what is white in a copy."""
 
-    def detect(self, images):
-        self.count = len(images)
-        return [self.find(image) for image in images]
+    def _decode(self, batch):
+        self.count = getattr(self, "count", 0) + len(batch)
+        return [self.find(image) for image in batch]
 
     def find(self, image):
         y, x = np.nonzero(image[..., 0] > 128)
@@ -197,31 +199,54 @@ class Bright:
         box = np.array([[x.min(), y.min(), x.max() + 1, y.max() + 1]], np.float32)
         return Detections(box, np.array([0.9], np.float32))
 
-    def close(self):
-        self.closed = True
 
-
-@pytest.mark.parametrize("box", [(10, 20, 40, 60), (310, 10, 340, 50), (905, 505, 1000, 600), (300, 100, 800, 560)])
+@pytest.mark.parametrize(
+    "box", [(20, 40, 80, 120), (620, 20, 680, 100), (1905, 1105, 2000, 1200), (600, 200, 1600, 1120)]
+)
 def test_tiles_find_small_faces_on_their_cuts_and_large_ones_once(box):
-    image = np.zeros((600, 1000, 3), np.uint8)
+    image = np.zeros((1200, 2000, 3), np.uint8)
     image[box[1] : box[3], box[0] : box[2]] = 255
-    bright = Bright()
-    detector = TiledDetector(bright, tile=400, overlap=120)
+    detector = Bright(20, 1.0, 0.5, tile=800)
     [faces] = detector.detect([image])
     assert len(faces) == 1
-    np.testing.assert_allclose(faces.boxes[0], box, atol=3)
-    assert bright.count == 1 + 2 * 4
-    detector.close()
-    assert bright.closed
+    np.testing.assert_allclose(faces.boxes[0], box, atol=8)
+    assert detector.count == 2 * 3 + 4  # tiles, and the picture with 1280, 640, 320 and 160 pixels on the long side
 
 
-def test_small_pictures_are_not_tiled_and_an_overlap_must_fit():
-    bright = Bright()
-    detector = TiledDetector(bright, tile=400, overlap=120)
-    assert [len(faces) for faces in detector.detect([np.zeros((40, 400, 3), np.uint8)])] == [0]
-    assert bright.count == 1
-    with pytest.raises(ValueError, match="overlap 400"):
-        TiledDetector(Bright(), tile=400, overlap=400)
+@pytest.mark.parametrize(
+    ("height", "width", "scale", "sides"),
+    [
+        (720, 1280, 0.625, [800, 320, 160]),  # 640 does not lie clearly below 800
+        (1080, 1920, 0.625, [1200, 640, 320, 160]),
+        (480, 640, 0.625, [400, 160]),
+        (1280, 720, 1.25, [1600, 640, 320, 160]),
+        (200, 100, 0.625, [125]),
+        (1, 1, 0.625, [1]),
+        (50, 20_000, 0.625, [12_500]),  # in a coarse copy nothing could be seen
+    ],
+)
+def test_all_sizes_are_searched_by_few_coarse_copies(height, width, scale, sides):
+    assert [max(copy.size) for copy in copies_of(height, width, scale)] == sides
+
+
+def test_coarse_copies_of_pictures_of_any_shape_come_in_few_shapes():
+    shapes = {copy.shape for height in range(100, 4000, 37) for copy in copies_of(height, 2000, 1.0)[1:]}
+    for side in (160, 320, 640, 1280):
+        assert len({shape for shape in shapes if max(shape) == side}) <= 9
+    assert len(shapes) <= 4 * 9
+
+
+def test_copies_of_pictures_of_different_sizes_share_batches():
+    engine = Recorder(ZOO_SPEC, lambda batch: decoded(len(batch)))
+    ZooDetector(engine, min_face=20).detect([np.zeros((300, 400, 3), np.uint8), np.zeros((390, 520, 3), np.uint8)])
+    assert sorted(engine.shapes) == [(1, 256, 320, 1), (1, 320, 416, 1), (1, 416, 544, 1), (2, 128, 160, 1)]
+
+
+def test_a_box_that_mostly_lies_inside_a_better_one_is_a_part_of_that_face():
+    boxes = np.array([[0, 0, 100, 100], [10, 10, 40, 40], [80, 0, 120, 40], [200, 0, 300, 100], [210, 10, 240, 40]])
+    scores = np.array([0.8, 0.7, 0.6, 0.5, 0.9], np.float32)
+    kept = keep_best(Detections(boxes.astype(np.float32), scores), 0.3)
+    np.testing.assert_array_equal(kept.boxes, boxes[[4, 0, 2, 3]])  # half inside stays, and so does what holds a better
 
 
 @pytest.mark.parametrize("image", [np.zeros((40, 60), np.uint8), np.full((40, 60, 3), 40_000, np.uint16)])
@@ -245,6 +270,19 @@ def test_our_detector_finds_the_face_of_the_portrait(portrait, shipped, size):
     assert overlap(faces.boxes[0] / size, FACE) > 0.5
     middle = (faces.landmarks[0, 0] + faces.landmarks[0, 1]) / 2 / size
     assert np.linalg.norm(middle - [224, 103]) < 0.25 * (FACE[3] - FACE[1])
+
+
+def test_a_face_that_fills_the_picture_is_found_whatever_the_size_of_the_picture(shipped):
+    stored = cv2.imread(str(Path(bench.__file__).with_name("portrait.jpg")))
+    [face] = shipped.detect([stored])[0].boxes[:1]
+    x0, y0, x1, y1 = face.astype(int)
+    close = stored[y0:y1, x0 - 10 : x1 + 10]
+    for side in (60, 200, 500, 1000, 2400):
+        picture = cv2.resize(close, None, fx=side / len(close), fy=side / len(close), interpolation=cv2.INTER_CUBIC)
+        found = shipped.detect([picture])[0]
+        assert found.scores[0] > 0.4
+        whole = np.array([10, 0, close.shape[1] - 10, len(close)]) * side / len(close)
+        assert overlap(found.boxes[0], whole) > 0.5
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from engines import Engine, load_engine
 from streamer.faces.detect import YUNET, Detector, HogDetector, YuNetDetector, ZooDetector
-from streamer.faces.tiles import TiledDetector
 from streamer.types import Detections
 from train.detector.config import DetectorConfig
 from train.detector.scores import Match, at_threshold, average_precision, curve, match, recall_at_alarms
@@ -63,18 +62,21 @@ def evaluate(model: Path, config: DetectorConfig, out: Path | None = None) -> st
 
 
 def rivals(engine: Engine, yunet: Engine, small: bool) -> dict[str, tuple[Detector, float]]:
-    """Return detectors with their working thresholds; `small` adds ours in tiles of an enlarged picture."""
-    ours = ZooDetector(engine, ZooDetector.SMALLEST, LOWEST)
+    """Return detectors with their working thresholds; `small` adds ours in tiles of an enlarged picture.
+
+    All but 'as it comes' see one copy: it is the networks that are compared.
+    """
+    ours = ZooDetector(engine, ZooDetector.SMALLEST, LOWEST, coarse=())
     found: dict[str, tuple[Detector, float]] = {
         "ours": (ours, WORKING),
         "ours, as it comes": (ZooDetector(engine, threshold=LOWEST), WORKING),
         "HOG": (HogDetector(HogDetector.WINDOW, 0.3), WORKING),
-        "YuNet": (YuNetDetector(yunet, YuNetDetector.SMALLEST, LOWEST), TRUSTED),
+        "YuNet": (YuNetDetector(yunet, YuNetDetector.SMALLEST, LOWEST, coarse=()), TRUSTED),
     }
     if small:
-        found["ours, enlarged twice"] = (ZooDetector(engine, ZooDetector.SMALLEST // 2, LOWEST), WORKING)
-        tiled = TiledDetector(ZooDetector(engine, ZooDetector.SMALLEST // 2, LOWEST))
-        found["ours, tiled"] = (tiled, WORKING)
+        twice, tile = ZooDetector.SMALLEST // 2, 640
+        found["ours, enlarged twice"] = (ZooDetector(engine, twice, LOWEST, coarse=()), WORKING)
+        found["ours, tiled"] = (ZooDetector(engine, twice, LOWEST, tile), WORKING)
     return found
 
 
