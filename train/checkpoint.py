@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from streamer.config import check_config
-from train import models, processes
+from train import processes
+from train.config import RunConfig
 from train.data import EMOTIONS
-from train.expression.config import RunConfig, TrainConfig
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,11 @@ class State:
     def history(self) -> list[float]:
         """Return how good each epoch done was: its validation accuracy, of several sets their macro recall."""
         return [line.get("macro_recall", line["validation_accuracy"]) for line in self.epochs]
+
+
+def path_of(config: RunConfig) -> Path:
+    """Return where the checkpoint of a run lies."""
+    return config.runs / config.name / "checkpoint.pt"
 
 
 def save(path: Path, config: RunConfig, classes: tuple[str, ...], state: State) -> None:
@@ -150,12 +155,11 @@ def load(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def restore(path: Path, checkpoint: dict[str, Any], config: TrainConfig) -> nn.Module:
-    """Build the network that a checkpoint is judged by, in evaluation mode: the best epoch's, else the last average.
+def restored(path: Path, checkpoint: dict[str, Any], network: nn.Module) -> nn.Module:
+    """Give a network the weights that its run is judged by, the best epoch's, else the last average; end its training.
 
-    Raises ValueError where the weights do not fit the configured model.
+    Raises ValueError where the weights do not fit.
     """
-    network = models.build(config.model.name, len(classes_of(checkpoint)), config.input.channels, config.model.args)
     _load_weights(network, checkpoint.get("best") or checkpoint["average"], path)
     return network.eval()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from train.expression.config import Optimizer
+from train.config import Optimizer
 
 
 def rate(settings: Optimizer, progress: float, history: Sequence[float]) -> float:

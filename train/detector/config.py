@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from streamer.config import Section
-from train.expression.config import Optimizer, RunConfig
+from train.config import Optimizer, RunConfig
 
 
 class DetectorData(Section):

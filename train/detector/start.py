@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
+from train import loop
+from train.checkpoint import State
 from train.detector.config import DetectorConfig
 from train.models.detector import FaceDetector, fold
 from train.models.weights import read_artefact
@@ -22,6 +25,15 @@ def build(config: DetectorConfig) -> nn.Module:
     sizes = config.model
     network = FaceDetector(1, sizes.stem, sizes.widths, sizes.blocks, sizes.pyramid)
     return network if sizes.normalised else fold(network).train()
+
+
+def start(config: DetectorConfig, device: torch.device) -> State:
+    """Build network, average and update rule as the seed says."""
+    torch.manual_seed(config.seed)
+    network = build(config)
+    if config.init is not None:
+        go_on_from(network, config.init)
+    return loop.begin(config, network, device)
 
 
 def go_on_from(network: nn.Module, path: Path) -> None:

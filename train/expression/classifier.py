@@ -17,12 +17,13 @@ from engines import BACKENDS, EngineSpec, Outputs, View, load_engine, tempered
 from engines.precision import int8_name
 from streamer.config import Section, check_config, load_config
 from train import models
-from train.checkpoint import classes_of, load, restore
+from train.checkpoint import classes_of, load
 from train.data import FaceSet
 from train.expression.batches.cutting import recipe
 from train.expression.batches.rows import cut, labelled_rows, training_rows
 from train.expression.config import Data, Input, TrainConfig
 from train.expression.served import Served, answer
+from train.expression.start import restore
 from train.models.classic import FEATURES, build_classic
 from train.processes import first_device
 

@@ -23,7 +23,7 @@ from engines import EngineSpec, View, load_engine, precisions_of
 from engines.manifest import remove_entry, sha256_of, write_entry
 from engines.precision import int8_name
 from engines.spec import Rule
-from train.checkpoint import classes_of, require_run, restore
+from train.checkpoint import classes_of, require_run
 from train.expression import card
 from train.expression.batches.cutting import as_seen, recipe
 from train.expression.batches.rows import judged_faces, labelled_rows, training_rows
@@ -34,6 +34,7 @@ from train.expression.evaluate import Evaluation, evaluate
 from train.expression.quantise import calibration_faces, check_accuracy, quantised, rounded
 from train.expression.scores import fit_temperature, reliability
 from train.expression.served import Served, answer
+from train.expression.start import restore
 
 log = logging.getLogger(__name__)
 

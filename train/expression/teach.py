@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from engines import BACKENDS, load_engine
-from train.checkpoint import classes_of, load, restore
+from train.checkpoint import classes_of, load
 from train.data import FaceSet
 from train.expression.batches.cutting import as_seen
 from train.expression.config import TrainConfig
-from train.expression.fit import predict
+from train.expression.predict import predict
+from train.expression.start import restore
 
 SHIFTS = ((0, 0), (0, 2), (0, -2), (2, 0), (-2, 0))  # pixels
 

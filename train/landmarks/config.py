@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from streamer.config import Section
-from train.expression.config import Optimizer, RunConfig
+from train.config import Optimizer, RunConfig
 from train.occluders import EVALUATION_ONLY, FAMILIES, TRAINING
 
 

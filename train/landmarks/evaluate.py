@@ -24,7 +24,7 @@ from train.expression.report import table
 from train.landmarks.batches import draw
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.faces import MIDDLE, Faces, face_boxes, read
-from train.landmarks.fit import normalised_error
+from train.landmarks.scores import normalised_error
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from train.landmarks import card
 from train.landmarks.batches import Batch, draw
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.faces import read
-from train.landmarks.fit import build, normalised_error
+from train.landmarks.scores import normalised_error
+from train.landmarks.start import build
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ from streamer.faces.boxes import iou as box_iou
 from streamer.types import Detections
 from tests.train.elsewhere import Elsewhere
 from train.detector import export, fit, start
-from train.detector.batches import people, pictures, place, rendered, sources
+from train.detector.batches import collate, people, pictures, place, rendered, sources
 from train.detector.batches.damage import damage, occlude
+from train.detector.batches.mine import mine
 from train.detector.batches.pictures import Picture
 from train.detector.batches.place import Pose, Scene
 from train.detector.batches.scenes import Painter
@@ -24,7 +25,6 @@ from train.detector.centerface import decode
 from train.detector.config import Architecture, DetectorConfig, DetectorData, Losses, Scenes
 from train.detector.evaluate import choose_threshold
 from train.detector.losses import Truth, assign, efficient_iou_loss, iou, losses
-from train.detector.mine import mine
 from train.detector.scores import at_threshold, average_precision, match, recall_at_alarms
 from train.detector.sets import Judged, _half
 from train.detector.teacher import Teacher, agree, merge
@@ -394,10 +394,10 @@ def test_training_goes_on_from_an_artefact_with_more_blocks_and_from_its_own(fac
 
 def test_echoed_scenes_come_back_mirrored_after_a_few_others(faces, tmp_path):
     config = small_config(tmp_path, echo=2, steps=32)
-    batches = fit.Batches(config, Painter(faces, config.scenes))
-    shown = [batches[step] for step in range(2 * fit.Batches.KEPT)]
+    batches = collate.Batches(config, Painter(faces, config.scenes))
+    shown = [batches[step] for step in range(2 * collate.Batches.KEPT)]
     images, truth = shown[3]
-    echo, mirrored = shown[3 + fit.Batches.KEPT]
+    echo, mirrored = shown[3 + collate.Batches.KEPT]
     torch.testing.assert_close(echo, images.flip(3))
     real = truth.kind != 0
     torch.testing.assert_close(mirrored.boxes[real][:, [2, 0]], 96 - truth.boxes[real][:, [0, 2]])
@@ -410,7 +410,7 @@ def test_processes_share_a_batch_and_paint_scenes_of_their_own(faces, tmp_path, 
     monkeypatch.setattr("train.processes.count", lambda: 2)
     for rank in range(2):
         monkeypatch.setattr("train.processes.rank", lambda rank=rank: rank)
-        parts.append(fit.Batches(config, Painter(faces, config.scenes))[0][0])
+        parts.append(collate.Batches(config, Painter(faces, config.scenes))[0][0])
     assert [len(part) for part in parts] == [config.optimizer.batch // 2] * 2
     assert not torch.equal(*parts)
     monkeypatch.setattr("train.processes.count", lambda: 3)

@@ -18,10 +18,12 @@ from streamer.config import load_config
 from tests.train.conftest import CLASSES, CONFIG, write_toy_config, write_toy_set
 from train import checkpoint, schedule
 from train.__main__ import app
+from train.config import Optimizer
 from train.data import FaceSet, load
 from train.expression.batches.rows import training_rows
-from train.expression.config import Optimizer, TrainConfig
-from train.expression.fit import fit, start
+from train.expression.config import TrainConfig
+from train.expression.fit import fit
+from train.expression.start import start
 from train.models.weights import read_weights
 from train.tasks import task_of
 

@@ -24,7 +24,9 @@ from train.landmarks.batches import MIRRORED, draw
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.evaluate import evaluate, examples
 from train.landmarks.faces import Faces, face_boxes, read
-from train.landmarks.fit import fit, normalised_error, predict
+from train.landmarks.fit import fit
+from train.landmarks.predict import predict
+from train.landmarks.scores import normalised_error
 from train.models.landmarks import Points
 from train.occluders import NONE
 from train.tasks import TASKS, task_of

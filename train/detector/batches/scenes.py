@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from train.detector.batches import place
 from train.detector.batches.damage import damage, occlude
+from train.detector.batches.mine import Alarm
 from train.detector.batches.pictures import EMPTY, Picture
 from train.detector.batches.place import Pose, Region, Scene
 from train.detector.config import Scenes
-from train.detector.mine import Alarm
 
 MOST = 60  # faces of a scene; further ones are rare and become disputed ground by being painted over
 LAYOUTS = {"photo": 0.25, "mosaic": 0.3, "cut_outs": 0.2, "parts": 0.25}

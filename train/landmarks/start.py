@@ -1,0 +1,28 @@
+"""Build a landmark network."""
+
+from __future__ import annotations
+
+import torch
+
+from streamer.faces.regions import face_square
+from train import loop
+from train.checkpoint import State
+from train.landmarks.config import LandmarksConfig
+from train.landmarks.faces import Faces
+from train.models.landmarks import LandmarkNet
+
+
+def start(config: LandmarksConfig, faces: Faces, device: torch.device) -> State:
+    """Build network, average and update rule as the seed says; the points start from the mean of some faces."""
+    torch.manual_seed(config.seed)
+    model = build(config)
+    squares = face_square(faces.boxes, config.margin, 0.0)
+    shares = (faces.points - squares[:, None, :2]) / (squares[:, 2] - squares[:, 0])[:, None, None]
+    model.mean.copy_(torch.from_numpy(shares.mean(axis=0)))
+    return loop.begin(config, model, device)
+
+
+def build(config: LandmarksConfig) -> LandmarkNet:
+    """Build the network of a configuration with weights as drawn."""
+    sizes = config.model
+    return LandmarkNet(1, sizes.size, sizes.widths, sizes.blocks, sizes.squeeze, sizes.dropout)
