@@ -35,9 +35,9 @@ def untrained_densenet(folder: Path) -> Path:
     """Write DenseNet-BC with random weights as int8, as `python -m train export` would."""
     import torch
 
-    from train.expression.export import graph_of, write_onnx
+    from train.export import write_onnx
     from train.expression.quantise import quantised
-    from train.expression.served import Served
+    from train.expression.served import Served, graph_of
     from train.models.densenet import DenseNet
 
     torch.manual_seed(0)

@@ -164,6 +164,17 @@ def restored(path: Path, checkpoint: dict[str, Any], network: nn.Module) -> nn.M
     return network.eval()
 
 
+def of_run(config: RunConfig, network: nn.Module) -> tuple[nn.Module, int]:
+    """Give a network the weights of a configuration's run; return it and the number of epochs done.
+
+    Raises FileNotFoundError where nothing was trained yet, ValueError where the run was begun with something else.
+    """
+    path = path_of(config)
+    saved = load(path)
+    require_run(path, saved, config)
+    return restored(path, saved, network), saved["epoch"]
+
+
 def classes_of(checkpoint: dict[str, Any]) -> tuple[str, ...]:
     """Return the labels in the order of the logits."""
     return tuple(checkpoint.get("classes", EMOTIONS))

@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import cv2
 import torch
@@ -32,30 +33,34 @@ Batch = TypeVar("Batch")
 Config = TypeVar("Config", bound=RunConfig)
 
 
-class Training(Protocol[Batch]):
-    """Give the loop what a task learns from. It belongs to one run.
+class Training(ABC, Generic[Batch]):
+    """Give the loop what a task learns from; one belongs to one run.
 
     CLIP: the longest gradient, None for any. classes: labels in the order of the outputs. steps: batches an epoch.
     """
 
-    CLIP: ClassVar[float | None]
+    CLIP: ClassVar[float | None] = None
     classes: tuple[str, ...]
     steps: int
 
+    @abstractmethod
     def start(self) -> State:
         """Build network, average and update rule as the seed says, the same in every process; see `begin`."""
 
+    @abstractmethod
     def batches(self, state: State) -> Iterator[Batch]:
         """Yield this process's shares of the batches of the epoch that comes next, each when it is asked for."""
 
+    @abstractmethod
     def losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss to follow, and what of it is noted, by name."""
 
+    @abstractmethod
     def judge(self, network: nn.Module) -> dict[str, Any]:
         """Return figures on what is chosen by; the higher 'validation_accuracy', the better."""
 
     def close(self) -> None:
-        """Give back what is held."""
+        """Give back what is held; most hold nothing."""
 
 
 def fit(config: Config, prepare: Callable[[Config, torch.device], Training[Any]], until: int | None = None) -> Path:

@@ -30,8 +30,8 @@ from engines.tensorrt import TensorRtEngine, narrowed, plan_of
 from engines.torch import CudaEngine, int8, read_program
 from tests.conftest import LABELS, expression_spec
 from tests.engines.test_engines import faces
-from train.expression.export import graph_of
 from train.expression.quantise import rounded
+from train.expression.served import graph_of
 
 tqdm.tqdm.monitor_interval = 0  # else tqdm, of which torch.fx makes bars, leaves a thread behind
 

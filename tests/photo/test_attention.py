@@ -81,8 +81,7 @@ def test_a_network_for_one_size_or_without_attention_is_refused() -> None:
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write an attention network that has learned nothing."""
     torch = pytest.importorskip("torch", reason="needs the extra train")
-    from train.expression.export import graph_of
-    from train.expression.served import Served
+    from train.expression.served import Served, graph_of
     from train.models import build
 
     torch.manual_seed(0)

@@ -103,7 +103,7 @@ def moved(
         cv2.warpAffine(one, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         for one in pictures
     ]
-    return np.stack(warped).reshape(pictures.shape)
+    return np.asarray(np.stack(warped).reshape(pictures.shape), np.uint8)
 
 
 def lit(pictures: Pictures, gain: float) -> Pictures:

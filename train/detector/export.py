@@ -4,53 +4,31 @@ from __future__ import annotations
 
 import logging
 import math
-import tempfile
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from engines import EngineSpec, load_engine
-from engines.manifest import write_entry
+from engines import EngineSpec
 from train import checkpoint
 from train.detector import card
 from train.detector.config import DetectorConfig
 from train.detector.evaluate import choose_threshold
 from train.detector.predict import predict
 from train.detector.scores import at_threshold, average_precision, match
+from train.detector.served import OUTPUTS, ServedDetector, graph_of
 from train.detector.sets import Judged, scenes
 from train.detector.start import build
-from train.expression.export import commit, quiet, to_onnx, write_onnx
+from train.export import answers, provenance, publish, require_format
 
 log = logging.getLogger(__name__)
 
-OUTPUTS = ("scores", "boxes", "points")
-LARGEST = 512  # times 32 pixels: the longest side that the graph takes
 LIKELY = 0.3  # score of the cells whose boxes are compared
 PARITY = {"f32": (1e-3, 1e-3), "auto": (0.06, 0.06)}  # most that scores, and boxes in shares of their side, may differ
-
-
-class ServedDetector(nn.Module):
-    """Map grey uint8 pictures (N, H, W, 1) of any size in steps of 32 to scores 0-1, boxes and points in pixels.
-
-    shift: logit of the working point, where the score is to be 0.5.
-    """
-
-    def __init__(self, network: nn.Module, shift: float = 0.0) -> None:
-        super().__init__()
-        self.network = network.eval()
-        self.shift = shift
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (N, cells), (N, cells, 4) xyxy and (N, cells, 5, 2)."""
-        count, height, width, channels = images.shape
-        planes = images.reshape(count, channels, height, width)  # with one channel; a transpose costs OpenVINO 2 ms
-        maps = self.network(planes.float())
-        return (maps.logits - self.shift).sigmoid(), maps.boxes, maps.points
 
 
 def export(config: DetectorConfig, out: Path) -> Path:
@@ -59,26 +37,18 @@ def export(config: DetectorConfig, out: Path) -> Path:
     Raises ValueError where the configuration is not the run's own, RuntimeError where the artefact disagrees with the
     network; then nothing is written.
     """
-    if out.suffix != ".onnx":
-        raise ValueError(f"{out}: expected a name that ends in .onnx")
-    source = config.runs / config.name / "checkpoint.pt"
-    saved = checkpoint.load(source)
-    checkpoint.require_run(source, saved, config)
-    network = build(config).eval()
-    network.load_state_dict(saved["average"])
+    require_format(out, ("onnx",))
+    network, epochs = checkpoint.of_run(config, build(config))
     judged = scenes(config)
     threshold, metrics = working_point(network, judged)
     served = ServedDetector(network, math.log(threshold / (1 - threshold)))
-    spec = describe(config, served, len(saved["epochs"])).model_copy(update={"metrics": metrics})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        unchecked = Path(folder) / out.name
-        graph_of(served)(spec, unchecked)
-        check_parity(served, unchecked, np.stack([picture.image for picture in judged[:8]])[..., :1])
-        load_engine(unchecked, "detection").close()
-        unchecked.replace(out)
-    write_entry(out)
-    out.with_suffix(".md").write_text(card.write(spec, out), encoding="utf-8")
+    shown = np.stack([picture.image for picture in judged[:8]])[..., :1]
+
+    def check(unchecked: Path) -> dict[str, Any]:
+        check_parity(served, unchecked, shown)
+        return {"metrics": metrics}
+
+    publish(out, describe(config, served, epochs), graph_of(served), check, card.write)
     return out
 
 
@@ -91,24 +61,8 @@ def describe(config: DetectorConfig, served: ServedDetector, epochs: int) -> Eng
         width=None,
         channels=1,
         outputs=OUTPUTS,
-        training={
-            "parameters": sum(parameter.numel() for parameter in served.parameters()),
-            "epochs": epochs,
-            "seed": config.seed,
-            "commit": commit(),
-            "config": config.told(),
-        },
+        training=provenance(config, served, epochs),
     )
-
-
-def graph_of(served: ServedDetector) -> Callable[[EngineSpec, Path], None]:
-    """Trace the network for any number of pictures of any size in steps of 32; return what writes it with a spec."""
-    example = (torch.zeros((2, 192, 256, 1), dtype=torch.uint8),)
-    rows, columns = torch.export.Dim("rows", max=LARGEST), torch.export.Dim("columns", max=LARGEST)
-    shapes = {"images": {0: torch.export.Dim("batch"), 1: 32 * rows, 2: 32 * columns}}
-    with quiet():
-        program = torch.export.export(served, example, dynamic_shapes=shapes)
-    return partial(write_onnx, to_onnx(program, OUTPUTS))
 
 
 def check_parity(served: ServedDetector, path: Path, images: NDArray[np.uint8]) -> None:
@@ -116,12 +70,8 @@ def check_parity(served: ServedDetector, path: Path, images: NDArray[np.uint8]) 
     with torch.inference_mode():
         scores, boxes, _ = (part.numpy() for part in served(torch.from_numpy(images)))
     likely = scores > LIKELY
-    for precision, (most_score, most_box) in PARITY.items():
-        engine = load_engine(path, "detection", precision=precision)
-        try:
-            found = engine.infer(images)
-        finally:
-            engine.close()
+    for precision, found in answers(path, "detection", images, PARITY):
+        most_score, most_box = PARITY[precision]
         sides = np.maximum((boxes[..., 2:] - boxes[..., :2]).max(axis=2), 1)
         score = float(np.abs(found["scores"] - scores).max())
         box = float((np.abs(found["boxes"] - boxes).max(axis=2) / sides)[likely].max(initial=0))

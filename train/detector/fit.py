@@ -23,6 +23,7 @@ from train.detector.losses import Truth, losses
 from train.detector.predict import predict
 from train.detector.scores import average_precision, match
 from train.detector.start import start
+from train.loop import Training
 from train.precision import autocast
 
 HELD_SCENES = 48  # of 256 pixels, judged after every epoch
@@ -35,7 +36,7 @@ def fit(config: DetectorConfig, until: int | None = None) -> Path:
     return loop.fit(config, DetectorTraining, until)
 
 
-class DetectorTraining:
+class DetectorTraining(Training[Batch]):
     """Give the loop painted scenes."""
 
     CLIP = 10.0
@@ -70,9 +71,6 @@ class DetectorTraining:
     def judge(self, network: nn.Module) -> dict[str, Any]:
         """Return the average precision on scenes of held-back people."""
         return {"validation_accuracy": round(judge(network, self.held), 5)}
-
-    def close(self) -> None:
-        """Hold nothing."""
 
 
 def held_scenes(

@@ -27,7 +27,7 @@ faces below about 24 pixels, masks and hands over the mouth are outside what was
 people: hiring, schooling, policing, medicine, insurance."""
 
 
-def write(spec: EngineSpec, found: Sequence[Evaluation], path: Path) -> str:
+def write(found: Sequence[Evaluation], spec: EngineSpec, path: Path) -> str:
     """Return the card as Markdown; `found` holds the validation split first."""
     parts = [f"# {path.name}", *_summary(spec, found, path), "## Data", *_data(spec)]
     if spec.views:

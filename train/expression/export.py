@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import subprocess
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +20,7 @@ from engines.manifest import remove_entry, sha256_of, write_entry
 from engines.precision import int8_name
 from engines.spec import Rule
 from train.checkpoint import classes_of, require_run
+from train.export import FORMATS, answers, commit, publish, quiet, require_format, write_onnx
 from train.expression import card
 from train.expression.batches.cutting import as_seen, recipe
 from train.expression.batches.rows import judged_faces, labelled_rows, training_rows
@@ -33,7 +30,7 @@ from train.expression.config import Data, Input, TrainConfig
 from train.expression.evaluate import Evaluation, evaluate
 from train.expression.quantise import calibration_faces, check_accuracy, quantised, rounded
 from train.expression.scores import fit_temperature, reliability
-from train.expression.served import Served, answer
+from train.expression.served import Served, answer, check_resizable, graph_of, in_fours
 from train.expression.start import restore
 
 log = logging.getLogger(__name__)
@@ -41,8 +38,6 @@ log = logging.getLogger(__name__)
 PARITY_F32 = 1e-3  # largest difference of a probability
 PARITY_SERVED = 5e-3  # mean difference of the probabilities, in the precision that serves
 SAME_ANSWERS = 0.99
-LEAST = 32  # pixels of a side, of pictures for a resizable network
-FORMATS = ("onnx", "pt2")
 LEAST_COVERED = 100  # faces that a temperature can be fitted to
 
 
@@ -52,8 +47,7 @@ def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *,
     With `serve.int8` its int8 form lies beside it afterwards. test: also report on the test split, for the card. Raises
     RuntimeError where the artefact disagrees with the network on real faces; then it is not written.
     """
-    if out.suffix.lstrip(".") not in FORMATS:
-        raise ValueError(f"{out}: expected a name that ends in .{' or .'.join(FORMATS)}")
+    require_format(out)
     config, labels, networks = _open(sources, overrides)
     validation = labelled_rows(config.data, config.input, config.data.validation, labels, config.name)
     served = Served(networks, flip=config.serve.flip)
@@ -63,16 +57,18 @@ def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *,
     served.temperature = fit_temperature(found["probabilities"], validation.labels)
     views = calibrate_views(config, served)
     spec = describe(config, labels, served, list(found), out.stem).model_copy(update={"views": views})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".unchecked-") as folder:
-        unchecked = Path(folder) / out.name
-        write = graph_of(served, spec, validation.images[:2], out.suffix)
-        write(spec, unchecked)
+    judged: list[Evaluation] = []
+
+    def check(unchecked: Path) -> dict[str, Any]:
         check_parity(served, unchecked, validation.images)
         if spec.resizable:
             check_parity(served, unchecked, in_fours(validation.images))
-        judged = _judge(unchecked, config.data, config.input, test)
-        _publish(spec, judged, write, unchecked, out)
+        judged.extend(_judge(unchecked, config.data, config.input, test))
+        return _measured(judged, views)
+
+    write = graph_of(served, spec, validation.images[:2], out.suffix)
+    publish(out, spec, write, check, partial(card.write, judged))
+    _forget(int8_name(out))  # of the network that was here before
     if config.serve.int8:
         export_int8(out, config.data, config.input, test=test)
     return out
@@ -87,41 +83,26 @@ def export_int8(source: Path, data: Data, seen: Input, *, test: bool = False) ->
     if source.suffixes[-2:] == [".int8", source.suffix] or source.suffix.lstrip(".") not in FORMATS:
         raise ValueError(f"{source}: expected an exported NAME.{' or NAME.'.join(FORMATS)}")
     out = int8_name(source)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".unchecked-") as folder:
-        unchecked = Path(folder) / out.name
-        engine = load_engine(source, "expression", precision="f32")
-        spec = engine.spec
-        engine.close()
-        faces = calibration_faces(data, seen, seed=1)
-        with quiet():
-            if source.suffix == ".pt2":
-                write = graph_of(rounded(source, faces), spec, faces[:2], ".pt2")
-            else:
-                write = partial(write_onnx, quantised(source, faces))
-        made = {**spec.training, "int8": {"calibration_faces": len(faces), "of": sha256_of(source)}}
-        spec = spec.model_copy(update={"name": out.stem, "training": made})
-        write(spec, unchecked)
-        judged = _judge(unchecked, data, seen, test)
+    engine = load_engine(source, "expression", precision="f32")
+    spec = engine.spec
+    engine.close()
+    faces = calibration_faces(data, seen, seed=1)
+    with quiet():
+        if source.suffix == ".pt2":
+            write = graph_of(rounded(source, faces), spec, faces[:2], ".pt2")
+        else:
+            write = partial(write_onnx, quantised(source, faces))
+    made = {**spec.training, "int8": {"calibration_faces": len(faces), "of": sha256_of(source)}}
+    judged: list[Evaluation] = []
+
+    def check(unchecked: Path) -> dict[str, Any]:
+        judged.extend(_judge(unchecked, data, seen, test))
         check_accuracy(_judge(source, data, seen, test=False), judged, out.name)
-        _publish(spec, judged, write, unchecked, out)
+        return _measured(judged, spec.views)
+
+    spec = spec.model_copy(update={"name": out.stem, "training": made})
+    publish(out, spec, write, check, partial(card.write, judged))
     return out
-
-
-def _publish(
-    spec: EngineSpec,
-    judged: Sequence[Evaluation],
-    write: Callable[[EngineSpec, Path], None],
-    unchecked: Path,
-    out: Path,
-) -> None:
-    """Put what was measured into the spec, the file in its place, and enter it into card and manifest."""
-    spec = spec.model_copy(update=_measured(judged, spec.views))
-    write(spec, unchecked)
-    load_engine(unchecked, "expression").close()
-    unchecked.replace(out)
-    write_entry(out)
-    out.with_suffix(".md").write_text(card.write(spec, judged, out), encoding="utf-8")
-    _forget(int8_name(out))  # of the network that was here before
 
 
 def _forget(path: Path) -> None:
@@ -179,76 +160,6 @@ def provenance(config: TrainConfig, networks: int) -> dict[str, Any]:
     }
 
 
-def commit() -> str | None:
-    """Return the commit of the source tree, with '-dirty' where files differ from it, or None outside a checkout."""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
-
-
-def graph_of(
-    served: nn.Module, spec: EngineSpec, images: NDArray[np.uint8], suffix: str
-) -> Callable[[EngineSpec, Path], None]:
-    """Trace the network for any batch size, and picture size where it is resizable; images: (2, H, W, C) examples.
-
-    Returns what writes the graph with a spec inside to a path.
-    """
-    example = (torch.from_numpy(np.ascontiguousarray(images)),)
-    free = {0: torch.export.Dim("batch")}
-    if spec.resizable:
-        free |= {axis: torch.export.Dim(name, min=LEAST) for axis, name in ((1, "height"), (2, "width"))}
-    with quiet():
-        program = torch.export.export(served, example, dynamic_shapes={"images": free})
-    return partial(_write_program, program) if suffix == ".pt2" else partial(write_onnx, to_onnx(program, spec.outputs))
-
-
-def _write_program(program: Any, spec: EngineSpec, path: Path) -> None:
-    program._example_inputs = None  # they would be pickled, and `engines.torch` loads no pickle
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # names files of this machine
-        node.meta.pop("nn_module_stack", None)
-    with quiet():
-        torch.export.save(program, path, extra_files={"spec": spec.model_dump_json()})
-
-
-def to_onnx(program: Any, outputs: Sequence[str]) -> Any:
-    """Turn an exported program into an ONNX model that holds no path of this machine."""
-    with quiet():
-        graph = torch.onnx.export(
-            program,
-            dynamo=True,
-            external_data=False,
-            input_names=["images"],
-            output_names=list(outputs),
-            verbose=False,
-        )
-    if graph is None:
-        raise RuntimeError("the ONNX exporter gave no graph")
-    model = graph.model_proto
-    # The exporter notes the source line of every node: half the text of the file, and paths of this machine.
-    for part in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
-        del part.metadata_props[:]
-    del model.graph.value_info[:]
-    model.producer_name, model.doc_string = "emotion-streamer", ""
-    return model
-
-
-def write_onnx(model: Any, spec: EngineSpec, path: Path) -> None:
-    """Write an ONNX model with its spec inside."""
-    import onnx
-
-    del model.metadata_props[:]
-    entry = model.metadata_props.add()
-    entry.key, entry.value = "spec", spec.model_dump_json()
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
-
-
 def store_explanation(path: Path, rules: Sequence[Rule], prototypes: Mapping[str, str]) -> None:
     """Write rules and typical faces into the spec of an exported ONNX model and of its int8 form.
 
@@ -278,32 +189,14 @@ def store_explanation(path: Path, rules: Sequence[Rule], prototypes: Mapping[str
             text.write_text(text.read_text(encoding="utf-8").replace(before, sha256_of(file)), encoding="utf-8")
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence what the exporter says about itself: missing torchvision, deprecations inside torch."""
-    with warnings.catch_warnings(), open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
-        warnings.simplefilter("ignore")
-        exporter = logging.getLogger("torch.onnx")
-        level = exporter.level
-        exporter.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            exporter.setLevel(level)
-
-
 def check_parity(served: Served, path: Path, images: NDArray[np.uint8]) -> None:
     """Compare the artefact with its source on real faces: in f32, and in all that may serve here.
 
     Raises RuntimeError with what was found where they disagree.
     """
     expected = answer(served, images)["probabilities"]
-    for precision in dict.fromkeys(("f32", *precisions_of(path))):
-        engine = load_engine(path, "expression", precision=precision)
-        try:
-            found = engine.infer(images)["probabilities"]
-        finally:
-            engine.close()
+    for precision, outputs in answers(path, "expression", images, dict.fromkeys(("f32", *precisions_of(path)))):
+        found = outputs["probabilities"]
         same = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
         difference = np.abs(found - expected)
         log.info(
@@ -319,21 +212,6 @@ def check_parity(served: Served, path: Path, images: NDArray[np.uint8]) -> None:
                 f"{path.name} in {precision}: {100 * same:.2f} % same answers as the network, probabilities differ by "
                 f"{difference.max():.4f} at most and {difference.mean():.5f} in the mean; it is not written"
             )
-
-
-def check_resizable(served: Served, images: NDArray[np.uint8]) -> None:
-    """Raise ValueError where the network takes pictures of one size only; images: four of that size."""
-    try:
-        answer(served, in_fours(images))
-    except (ValueError, RuntimeError) as error:
-        raise ValueError(f"serve.resizable: the network takes pictures of one size only ({error})") from error
-
-
-def in_fours(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Put every four of (N, H, W, C) pictures together as one: (N // 4, 2H, 2W, C)."""
-    height, width, channels = images.shape[1:]
-    quarters = images[: len(images) // 4 * 4].reshape(-1, 2, 2, height, width, channels)
-    return quarters.transpose(0, 1, 3, 2, 4, 5).reshape(-1, 2 * height, 2 * width, channels)
 
 
 def calibrate_views(config: TrainConfig, served: Served) -> dict[str, View]:

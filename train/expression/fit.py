@@ -28,6 +28,7 @@ from train.expression.losses import epoch_order, loss_weights, targets
 from train.expression.predict import predict, to_tensor
 from train.expression.start import start
 from train.expression.teach import taught
+from train.loop import Training
 from train.models.classic import FEATURES
 from train.precision import autocast
 
@@ -53,10 +54,8 @@ class Batch(NamedTuple):
     added: Tensor | None
 
 
-class ExpressionTraining:
+class ExpressionTraining(Training[Batch]):
     """Give the loop faces with labels or votes."""
-
-    CLIP = None
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.config, self.device = config, device

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engines import Outputs
+from engines import EngineSpec, Outputs
+from train.export import Write, onnx_writer, quiet, traced
+
+LEAST = 32  # pixels of a side, of pictures for a resizable network
 
 
 class Served(nn.Module):
@@ -66,3 +72,39 @@ def answer(served: Served, images: NDArray[np.uint8], batch: int = 128) -> Outpu
         found = served.look(torch.from_numpy(np.ascontiguousarray(images[start : start + batch])).to(device))
         pieces.append({name: value.cpu().numpy() for name, value in found.items()})
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def graph_of(served: nn.Module, spec: EngineSpec, images: NDArray[np.uint8], suffix: str) -> Write:
+    """Trace the network for any batch size, and picture size where it is resizable; images: (2, H, W, C) examples.
+
+    Returns what writes the graph with a spec inside to a path.
+    """
+    free = {0: torch.export.Dim("batch")}
+    if spec.resizable:
+        free |= {axis: torch.export.Dim(name, min=LEAST) for axis, name in ((1, "height"), (2, "width"))}
+    program = traced(served, np.ascontiguousarray(images), free)
+    return partial(_write_program, program) if suffix == ".pt2" else onnx_writer(program, spec.outputs)
+
+
+def _write_program(program: Any, spec: EngineSpec, path: Path) -> None:
+    program._example_inputs = None  # they would be pickled, and `engines.torch` loads no pickle
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # names files of this machine
+        node.meta.pop("nn_module_stack", None)
+    with quiet():
+        torch.export.save(program, path, extra_files={"spec": spec.model_dump_json()})
+
+
+def check_resizable(served: Served, images: NDArray[np.uint8]) -> None:
+    """Raise ValueError where the network takes pictures of one size only; images: four of that size."""
+    try:
+        answer(served, in_fours(images))
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"serve.resizable: the network takes pictures of one size only ({error})") from error
+
+
+def in_fours(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Put every four of (N, H, W, C) pictures together as one: (N // 4, 2H, 2W, C)."""
+    height, width, channels = images.shape[1:]
+    quarters = images[: len(images) // 4 * 4].reshape(-1, 2, 2, height, width, channels)
+    return quarters.transpose(0, 1, 3, 2, 4, 5).reshape(-1, 2 * height, 2 * width, channels)

@@ -3,52 +3,32 @@
 from __future__ import annotations
 
 import logging
-import tempfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from engines import Crop, EngineSpec, load_engine
-from engines.manifest import write_entry
 from streamer.faces.landmarks import ZooLandmarker
 from streamer.faces.visibility import WEIGHTS
 from train import checkpoint
-from train.expression.export import commit, quiet, to_onnx, write_onnx
+from train.export import answers, provenance, publish, require_format
 from train.landmarks import card
 from train.landmarks.batches import Batch, draw
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.faces import read
 from train.landmarks.scores import normalised_error
+from train.landmarks.served import OUTPUTS, ServedLandmarks, graph_of
 from train.landmarks.start import build
 
 log = logging.getLogger(__name__)
 
-OUTPUTS = ("points", "visibility", "usable")
 CHOSEN_ON = 1500  # drawn faces of held-back people on which the borders are chosen
 # Most that points, in shares of the side, and scores may differ from the network's, at most and in the mean.
 PARITY = {"f32": (1e-3, 1e-4), "auto": (0.05, 6e-3)}
-
-
-class ServedLandmarks(nn.Module):
-    """Map grey uint8 crops (N, S, S, 1) to points (N, 68, 2) in shares of the side, visibility (N, 68), usable (N,).
-
-    seen, usable: logits of the borders chosen on held-back people, where the scores are to be 0.5.
-    """
-
-    def __init__(self, network: nn.Module, seen: float = 0.0, usable: float = 0.0) -> None:
-        super().__init__()
-        self.network, self.seen, self.usable = network.eval(), seen, usable
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Answer with scores in 0-1."""
-        count, height, width, channels = images.shape
-        found = self.network(images.reshape(count, channels, height, width).float())
-        return found.points, (found.visibility - self.seen).sigmoid(), (found.usable - self.usable).sigmoid()
 
 
 def export(config: LandmarksConfig, out: Path) -> Path:
@@ -57,28 +37,17 @@ def export(config: LandmarksConfig, out: Path) -> Path:
     Raises ValueError where the configuration is not the run's own, RuntimeError where the artefact disagrees with the
     network; then nothing is written.
     """
-    if out.suffix != ".onnx":
-        raise ValueError(f"{out}: expected a name that ends in .onnx")
-    source = config.runs / config.name / "checkpoint.pt"
-    saved = checkpoint.load(source)
-    checkpoint.require_run(source, saved, config)
-    network = build(config).eval()
-    network.load_state_dict(saved["average"])
+    require_format(out, ("onnx",))
+    network, epochs = checkpoint.of_run(config, build(config))
     judged = held_back(config)
     served = ServedLandmarks(network, *borders(network, judged))
-    spec = describe(config, served, len(saved["epochs"]))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        unchecked = Path(folder) / out.name
-        write = graph_of(served, spec)
-        write(spec, unchecked)
+
+    def check(unchecked: Path) -> dict[str, Any]:
         check_parity(served, unchecked, judged.images[:256])
-        spec = spec.model_copy(update={"metrics": measured(unchecked, judged, config)})
-        write(spec, unchecked)
-        load_engine(unchecked, "landmarks").close()
-        unchecked.replace(out)
-    write_entry(out)
-    out.with_suffix(".md").write_text(card.write(spec, out), encoding="utf-8")
+        return {"metrics": measured(unchecked, judged, config)}
+
+    spec = describe(config, served, epochs)
+    publish(out, spec, graph_of(served, config.model.size), check, card.write)
     return out
 
 
@@ -123,34 +92,18 @@ def describe(config: LandmarksConfig, served: ServedLandmarks, epochs: int) -> E
         crop=Crop(region="face", margin=config.margin),
         outputs=OUTPUTS,
         training={
-            "parameters": sum(parameter.numel() for parameter in served.parameters()),
-            "epochs": epochs,
+            **provenance(config, served, epochs),
             "borders": {"seen": served.seen, "usable": served.usable},
-            "seed": config.seed,
-            "commit": commit(),
-            "config": config.told(),
         },
     )
-
-
-def graph_of(served: ServedLandmarks, spec: EngineSpec) -> Callable[[EngineSpec, Path], None]:
-    """Trace the network for any number of crops; return what writes it with a spec."""
-    example = (torch.zeros((2, spec.height or 0, spec.width or 0, 1), dtype=torch.uint8),)
-    with quiet():
-        program = torch.export.export(served, example, dynamic_shapes={"images": {0: torch.export.Dim("batch")}})
-    return partial(write_onnx, to_onnx(program, OUTPUTS))
 
 
 def check_parity(served: ServedLandmarks, path: Path, images: NDArray[np.uint8]) -> None:
     """Compare all outputs with the network's: in f32 and as served."""
     with torch.inference_mode():
         wanted = dict(zip(OUTPUTS, (part.numpy() for part in served(torch.from_numpy(images))), strict=True))
-    for precision, (most, mean) in PARITY.items():
-        engine = load_engine(path, "landmarks", precision=precision)
-        try:
-            found = engine.infer(images)
-        finally:
-            engine.close()
+    for precision, found in answers(path, "landmarks", images, PARITY):
+        most, mean = PARITY[precision]
         gaps = {name: np.abs(found[name] - wanted[name]) for name in OUTPUTS}
         words = ", ".join(f"{name} by {gap.max():.5f} at most, {gap.mean():.6f} mean" for name, gap in gaps.items())
         log.info("parity %s: %s", precision, words)

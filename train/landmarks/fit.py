@@ -21,6 +21,7 @@ from train.landmarks.losses import losses
 from train.landmarks.predict import predict
 from train.landmarks.scores import normalised_error
 from train.landmarks.start import start
+from train.loop import Training
 from train.precision import autocast
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def fit(config: LandmarksConfig, until: int | None = None) -> Path:
     return loop.fit(config, LandmarkTraining, until)
 
 
-class LandmarkTraining:
+class LandmarkTraining(Training[Batch]):
     """Give the loop faces in boxes that are a little wrong, some of them hidden in part."""
 
     CLIP = 5.0
@@ -69,6 +70,3 @@ class LandmarkTraining:
         """Return the error on held-back people; what schedules count on is higher where it is lower."""
         error = float(normalised_error(predict(network, self.held, self.config), self.held.points).mean())
         return {"validation_error": round(error, 5), "validation_accuracy": round(-error, 5)}
-
-    def close(self) -> None:
-        """Hold nothing."""

@@ -26,6 +26,7 @@ from train.detector.config import Architecture, DetectorConfig, DetectorData, Lo
 from train.detector.evaluate import choose_threshold
 from train.detector.losses import Truth, assign, efficient_iou_loss, iou, losses
 from train.detector.scores import at_threshold, average_precision, match, recall_at_alarms
+from train.detector.served import ServedDetector
 from train.detector.sets import Judged, _half
 from train.detector.teacher import Teacher, agree, merge
 from train.models.detector import FaceDetector, Maps, fold
@@ -564,7 +565,7 @@ def test_an_unknown_format_is_refused(tmp_path):
 
 def test_paths_of_this_machine_stay_out_of_the_spec(tmp_path):
     config = small_config(tmp_path, data=DetectorData(root=tmp_path), model=Architecture())
-    spec = export.describe(config, export.ServedDetector(start.build(config)), epochs=2)
+    spec = export.describe(config, ServedDetector(start.build(config)), epochs=2)
     assert str(tmp_path) not in spec.model_dump_json()
 
 
