@@ -69,7 +69,7 @@ def repeat(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Train a configuration several times and report mean and standard deviation; a fold is judged on itself."""
-    from train.expression import repeat as repeats
+    from train.expression.reports import repeat as repeats
 
     read = load_config(TrainConfig, config, _with_data(overrides, data, None))
     if bool(seeds) == folds:
@@ -95,9 +95,9 @@ def evaluate(
         _refuse(OTHER_TASK.format(source), {"--split": split, "--data": data, "--set-name": set_name})
         typer.echo(task.evaluate(source, overrides, out))
         return
-    from train.expression import report
     from train.expression.classifier import open_classifier
     from train.expression.evaluate import evaluate as judge
+    from train.expression.reports import report
 
     judged = open_classifier(source, _with_data(overrides, data, set_name)).alone()
     for one in judged:
@@ -189,7 +189,7 @@ def compare(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """List runs side by side with the figures of the papers."""
-    from train.expression import compare as compared
+    from train.expression.reports import compare as compared
 
     opened = [compared.open_run(run, split, _with_data(overrides, data, None)) for run in runs]
     compared.show(opened)

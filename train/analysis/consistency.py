@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from train.data import FaceSet
 from train.expression.classifier import Classifier
-from train.expression.report import table
+from train.expression.reports.report import table
 from train.expression.scores import limited, wilson
 
 Pictures = NDArray[np.uint8]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from train.data import FaceSet
 from train.data.sets.utkface import GENDERS, RACES, Person, person
-from train.expression.report import table
+from train.expression.reports.report import table
 from train.expression.scores import Z, wilson
 
 ADULT = 18  # years

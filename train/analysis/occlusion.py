@@ -27,7 +27,7 @@ from train.data.locate import locate
 from train.expression.batches.cutting import whole
 from train.expression.batches.rows import read
 from train.expression.classifier import Classifier
-from train.expression.report import table
+from train.expression.reports.report import table
 from train.expression.scores import calibration_error
 from train.occluders import EVALUATION_ONLY, FAMILIES, NONE, occlude
 

@@ -14,9 +14,9 @@ from train.analysis import embedding
 from train.analysis.maps import draw_grid, surest
 from train.data import FaceSet
 from train.expression.classifier import Classifier
-from train.expression.compare import Figure, Run, reference
 from train.expression.evaluate import Evaluation, evaluate
-from train.expression.report import draw_confusion, table, to_json
+from train.expression.reports.compare import Figure, Run, reference
+from train.expression.reports.report import draw_confusion, table, to_json
 from train.expression.scores import reliability
 
 REGIONS = ("mouth", "nose", "eyes", "nose_mouth", "nose_eyes", "mouth_eyes", "face")

@@ -8,7 +8,7 @@ from pathlib import Path
 from engines import EngineSpec, tempered
 from engines.manifest import sha256_of
 from train.expression.evaluate import Evaluation
-from train.expression.report import class_table, machine, summary_table, table
+from train.expression.reports.report import class_table, machine, summary_table, table
 from train.expression.scores import calibration_error, reliability
 
 INTENDED = """Labelling the facial expression that a picture shows, for demonstrations, research and interfaces that say

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from streamer.config import load_config
 from tests.train.conftest import CONFIG
 from train.__main__ import app
-from train.expression import compare
-from train.expression.compare import Figure, Run
 from train.expression.config import TrainConfig
 from train.expression.fit import fit
+from train.expression.reports import compare
+from train.expression.reports.compare import Figure, Run
 
 WriteConfig = Callable[..., Path]
 

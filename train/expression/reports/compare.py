@@ -12,7 +12,7 @@ import yaml
 
 from train.expression.classifier import open_classifier
 from train.expression.evaluate import evaluate
-from train.expression.report import table, to_json
+from train.expression.reports.report import table, to_json
 
 PAPERS = Path(__file__).with_name("papers.yaml")
 REPORT = {"name", "data", "labels", "input", "made"}  # keys of reports and of repeats, and what each adds

@@ -18,8 +18,8 @@ from streamer.config import load_config
 from tests.train.conftest import CLASSES, CONFIG, toy_picture
 from train.__main__ import app
 from train.data.splits import FOLDS
-from train.expression import repeat
 from train.expression.config import TrainConfig
+from train.expression.reports import repeat
 
 WriteConfig = Callable[..., Path]
 RAFD = ("neutral", "happy", "surprised", "sad", "angry", "disgusted", "fearful", "contemptuous")

@@ -16,7 +16,7 @@ from train.expression.classifier import Classifier, fit_classic, open_classifier
 from train.expression.config import TrainConfig
 from train.expression.evaluate import Evaluation, evaluate
 from train.expression.fit import fit
-from train.expression.report import to_json
+from train.expression.reports.report import to_json
 from train.expression.scores import Scores, measure
 from train.models.classic import FEATURES
 
