@@ -28,8 +28,9 @@ from streamer.config import Config, load_config
 from streamer.photo.analyst import Analyst
 from train.data import FaceSet
 from train.expression.batches.rows import judged_rows, read
-from train.expression.classifier import Classifier, open_classifier
+from train.expression.classifier import Classifier
 from train.expression.config import Data
+from train.expression.open import open_classifier
 from train.expression.scores import Scores, limited, measure
 
 TESTS = {

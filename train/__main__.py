@@ -95,8 +95,8 @@ def evaluate(
         _refuse(OTHER_TASK.format(source), {"--split": split, "--data": data, "--set-name": set_name})
         typer.echo(task.evaluate(source, overrides, out))
         return
-    from train.expression.classifier import open_classifier
     from train.expression.evaluate import evaluate as judge
+    from train.expression.open import open_classifier
     from train.expression.reports import report
 
     judged = open_classifier(source, _with_data(overrides, data, set_name)).alone()
@@ -143,7 +143,7 @@ def export(
         typer.echo(_build_plan(target, sources, out, precision, _with_data(overrides, data, None), test))
         return
     if int8 and sources[0].suffix in BACKENDS:
-        from train.expression.classifier import open_classifier
+        from train.expression.open import open_classifier
 
         _refuse(f"{sources[0]}: its int8 form is written beside it", {"--out": out} | _named(sources[1:]))
         exported = open_classifier(sources[0], _with_data(overrides, data, None))
@@ -156,7 +156,7 @@ def export(
 
 def _name_of_run(source: Path, overrides: list[str]) -> str:
     """Return the name that a run's artefact has unless another is asked for."""
-    from train.expression.classifier import read_run
+    from train.expression.open import read_run
 
     return read_run(source, overrides)[0].name.replace("/", "-")
 
@@ -210,7 +210,7 @@ def explain(
     """Draw maps and typical faces, compare with Action Units, and write the rules that stand for the last layer."""
     from train.analysis import explain as report
     from train.expression.batches.rows import fitting_rows, some_rows
-    from train.expression.classifier import open_classifier, open_gradients
+    from train.expression.open import open_classifier, open_gradients
 
     given = _with_data(overrides, data, None)
     classifier = open_classifier(source, given, "f32")
@@ -241,7 +241,7 @@ def faithful(
 ) -> None:
     """Delete and insert what maps mark: whether they show what answers rest on, against chance and the centre."""
     from train.analysis import faithful as faithfulness
-    from train.expression.classifier import open_classifier, open_gradients
+    from train.expression.open import open_classifier, open_gradients
 
     given = _with_data(overrides, data, None)
     classifier = open_classifier(source, given, "f32")
@@ -261,7 +261,7 @@ def saliency(
 ) -> None:
     """Compare the gradient saliency of several networks, or of one run after several epochs (Rao & Li)."""
     from train.analysis import saliency as maps
-    from train.expression.classifier import open_classifier, open_gradients
+    from train.expression.open import open_classifier, open_gradients
 
     given = _with_data(overrides, data, None)
     found = []
@@ -306,7 +306,7 @@ def consistency(
     """Count the answers that change with the picture alone: mirrored, turned, lit, compressed, small, blurred."""
     from train.analysis import consistency as analysis
     from train.expression.batches.rows import judged_rows
-    from train.expression.classifier import open_classifier
+    from train.expression.open import open_classifier
 
     judged = open_classifier(source, _with_data(overrides, data, set_name)).alone()
     for one in judged:
@@ -326,7 +326,7 @@ def groups(
     """Compare what is answered about people of several ages, genders and groups (UTKFace); nothing is labelled."""
     from train.analysis import groups as analysis
     from train.expression.batches.rows import judged_rows
-    from train.expression.classifier import open_classifier
+    from train.expression.open import open_classifier
 
     wanted = [f"data.{key}={value}" for key, value in (("set", "utkface"), ("path", photos), ("labels", "none"))]
     wanted += ["data.sets=[]", "data.map={}", "data.finder=zoo", "input.face_box=detector"]
@@ -346,7 +346,7 @@ def regions(
 ) -> None:
     """Compare the regions of the face: Tables 5 and 6, Figures 5 to 7 and the reliability of <emotion, region>."""
     from train.analysis import regions as analysis
-    from train.expression.classifier import open_classifier
+    from train.expression.open import open_classifier
 
     given = _with_data(overrides, data, None)
     analysis.regions([open_classifier(source, given) for source in sources], split, out)
@@ -364,7 +364,7 @@ def grid(
 ) -> None:
     """Hide the cells of a 4x4 grid and see what changes, and recognise from mouth and eyes alone."""
     from train.analysis import hidden_cells as hiding
-    from train.expression.classifier import open_classifier
+    from train.expression.open import open_classifier
 
     hiding.write(open_classifier(source, _with_data(overrides, data, None)), split, out, per_class)
     typer.echo((out / "grid.md").read_text(encoding="utf-8"))
@@ -383,7 +383,7 @@ def occlusion(
 ) -> None:
     """Draw occluders over faces: accuracy by family and hidden share, by the whole face and by what can be seen."""
     from train.analysis import occlusion as analysis
-    from train.expression.classifier import open_classifier
+    from train.expression.open import open_classifier
     from train.occluders import FAMILIES
 
     given = _with_data(overrides, data, None)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from train.data import FaceSet
 from train.expression.classifier import Classifier
-from train.expression.reports.report import table
 from train.expression.scores import limited, wilson
+from train.markdown import table
 
 Pictures = NDArray[np.uint8]
 Change = Callable[[Pictures], Pictures]

@@ -23,7 +23,7 @@ from train.analysis.rules import DEPTH, Judged
 from train.data import FaceSet
 from train.data.leaks import distinct
 from train.expression.classifier import Classifier
-from train.expression.reports.report import table
+from train.markdown import table
 
 log = logging.getLogger(__name__)
 

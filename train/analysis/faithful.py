@@ -20,7 +20,7 @@ from engines import Outputs
 from train.analysis.maps import maps_of
 from train.data import FaceSet
 from train.expression.classifier import Classifier
-from train.expression.reports.report import table
+from train.markdown import table
 
 STEPS = 12  # of a curve
 BLUR = 0.1  # of the picture's side: deviation of the Gaussian that insertion starts from

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from train.data import FaceSet
 from train.data.sets.utkface import GENDERS, RACES, Person, person
-from train.expression.reports.report import table
 from train.expression.scores import Z, wilson
+from train.markdown import table
 
 ADULT = 18  # years
 BANDS = ((0, 2), (3, 9), (10, 17), (18, 29), (30, 49), (50, 69), (70, 200))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from streamer.explain.hidden_cells import CELLS, FILLS, hidden, kept
 from train.data import FaceSet
 from train.expression.classifier import Classifier
-from train.expression.reports.report import table
+from train.markdown import table
 
 MOUTH, MOUTH_AND_EYES = (10, 11), (6, 7, 10, 11)
 

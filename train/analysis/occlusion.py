@@ -27,8 +27,8 @@ from train.data.locate import locate
 from train.expression.batches.cutting import whole
 from train.expression.batches.rows import read
 from train.expression.classifier import Classifier
-from train.expression.reports.report import table
 from train.expression.scores import calibration_error
+from train.markdown import table
 from train.occluders import EVALUATION_ONLY, FAMILIES, NONE, occlude
 
 COVERS = (0.25, 0.5, 0.75, 1.0)

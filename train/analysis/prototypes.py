@@ -20,7 +20,7 @@ from streamer.explain.maps import levels
 from train.analysis.maps import LEAST, draw_grid
 from train.data import FaceSet
 from train.data.leaks import distinct
-from train.expression.reports.report import table
+from train.markdown import table
 
 NEAREST = 64  # faces that a picture is the mean of
 

@@ -16,8 +16,9 @@ from train.data import FaceSet
 from train.expression.classifier import Classifier
 from train.expression.evaluate import Evaluation, evaluate
 from train.expression.reports.compare import Figure, Run, reference
-from train.expression.reports.report import draw_confusion, table, to_json
+from train.expression.reports.report import draw_confusion, to_json
 from train.expression.scores import reliability
+from train.markdown import table
 
 REGIONS = ("mouth", "nose", "eyes", "nose_mouth", "nose_eyes", "mouth_eyes", "face")
 KINDS = {"pad": "", "mask": ", the rest hidden"}  # input modes in which a region is seen whole

@@ -15,8 +15,8 @@ from torch import nn
 from streamer.explain.maps import levels
 from train.analysis.maps import draw_grid, saliency
 from train.data import FaceSet
-from train.expression.reports.report import table
 from train.expression.served import Served, answer
+from train.markdown import table
 
 
 class Source(NamedTuple):

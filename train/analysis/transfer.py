@@ -24,7 +24,7 @@ from streamer.faces.regions import crops
 from train.analysis.maps import draw_grid
 from train.data import FaceSet
 from train.expression.batches.cutting import whole
-from train.expression.reports.report import table
+from train.markdown import table
 
 SHIFT = 0.08  # of the photo's sides, by which it is shifted
 FURTHER = 2.5  # times the sides of the photo, of a picture taken from further away

@@ -19,7 +19,7 @@ from streamer.build import load_landmarker
 from streamer.config import LandmarksConfig
 from streamer.explain.maps import colour
 from train.data import FaceSet
-from train.expression.reports.report import table
+from train.markdown import table
 
 # Emotion -> Action Units, and the regions in which Sun et al. list them.
 UNITS: Mapping[str, tuple[tuple[int, ...], tuple[str, ...]]] = {

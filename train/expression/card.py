@@ -8,8 +8,9 @@ from pathlib import Path
 from engines import EngineSpec, tempered
 from engines.manifest import sha256_of
 from train.expression.evaluate import Evaluation
-from train.expression.reports.report import class_table, machine, summary_table, table
+from train.expression.reports.report import class_table, machine, summary_table
 from train.expression.scores import calibration_error, reliability
+from train.markdown import table
 
 INTENDED = """Labelling the facial expression that a picture shows, for demonstrations, research and interfaces that say
 that they do so. The input is one face cut out as described above. Probabilities are calibrated on the validation

@@ -25,9 +25,10 @@ from train.expression import card
 from train.expression.batches.cutting import as_seen, recipe
 from train.expression.batches.rows import judged_faces, labelled_rows, training_rows
 from train.expression.batches.views import Cover, left_by
-from train.expression.classifier import Classifier, read_run
+from train.expression.classifier import Classifier
 from train.expression.config import Data, Input, TrainConfig
 from train.expression.evaluate import Evaluation, evaluate
+from train.expression.open import read_run
 from train.expression.quantise import calibration_faces, check_accuracy, quantised, rounded
 from train.expression.scores import fit_temperature, reliability
 from train.expression.served import Served, answer, check_resizable, graph_of, in_fours

@@ -20,10 +20,11 @@ from train.__main__ import app
 from train.analysis import explain as explained
 from train.data import EMOTIONS
 from train.expression.batches.rows import fitting_rows, near_duplicates
-from train.expression.classifier import Classifier, open_classifier, read_run
+from train.expression.classifier import Classifier
 from train.expression.config import Data, Input, TrainConfig
 from train.expression.evaluate import evaluate, subsets
 from train.expression.fit import fit
+from train.expression.open import open_classifier, read_run
 from train.expression.reports import report
 
 WriteConfig = Callable[..., Path]

@@ -27,10 +27,10 @@ from train.__main__ import app
 from train.data import EMOTIONS, FaceSet
 from train.export import write_onnx
 from train.expression.batches.rows import judged_rows
-from train.expression.classifier import open_classifier, open_network
 from train.expression.config import Data, Input, TrainConfig
 from train.expression.export import export, export_int8, store_explanation
 from train.expression.fit import fit
+from train.expression.open import open_classifier, open_network
 from train.expression.served import Served, answer, in_fours
 from train.models import Output
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
-from train.expression.classifier import open_classifier
 from train.expression.evaluate import evaluate
-from train.expression.reports.report import table, to_json
+from train.expression.open import open_classifier
+from train.expression.reports.report import to_json
+from train.markdown import table
 
 PAPERS = Path(__file__).with_name("papers.yaml")
 REPORT = {"name", "data", "labels", "input", "made"}  # keys of reports and of repeats, and what each adds

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from train.data.splits import FOLDS
-from train.expression.classifier import Classifier, fit_classic, open_classifier
+from train.expression.classifier import Classifier
 from train.expression.config import TrainConfig
 from train.expression.evaluate import Evaluation, evaluate
 from train.expression.fit import fit
+from train.expression.open import fit_classic, open_classifier
 from train.expression.reports.report import to_json
 from train.expression.scores import Scores, measure
 from train.models.classic import FEATURES

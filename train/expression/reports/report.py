@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from engines import tempered
 from streamer.watching.machine import processor
 from train.expression.evaluate import Evaluation
 from train.expression.scores import BINS, Scores, calibration_bins, calibration_error, nll
+from train.markdown import table
 
 
 def write(found: Evaluation, folder: Path) -> None:
@@ -78,11 +78,6 @@ def to_markdown(found: Evaluation) -> str:
         "![confusion](confusion.png) ![calibration](calibration.png)",
     ]
     return "\n\n".join([*parts, ""])
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a Markdown table."""
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
 
 
 def summary_table(found: Evaluation) -> str:

@@ -22,10 +22,10 @@ from train import checkpoint
 from train.__main__ import app
 from train.data import BASIC, EMOTIONS, labelled
 from train.expression.batches import joint
-from train.expression.classifier import open_classifier
 from train.expression.config import Prior, TrainConfig
 from train.expression.evaluate import evaluate
 from train.expression.fit import fit
+from train.expression.open import open_classifier
 
 RENAMED = {"happy": "happiness", "sad": "sadness"}
 WORDS = ("neutral", "happy", "surprise", "sad", "anger", "disgust", "fear")
