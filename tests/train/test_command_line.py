@@ -41,6 +41,15 @@ def test_what_means_nothing_to_the_detector_or_the_landmarks_is_refused(
     assert set(named) == {one for one in given if one.startswith("--") or one.endswith(".yaml")}
 
 
+@pytest.mark.parametrize("command", ["fit", "evaluate", "export"])
+def test_a_task_that_there_is_not_is_named_with_those_that_there_are(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text("task: gaze\nname: odd\n")
+    expected = r"odd.yaml: unknown task 'gaze': expected one of expression, detection, landmarks"
+    with pytest.raises(ValueError, match=expected):
+        CliRunner().invoke(app, [command, str(path)], catch_exceptions=False)
+
+
 def test_an_int8_form_is_of_one_model_and_lies_beside_it() -> None:
     given = ["export", "one.onnx", "two.onnx", "--int8", "--out", "three.onnx"]
     with pytest.raises(ValueError, match=r"one.onnx: its int8 form .*: expected it without --out, two\.onnx"):

@@ -83,6 +83,11 @@ class Classifier:
             for way in one.face_box
         ]
 
+    def split_of(self, wanted: str | None) -> str:
+        """Return the split that is wanted, validation unless said; each of several sets has names of its own."""
+        own = {"validation": self.data.validation, "test": self.data.test} if self.apart else {}
+        return own.get(wanted or "validation", wanted or self.data.validation)
+
     def rows(self, split: str) -> FaceSet:
         """Load the rows of a split that have a label, cut as the classifier sees them.
 

@@ -193,6 +193,7 @@ class TrainConfig(RunConfig):
         "data": {"path": True, "cache": True, "sets": {"__all__": {"path"}}, "judged": {"__all__": {"path"}}},
     }
 
+    task: Literal["expression"] = "expression"
     loss: Loss = "distribution"
     smoothing: float = Field(default=0.1, ge=0, lt=1)
     balance: Literal["none", "sample", "loss"] = "none"

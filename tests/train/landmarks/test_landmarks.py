@@ -29,7 +29,7 @@ from train.landmarks.predict import predict
 from train.landmarks.scores import normalised_error
 from train.models.landmarks import Points
 from train.occluders import NONE
-from train.tasks import TASKS, task_of
+from train.tasks import TASKS, Asked, task_of
 
 CONFIG = Path("configs/train/landmarks.yaml")
 PEOPLE = 40
@@ -186,9 +186,9 @@ def test_the_artefact_serves_says_its_terms_and_is_judged(trained: LandmarksConf
     path = tmp_path / "zoo" / "toy.onnx"
     source = tmp_path / "toy.yaml"
     source.write_text(yaml.safe_dump(trained.model_dump(mode="json")), encoding="utf-8")
-    assert TASKS["landmarks"].export(source, out=path) == path
+    assert TASKS["landmarks"].export([source], Asked(out=path)) == path
     with pytest.raises(ValueError, match="the run was begun with points=12.0, the configuration says points=9.0"):
-        TASKS["landmarks"].export(source, ["points=9"], path)
+        TASKS["landmarks"].export([source], Asked(["points=9"], path))
     engine = load_engine(path, "landmarks")
     try:
         faces = read(trained.sources[0], "test")
