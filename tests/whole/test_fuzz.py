@@ -358,27 +358,6 @@ def refused_or_run(path: Path, task: str) -> bool:
     return True
 
 
-@pytest.mark.slow
-def test_any_damaged_onnx_model_is_refused_in_words_or_runs(tmp_path: Path):
-    pytest.importorskip("onnx", reason="needs onnx (extra train)")
-    from tests.networks import write_tiny
-
-    write_tiny(tmp_path)
-    run_apart(
-        """
-whole = (folder / "tiny.onnx").read_bytes()
-assert refused_or_run(folder / "tiny.onnx", "expression")
-ran = 0
-for case in range(cases):
-    path = folder / "case.onnx"
-    path.write_bytes(damaged(whole, chance))
-    ran += refused_or_run(path, "expression")
-assert 0 < ran < cases / 2, ran
-""",
-        tmp_path,
-    )
-
-
 def garbled(text: bytes, chance: random.Random) -> bytes:
     """Return JSON that is JSON still, with some values replaced or left out."""
     whole = json.loads(text)
@@ -418,19 +397,22 @@ def damaged_archive(whole: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.mark.slow
-def test_any_damaged_program_is_refused_in_words_or_runs(tmp_path: Path):
-    pytest.importorskip("torch", reason="needs torch (extra train)")
+@pytest.mark.parametrize(
+    ("name", "damage", "needed"), [("tiny.onnx", "damaged", "onnx"), ("tiny.pt2", "damaged_archive", "torch")]
+)
+def test_any_damaged_model_is_refused_in_words_or_runs(tmp_path: Path, name: str, damage: str, needed: str):
+    pytest.importorskip(needed, reason=f"needs {needed} (extra train)")
     from tests.networks import write_tiny
 
     write_tiny(tmp_path)
     run_apart(
-        """
-whole = (folder / "tiny.pt2").read_bytes()
-assert refused_or_run(folder / "tiny.pt2", "expression")
+        f"""
+whole = (folder / "{name}").read_bytes()
+assert refused_or_run(folder / "{name}", "expression")
 ran = 0
 for case in range(cases):
-    path = folder / "case.pt2"
-    path.write_bytes(damaged_archive(whole, chance))
+    path = folder / "case{Path(name).suffix}"
+    path.write_bytes({damage}(whole, chance))
     ran += refused_or_run(path, "expression")
 assert 0 < ran < cases / 2, ran
 """,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
-from train.models.inputs import DEFAULT, Step, preparation
-from train.models.layers import FlatHead, Output, Size, he_initialise, pair, require_size
+from train.models.inputs import DEFAULT, Step
+from train.models.layers import Size, pair
+from train.models.stack import StackNet, convolution
+
+POOLED = (0, 1, 4)  # convolutions that a pooling follows
 
 
-class AlexNet(nn.Module):
+class AlexNet(StackNet):
     """Keep the order of layers; a 5x5 first convolution of stride 1 takes the place of 11x11 of stride 4."""
 
     def __init__(
@@ -23,27 +26,15 @@ class AlexNet(nn.Module):
         dropout: float = 0.5,
         prepare: Sequence[Step] = DEFAULT,
     ) -> None:
-        super().__init__()
-        self.size = pair(size)
-        self.prepare = preparation(prepare, channels)
-        pooled = (0, 1, 4)
         layers: list[nn.Module] = []
         inside = channels
         for position, width in enumerate(widths):
-            kernel = 5 if position < 2 else 3
-            layers += [nn.Conv2d(inside, width, kernel, padding=kernel // 2), nn.ReLU(inplace=True)]
-            if position in pooled:
+            layers += convolution(inside, width, 5 if position < 2 else 3)
+            if position in POOLED:
                 layers.append(nn.MaxPool2d(3, stride=2))
             inside = width
-        self.layers = nn.Sequential(*layers)
-        height, width = (_after_pooling(side, len(pooled)) for side in self.size)
-        self.head = FlatHead(inside * height * width, hidden, classes, dropout)
-        he_initialise(self, "fan_in")
-
-    def forward(self, images: Tensor) -> Output:
-        require_size(images, self.size)
-        output: Output = self.head(self.layers(self.prepare(images)))
-        return output
+        height, width = (_after_pooling(side, len(POOLED)) for side in pair(size))
+        super().__init__(layers, inside, (height, width), classes, channels, size, hidden, dropout, prepare)
 
 
 def _after_pooling(side: int, times: int) -> int:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
-from train.models.inputs import DEFAULT, Step, preparation
-from train.models.layers import FlatHead, Output, Size, conv_norm_relu, he_initialise, pair, require_size
+from train.models.inputs import DEFAULT, Step
+from train.models.layers import Size, conv_norm_relu, pair
+from train.models.stack import StackNet, convolution
 
 # Widths of 3x3 convolutions; 0 halves the picture. Lian et al. give theirs in a figure only: this is our reading.
 REGION = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 256, 256, 256, 0)
 VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 
 
-class Vgg(nn.Module):
+class Vgg(StackNet):
     """Stack 3x3 convolutions and 2x2 max pooling by a plan, then fully connected layers."""
 
     def __init__(
@@ -28,26 +30,15 @@ class Vgg(nn.Module):
         dropout: float = 0.0,
         prepare: Sequence[Step] = DEFAULT,
     ) -> None:
-        super().__init__()
-        self.size = pair(size)
-        self.prepare = preparation(prepare, channels)
-        layers, inside = [], channels
+        layers: list[nn.Module] = []
+        inside = channels
         for width in plan:
             layers.append(_convolution(inside, width, norm) if width else nn.MaxPool2d(2))
             inside = width or inside
-        self.layers = nn.Sequential(*layers)
-        halvings = 2 ** list(plan).count(0)
-        positions = (self.size[0] // halvings) * (self.size[1] // halvings)
-        self.head = FlatHead(inside * positions, hidden, classes, dropout)
-        he_initialise(self, "fan_out" if norm else "fan_in")
-
-    def forward(self, images: Tensor) -> Output:
-        require_size(images, self.size)
-        output: Output = self.head(self.layers(self.prepare(images)))
-        return output
+        height, width = (side // 2 ** list(plan).count(0) for side in pair(size))
+        keep: Literal["fan_in", "fan_out"] = "fan_out" if norm else "fan_in"
+        super().__init__(layers, inside, (height, width), classes, channels, size, hidden, dropout, prepare, keep)
 
 
 def _convolution(inside: int, outside: int, norm: bool) -> nn.Module:
-    if norm:
-        return conv_norm_relu(inside, outside)
-    return nn.Sequential(nn.Conv2d(inside, outside, 3, padding=1), nn.ReLU(inplace=True))
+    return conv_norm_relu(inside, outside) if norm else nn.Sequential(*convolution(inside, outside))
