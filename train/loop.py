@@ -1,7 +1,7 @@
 """The loop that fits every network: epochs, rates, averages, validation, checkpoints, as they follow each other.
 
 What is particular to a task it gives as a `Training`: the state at the start, the batches of an epoch, the losses of a
-batch, and figures on what is chosen by.
+batch, and validation figures.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ Config = TypeVar("Config", bound=RunConfig)
 
 
 class Training(ABC, Generic[Batch]):
-    """Give the loop what a task learns from; one belongs to one run.
+    """Give the loop what a task learns from. One belongs to one run.
 
-    CLIP: the longest gradient, None for any. classes: labels in the order of the outputs. steps: batches an epoch.
+    CLIP: largest norm of the gradient, None for any. classes: labels in the order of the outputs. steps: of an epoch.
     """
 
     CLIP: ClassVar[float | None] = None
@@ -45,22 +45,22 @@ class Training(ABC, Generic[Batch]):
 
     @abstractmethod
     def start(self) -> State:
-        """Build network, average and update rule as the seed says, the same in every process; see `begin`."""
+        """Build network, average and optimizer from the seed, the same in every process; see `begin`."""
 
     @abstractmethod
     def batches(self, state: State) -> Iterator[Batch]:
-        """Yield this process's shares of the batches of the epoch that comes next, each when it is asked for."""
+        """Yield this process's shares of the batches of the next epoch, each when it is asked for."""
 
     @abstractmethod
     def losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss to follow, and what of it is noted, by name."""
+        """Return the loss to minimise, and the parts of it to report, by name."""
 
     @abstractmethod
     def judge(self, network: nn.Module) -> dict[str, Any]:
-        """Return figures on what is chosen by; the higher 'validation_accuracy', the better."""
+        """Return validation figures; the higher 'validation_accuracy', the better."""
 
     def close(self) -> None:
-        """Give back what is held; most hold nothing."""
+        """Release what is held; most hold nothing."""
 
 
 def fit(config: Config, prepare: Callable[[Config, torch.device], Training[Any]], until: int | None = None) -> Path:
@@ -91,14 +91,14 @@ def fit(config: Config, prepare: Callable[[Config, torch.device], Training[Any]]
 
 
 def begin(config: RunConfig, model: nn.Module, device: torch.device) -> State:
-    """Bring a network to its device, with average and update rule; from here on each process draws for itself."""
+    """Bring a network to its device, with its average and optimizer; from here on each process draws for itself."""
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     torch.manual_seed(config.seed + processes.rank())
     return State(model, copy.deepcopy(model).eval(), build_optimizer(model, config.optimizer))
 
 
 def train_epoch(config: RunConfig, state: State, model: nn.Module, training: Training[Batch]) -> dict[str, float]:
-    """Learn from the batches of an epoch; return the mean of each noted part of the loss.
+    """Learn from the batches of an epoch; return the mean of each reported part of the loss.
 
     model: that of the state, as the processes share it. Raises RuntimeError where loss or weights are not finite.
     """
@@ -131,7 +131,7 @@ def train_epoch(config: RunConfig, state: State, model: nn.Module, training: Tra
 
 
 def note(config: RunConfig, state: State, figures: dict[str, Any], seconds: float) -> None:
-    """Add the line of an epoch to the state, and keep its average where it is the best and the best is wanted."""
+    """Add the figures of an epoch to the state; keep its average where it is the best so far and `keep` asks for it."""
     line = {
         "epoch": len(state.epochs) + 1,
         "size": config.size_at(len(state.epochs)),
@@ -145,7 +145,7 @@ def note(config: RunConfig, state: State, figures: dict[str, Any], seconds: floa
 
 
 def numbered(batches: Dataset[Batch], state: State, steps: int, workers: int = 0) -> Iterator[Batch]:
-    """Read the batches of the epoch that comes next, which are drawn from their numbers alone, whoever draws them.
+    """Load the batches of the next epoch, each drawn from its number alone, whoever draws it.
 
     workers: processes that draw them; 0 draws them here.
     """
@@ -164,7 +164,7 @@ def numbered(batches: Dataset[Batch], state: State, steps: int, workers: int = 0
 
 
 def build_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
-    """Build the update rule for what is trained; biases and norms are not decayed."""
+    """Build the optimizer of what is trained; biases and norms are not decayed."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     decayed, free = ([p for p in trained if (p.ndim > 1) == wanted] for wanted in (True, False))
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": free, "weight_decay": 0.0}]

@@ -50,7 +50,7 @@ def rank() -> int:
 
 
 def parallel(model: nn.Module) -> nn.Module:
-    """Let the processes average their gradients; alone, the model stays as it is."""
+    """Wrap the model so that the processes average their gradients; a single process needs no wrapper."""
     return nn.parallel.DistributedDataParallel(model) if dist.is_initialized() else model
 
 

@@ -96,7 +96,7 @@ class FaceFinder:
         return (box - border) / scale, (points - border) / scale
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to free."""
 
     def _face_box(self, image: NDArray[np.uint8], border: int) -> NDArray[np.float32]:
         """Return the surest box in a picture that is a face, NaN where there is none of a fitting size."""

@@ -50,7 +50,7 @@ class DetectorTraining(Training[Batch]):
         self.painter = Painter(self.shown, config.scenes)
 
     def start(self) -> State:
-        """Build network, average and update rule as the seed says."""
+        """Build network, average and optimizer from the seed."""
         return start(self.config, self.device)
 
     def batches(self, state: State) -> Iterator[Batch]:

@@ -28,7 +28,7 @@ def build(config: DetectorConfig) -> nn.Module:
 
 
 def start(config: DetectorConfig, device: torch.device) -> State:
-    """Build network, average and update rule as the seed says."""
+    """Build network, average and optimizer from the seed."""
     torch.manual_seed(config.seed)
     network = build(config)
     if config.init is not None:

@@ -1,1 +1,1 @@
-"""The network for expressions: its configuration, training, export, model card and judgement."""
+"""Expression networks: configuration, training, evaluation, export and model card."""

@@ -22,8 +22,8 @@ class Classifier:
     """Answer (N, H, W, C) uint8 pictures, and know the data to be judged on.
 
     infer: gives 'probabilities' (N, classes) and, where there are, 'features', 'cam' and 'attention'. made: model, rule
-    (of the updates) and init, where they are known. timed: whether it runs as it is served, so that its time says
-    something. size: bytes of the artefact. epochs: the figures of each epoch of its training, where they are known.
+    (of the updates) and init, where they are known. timed: whether it runs as it is served, so that the timing
+    is meaningful. size: bytes of the artefact. epochs: the figures of each epoch of its training, where they are known.
     calibration: what the answers to single regions still need, for a network of several. apart: no photo that it is
     judged by was trained on, near-duplicates included.
     """

@@ -72,7 +72,7 @@ class ExpressionTraining(Training[Batch]):
         self.cover = Cover(config.augment.occlude, config.data, config.input) if config.input.regions else None
 
     def start(self) -> State:
-        """Build network, average and update rule as the seed says."""
+        """Build network, average and optimizer from the seed."""
         return start(self.config, self.seen, self.device)
 
     def batches(self, state: State) -> Iterator[Batch]:

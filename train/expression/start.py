@@ -20,7 +20,7 @@ SETTLING = 512  # pictures that show an artefact's batch norms what flows throug
 
 
 def start(config: TrainConfig, rows: FaceSet, device: torch.device) -> State:
-    """Build network, average and update rule as the seed says, the same in every process."""
+    """Build network, average and optimizer from the seed, the same in every process."""
     if config.freeze and not config.init:
         raise ValueError(f"freeze {list(config.freeze)}: expected weights to start from (init), found none")
     torch.manual_seed(config.seed)

@@ -50,7 +50,7 @@ class LandmarkTraining(Training[Batch]):
         cv2.setNumThreads(1)
 
     def start(self) -> State:
-        """Build network, average and update rule as the seed says."""
+        """Build network, average and optimizer from the seed."""
         return start(self.config, self.sources[0], self.device)
 
     def batches(self, state: State) -> Iterator[Batch]:

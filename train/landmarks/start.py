@@ -13,7 +13,7 @@ from train.models.landmarks import LandmarkNet
 
 
 def start(config: LandmarksConfig, faces: Faces, device: torch.device) -> State:
-    """Build network, average and update rule as the seed says; the points start from the mean of some faces."""
+    """Build network, average and optimizer from the seed; the points start from the mean of some faces."""
     torch.manual_seed(config.seed)
     model = build(config)
     squares = face_square(faces.boxes, config.margin, 0.0)

@@ -237,7 +237,7 @@ def judged_hashes(data: Data) -> NDArray[np.bool_]:
 
 
 def judged_splits(data: Data) -> Iterator[tuple[str, Path, str, str]]:
-    """Yield set, path, split and label rule of all that is chosen or judged by."""
+    """Yield set, path, split and label rule of every validation, test and judged split."""
     for one in data.sets:
         for split in dict.fromkeys((one.validation, one.test)):
             yield one.set, data.place(one), split, one.labels

@@ -50,7 +50,7 @@ def require_classes(rows: FaceSet, data: Data, classes: tuple[str, ...], name: s
 
 
 def as_answered(rows: FaceSet, classes: tuple[str, ...]) -> FaceSet:
-    """Number the labels of rows as a network that answers more of them does."""
+    """Renumber the labels of rows as a network with more classes has them."""
     if tuple(rows.classes) == classes:
         return rows
     numbers = np.array([*(classes.index(name) for name in rows.classes), -1])  # a label of -1 stays one

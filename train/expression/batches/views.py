@@ -56,7 +56,7 @@ class Covered(NamedTuple):
 
 
 class Cover:
-    """Draw something over faces and look at them as serving does.
+    """Draw occluders over faces, and locate their landmarks as serving does.
 
     Where a landmark network serves it is asked about every face that something was drawn over: it guesses what is
     hidden, while the true landmarks would tell the shape of a covered mouth.
@@ -86,7 +86,7 @@ class Cover:
         return found
 
     def close(self) -> None:
-        """Let go of the landmark network."""
+        """Close the landmark network."""
         if self._landmarker:
             self._landmarker.close()
 
