@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engines import Engine, EngineSpec
 from streamer.faces.regions import seen_boxes
-from streamer.stages.ask import Answer, Question, ask
+from streamer.stages.ask import Answer, Due, Question, ask, by_frame, most_urgent
 from streamer.types import Face, Frame, Heat, Result, Step
 
 MapName = Literal["cam", "attention"]
@@ -109,22 +109,17 @@ class Explainer:
 
     def _due(self, results: Sequence[Result], left: float) -> list[tuple[Frame, list[Face]]]:
         """Pick the faces whose map is too old, by frame; live ones that there is no time for lose theirs."""
-        found: list[tuple[float, Frame, Face]] = []
+        found: list[Due] = []
         for frame, face in ((result.frame, face) for result in results for face in result.faces):
             look = self._looks[frame.stream].get(face.track_id)
             age = frame.time - look.time if look else np.inf
             if age >= self.settings.interval - 1e-6:
-                found.append((age, frame, face))
-        live = sorted((one for one in found if one[1].live), key=lambda one: -one[0])
-        bearable = int(left / self._pace) if self._pace and live else len(live)
-        for _, frame, face in live[bearable:]:  # an old map would tell of another moment
-            self._looks[frame.stream].pop(face.track_id, None)
-        chosen = live[:bearable] + [one for one in found if not one[1].live]
-        return [
-            (result.frame, faces)
-            for result in results
-            if (faces := [face for _, frame, face in chosen if frame is result.frame])
-        ]
+                found.append(Due(age, frame, face))
+        bearable = int(left / self._pace) if self._pace and np.isfinite(left) else len(found)
+        chosen, waiting = most_urgent(found, bearable)
+        for one in waiting:  # an old map would show another moment
+            self._looks[one.frame.stream].pop(one.face.track_id, None)
+        return by_frame(chosen, results)
 
     def _remember(self, answer: Answer) -> None:
         (frame, faces, views), spec = answer.question, answer.spec

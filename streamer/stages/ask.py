@@ -1,4 +1,4 @@
-"""Ask a network about the faces of several frames at once: cut them out, run one batch, give each frame its answers."""
+"""Ask a network about the faces of several frames at once: those that are due, cut out, as one batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import numpy as np
 
 from engines import Engine, EngineSpec, Outputs
 from streamer.faces.regions import crops_of
-from streamer.types import Face, Frame
+from streamer.types import Face, Frame, Result
+
+
+class Due(NamedTuple):
+    """Hold a face whose last answer is too old, by so many seconds of stream time."""
+
+    age: float
+    frame: Frame
+    face: Face
 
 
 class Question(NamedTuple):
@@ -26,6 +34,21 @@ class Answer(NamedTuple):
     question: Question
     spec: EngineSpec
     outputs: Outputs
+
+
+def most_urgent(due: Sequence[Due], most: int) -> tuple[list[Due], list[Due]]:
+    """Divide faces into those to ask about now, and live ones that have to wait: the oldest answers go first.
+
+    most: of live faces; those of offline sources never wait.
+    """
+    live = sorted((one for one in due if one.frame.live), key=lambda one: -one.age)
+    return live[:most] + [one for one in due if not one.frame.live], live[most:]
+
+
+def by_frame(due: Sequence[Due], results: Sequence[Result]) -> list[tuple[Frame, list[Face]]]:
+    """Group faces by the frames of the results, in the order of these; frames without one are left out."""
+    frames = [result.frame for result in results]
+    return [(frame, faces) for frame in frames if (faces := [one.face for one in due if one.frame is frame])]
 
 
 def ask(engine: Engine, questions: Sequence[Question]) -> list[Answer]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engines import Engine, tempered
 from streamer.explain.maps import Explainer
 from streamer.faces.visibility import VisibilitySettings, VisibleRegion
-from streamer.stages.ask import Answer, Question, ask
+from streamer.stages.ask import Answer, Due, Question, ask, by_frame, most_urgent
 from streamer.types import NO_REGION, Expression, Face, Frame, Result, Step
 
 UNCERTAIN = "uncertain"
@@ -228,7 +228,7 @@ class Expresser:
 
     def _due(self, results: Sequence[Result]) -> list[tuple[Frame, list[Face]]]:
         """Pick the faces whose answer is too old, by frame; on live streams only as many as a tick can bear."""
-        found: list[tuple[float, Frame, Face]] = []
+        found: list[Due] = []
         for result in results:
             frame = result.frame
             tracks = self._tracks.setdefault(frame.stream, {})
@@ -237,16 +237,11 @@ class Expresser:
                     track = tracks[face.track_id]
                     sparing = result.shed >= Step.CLASSIFICATIONS and track.smoother.stable(track.answered_at)
                     if frame.time - track.answered_at >= self.settings.interval * (2 if sparing else 1) - 1e-6:
-                        found.append((frame.time - track.answered_at, frame, face))
+                        found.append(Due(frame.time - track.answered_at, frame, face))
             for track_id in [i for i, one in tracks.items() if frame.time - one.seen_at > FORGET_AFTER]:
                 del tracks[track_id]
-        live = sorted((one for one in found if one[1].live), key=lambda one: -one[0])[: self.settings.most]
-        chosen = live + [one for one in found if not one[1].live]
-        return [
-            (result.frame, faces)
-            for result in results
-            if (faces := [face for _, frame, face in chosen if frame is result.frame])
-        ]
+        chosen, _ = most_urgent(found, self.settings.most)
+        return by_frame(chosen, results)
 
     def _attach(self, result: Result) -> Result:
         tracks = self._tracks[result.frame.stream]
