@@ -113,8 +113,8 @@ def run(
 
     Exit codes: 0 done, 1 something failed on the way, 2 wrong input or configuration, 130 and 143 ended by a signal.
     """
-    from streamer.commands.run import Outputs
     from streamer.commands.run import run as run_all
+    from streamer.sinks.outputs import Outputs
 
     outputs = Outputs(video=video, log=log, summary=summary, events=events, window=window)
     raise typer.Exit(run_all(_settings(config, overrides), source, outputs, lambda: _settings(config, overrides)))
@@ -229,8 +229,8 @@ def serve(
     Exit codes: 2 wrong input or configuration, 130 and 143 ended by a signal.
     """
     try:
-        from streamer.commands.run import Outputs
         from streamer.service.serve import serve as run_server
+        from streamer.sinks.outputs import Outputs
     except ModuleNotFoundError as error:
         raise ImportError(f'{error}; pip install "emotion-streamer[serve]" has what serving needs') from error
     outputs = Outputs(log=log, events=events)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from engines import ZOO, Engine, EngineSpec, load_engine
 from streamer.config import ClassifierConfig, Config, DetectorConfig, LandmarksConfig, OverlayConfig
@@ -16,63 +17,80 @@ from streamer.faces.landmarks import DlibLandmarker, Landmarker, ZooLandmarker, 
 from streamer.faces.regions import REGIONS
 from streamer.faces.track import Tracker
 from streamer.pipeline import Closable, OnState, Pipeline
-from streamer.shedding import Ladder
+from streamer.shedding import SheddingSettings
 from streamer.sources import Source
 from streamer.stages.express import Expresser
 from streamer.stages.hide import Hiding
 from streamer.stages.perceive import Perceiver
 from streamer.watching.metrics import Metrics
 
-TUNABLE = ("detection", "expression", "privacy")  # sections that `retune` takes over while running
+TUNABLE = ("detection", "expression", "privacy")  # sections that `Stages.retune` takes over while running
 SHIPPED_DETECTOR = Path("zoo/detector.onnx")
 SHIPPED_LANDMARKS = Path("zoo/landmarks.onnx")
 
 
 def build_pipeline(
-    config: Config,
-    sources: Sequence[Source],
-    metrics: Metrics | None = None,
-    on_state: OnState | None = None,
-    on_poll: Callable[[], None] | None = None,
-    *,
-    keep_open: bool = False,
+    config: Config, sources: Sequence[Source], metrics: Metrics | None = None, on_state: OnState | None = None
 ) -> Pipeline:
     """Load the models and put the stages together; nothing runs yet.
 
     Raises ValueError, OSError or ImportError with one line that says what to change.
     """
-    stages = build_stages(config)
-    return Pipeline(
-        sources,
-        stages.perceive,
-        stages.finish,
-        metrics=metrics,
-        on_state=on_state,
-        on_poll=on_poll,
-        keep_open=keep_open,
-        owned=stages.owned,
-        ladder=stages.perceive.ladder,
-        forget={"perceive": stages.perceive.forget, "express": stages.forget_finished},
-    )
+    return build_stages(config).pipeline(sources, metrics, on_state)
 
 
-class Stages(NamedTuple):
-    """Hold the two stages and what to close when they are no longer called; `finish` is `express` and what follows."""
+@dataclass(frozen=True)
+class Stages:
+    """Hold what is called with frames, and what to close when it is called no longer.
+
+    finish: calls `express`, and hides what is not to be seen. shedding: what live streams do without, see `Pipeline`.
+    """
 
     perceive: Perceiver
     express: Expresser
     finish: Hiding
     owned: Sequence[Closable]
+    shedding: SheddingSettings
+
+    def pipeline(
+        self,
+        sources: Sequence[Source],
+        metrics: Metrics | None = None,
+        on_state: OnState | None = None,
+        on_poll: Callable[[], None] | None = None,
+        *,
+        keep_open: bool = False,
+    ) -> Pipeline:
+        """Return a pipeline that calls these stages, and closes what they own at its end."""
+        return Pipeline(
+            sources,
+            self.perceive,
+            self.finish,
+            metrics=metrics,
+            on_state=on_state,
+            on_poll=on_poll,
+            keep_open=keep_open,
+            owned=self.owned,
+            shedding=self.shedding,
+        )
+
+    def retune(self, config: Config) -> None:
+        """Take over new settings of the sections in `TUNABLE` while running; they hold for faces in view too.
+
+        The settings are frozen, and each is handed over by one assignment, which a stage sees at its next call.
+        """
+        self.perceive.settings, self.express.settings = config.detection, config.expression
+        self.finish.blur = config.privacy.blur
 
     def forget(self, stream: str) -> None:
-        """Drop what both stages know of a stream that has ended."""
+        """Drop what all stages know of a stream that has ended; for a caller without threads."""
         self.perceive.forget(stream)
-        self.forget_finished(stream)
-
-    def forget_finished(self, stream: str) -> None:
-        """Drop what the second stage knows of it; in that stage's thread."""
-        self.express.forget(stream)
         self.finish.forget(stream)
+
+    def close(self) -> None:
+        """Close engines and detectors; a pipeline does so itself."""
+        for one in self.owned:
+            one.close()
 
 
 def build_stages(config: Config) -> Stages:
@@ -84,26 +102,14 @@ def build_stages(config: Config) -> Stages:
     detector, engine = load_detector(config.detector, config.cache), load_classifier(config.classifier, config.cache)
     check_use(engine.spec, config.landmarks.kind)
     regions = load_regions(config, engine.spec)
-    ladder, tracker = Ladder(config.shedding), partial(Tracker, config.tracker)
-    perceive = Perceiver(
-        detector, tracker, config.detection, landmarker, ladder, config.landmarks.steady, detector.min_face
-    )
+    tracker, steady = partial(Tracker, config.tracker), config.landmarks.steady
+    perceive = Perceiver(detector, tracker, config.detection, landmarker, steady, detector.min_face)
     explainer = load_explainer(config.overlay, engine.spec, config.cache)
     express = Expresser(engine, config.expression, explainer, config.visibility, regions)
     used = (detector, engine, regions, landmarker, explainer and explainer.engine)
     owned: list[Closable] = [one for one in used if one]
-    return Stages(perceive, express, Hiding(express, config.privacy.blur, config.tracker.max_age), owned)
-
-
-def retune(pipeline: Pipeline, config: Config) -> None:
-    """Give a running pipeline new settings of the sections in `TUNABLE`; they hold for faces in view too.
-
-    The settings are frozen, and each is handed over by one assignment, which the stages see at their next call.
-    """
-    perceive, hiding = pipeline.stages
-    if isinstance(perceive, Perceiver) and isinstance(hiding, Hiding) and isinstance(hiding.stage, Expresser):
-        perceive.settings, hiding.stage.settings = config.detection, config.expression
-        hiding.blur = config.privacy.blur
+    hiding = Hiding(express, config.privacy.blur, config.tracker.max_age)
+    return Stages(perceive, express, hiding, owned, config.shedding)
 
 
 def load_detector(config: DetectorConfig, cache: Path | None = None) -> Searcher:

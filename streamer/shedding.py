@@ -1,6 +1,7 @@
 """The shedding ladder: what is left out, one step after another, while live results come too late.
 
-The caller's thread owns the ladder and feeds it; the stages only read `step`. Offline sources are never shed.
+A pipeline owns one, which the caller's thread feeds; the thread of perceive reads `step` and hands it to the stage.
+Offline sources are never shed.
 """
 
 from __future__ import annotations

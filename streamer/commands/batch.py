@@ -25,11 +25,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from streamer.commands.run import Outputs, run
+from streamer.commands.run import run
 from streamer.config import Config
 from streamer.records.reading import read_log
 from streamer.records.run_manifest import describe, manifest_path, read_manifest
 from streamer.records.tables import convert
+from streamer.sinks.outputs import Outputs
 from streamer.sources import State, open_source, prepare_opencv
 
 LOG = "log.jsonl"

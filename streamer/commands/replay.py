@@ -6,10 +6,11 @@ import hashlib
 import json
 from pathlib import Path
 
-from streamer.commands.run import Outputs, run
+from streamer.commands.run import run
 from streamer.records.journal import JournalSettings, parts
 from streamer.records.reading import read_log, trusting
 from streamer.records.run_manifest import check_unchanged, manifest_path, read_manifest
+from streamer.sinks.outputs import Outputs
 
 CLOCKS = ("wall_time",)  # what differs from run to run
 

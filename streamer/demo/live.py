@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from streamer.build import build_stages
 from streamer.config import Config
-from streamer.pipeline import Pipeline
 from streamer.sources import Report
 from streamer.types import Frame, Result
 
@@ -75,9 +74,7 @@ class LiveRoom:
         self.stages = build_stages(config)
         self._seats = {name: Seat(name) for name in (f"live-{number}" for number in range(1, seats + 1))}
         self._lock = threading.Lock()
-        self._pipeline = Pipeline(
-            list(self._seats.values()), self.stages.perceive, self.stages.finish, owned=self.stages.owned
-        )
+        self._pipeline = self.stages.pipeline(list(self._seats.values()))
         self._thread = threading.Thread(target=self._run, name="live room", daemon=True)
         self.failure: BaseException | None = None
 

@@ -57,8 +57,7 @@ class Studio:
         """Close the engines and delete what is left of results."""
         self._results.cleanup()
         self._photos.close()
-        for one in self._video.owned:
-            one.close()
+        self._video.close()
 
     def delete_old(self) -> None:
         """Delete results that have been kept for their time."""

@@ -43,8 +43,9 @@ class Analyst:
 
     def close(self) -> None:
         """Close the engines."""
-        for one in (*self.stages.owned, *([self._attention] if self._attention else [])):
-            one.close()
+        self.stages.close()
+        if self._attention:
+            self._attention.close()
 
     def __enter__(self) -> Self:
         return self

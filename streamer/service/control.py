@@ -24,9 +24,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as AnyHTTPException
 
+from streamer.pipeline import Pipeline
 from streamer.watching.health import Answer as Verdict
 from streamer.watching.health import check_alive, check_ready
-from streamer.watching.metrics import Metrics
 
 Answer = TypeVar("Answer")
 
@@ -136,7 +136,7 @@ class Turnstile:
         return tokens >= 1
 
 
-def create_app(board: Board, desk: Desk, metrics: Metrics, *, token: str, requests: float) -> FastAPI:
+def create_app(board: Board, desk: Desk, pipeline: Pipeline, *, token: str, requests: float) -> FastAPI:
     """Build the HTTP API; `token` is asked of every request for streams."""
     app = FastAPI(title="streamer", docs_url=None, redoc_url=None, openapi_url=None)
     turnstile = Turnstile(requests)
@@ -169,17 +169,17 @@ def create_app(board: Board, desk: Desk, metrics: Metrics, *, token: str, reques
         return await _ask(desk, board.health)
 
     for path, check in (("/healthz", check_alive), ("/readyz", check_ready)):
-        app.add_api_route(path, partial(_checked, check, metrics))
+        app.add_api_route(path, partial(_checked, check, pipeline))
 
     @app.get("/metrics")
     async def scraped() -> Response:
-        return PlainTextResponse(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return PlainTextResponse(generate_latest(pipeline.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return app
 
 
-async def _checked(check: Callable[[Metrics], Verdict], metrics: Metrics) -> Response:
-    well, details = check(metrics)
+async def _checked(check: Callable[[Pipeline], Verdict], pipeline: Pipeline) -> Response:
+    well, details = check(pipeline)
     return JSONResponse({"ok": well, **details}, 200 if well else 503)
 
 

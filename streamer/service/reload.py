@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from streamer.build import TUNABLE, retune
+from streamer.build import TUNABLE, Stages
 from streamer.config import Config
-from streamer.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
 
-def reload(pipeline: Pipeline, now: Config, read: Callable[[], Config]) -> Config:
+def reload(stages: Stages, now: Config, read: Callable[[], Config]) -> Config:
     """Return the configuration that holds from here on; what is wrong with the new one is logged, and nothing changes.
 
     read: gives the new configuration, or raises ValueError or OSError.
@@ -24,7 +23,7 @@ def reload(pipeline: Pipeline, now: Config, read: Callable[[], Config]) -> Confi
         return now
     changed = [name for name in Config.model_fields if getattr(wanted, name) != getattr(now, name)]
     taken = {name: getattr(wanted, name) for name in changed if name in TUNABLE}
-    retune(pipeline, now := now.model_copy(update=taken))
+    stages.retune(now := now.model_copy(update=taken))
     if taken:
         log.warning("configuration reloaded: %s changed", ", ".join(taken))
     if waiting := [name for name in changed if name not in TUNABLE]:

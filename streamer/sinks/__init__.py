@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from streamer.types import Result
 from streamer.watching.metrics import Metrics
 
-__all__ = ["Enduring", "PerStream", "Sink", "StateSink"]
+__all__ = ["ClosableSink", "Enduring", "PerStream", "Sink", "StateSink"]
 
 
 class Sink(Protocol):
@@ -56,6 +56,16 @@ class StateSink(Protocol):
         ...
 
 
+@runtime_checkable
+class ClosableSink(Protocol):
+    """Be closed by a person, as a window is; that ends the run."""
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether it was closed."""
+        ...
+
+
 class Enduring:
     """Hand on to a sink, and let the run go on while its target takes nothing.
 
@@ -72,6 +82,11 @@ class Enduring:
         self._failing: set[str] = set()  # targets: streams where each has its own, else one
         metrics.lost.labels(name).inc(0)
         metrics.failing.labels(name).set(0)
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether a person has closed the sink, so that the run is to end."""
+        return isinstance(self.sink, ClosableSink) and self.sink.closed
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
         """Hand the result on, or count it as lost."""

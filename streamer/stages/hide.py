@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from streamer.faces.boxes import iou
 from streamer.faces.motion import Motion
 from streamer.faces.track import assign, usable
+from streamer.stages import Express
 from streamer.types import Detections, Frame, Result
 
 Blur = Literal["none", "faces", "frame"]
@@ -30,7 +30,7 @@ class Hiding:
     `Sightings`. Faces that were not found are not hidden; 'frame' does not depend on finding them.
     """
 
-    def __init__(self, stage: Callable[[list[Result]], list[Result]], blur: Blur, lasting: float = 1.0) -> None:
+    def __init__(self, stage: Express, blur: Blur, lasting: float = 1.0) -> None:
         self.stage, self.blur, self.lasting = stage, blur, lasting
         self._sightings: dict[str, Sightings] = {}
 
@@ -39,13 +39,14 @@ class Hiding:
         return [self._hide(result) for result in self.stage(results)]
 
     def forget(self, stream: str) -> None:
-        """Drop what is known of a stream that has ended; its name may come again."""
+        """Drop what is known of a stream that has ended, and have the stage do so; its name may come again."""
         self._sightings.pop(stream, None)
+        self.stage.forget(stream)
 
     def _hide(self, result: Result) -> Result:
         image, blur = result.frame.image, self.blur
         if blur != "faces":
-            self.forget(result.frame.stream)  # it would be old when it is asked for again
+            self._sightings.pop(result.frame.stream, None)  # it would be old when it is asked for again
         if blur == "frame":
             hidden = mosaic(image, max(1, min(image.shape[:2]) // 24))
         elif blur == "faces" and len(boxes := self._boxes(result)):

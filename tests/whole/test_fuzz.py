@@ -33,8 +33,7 @@ from streamer.records.tables import convert
 from streamer.sinks.log import LogSink
 from streamer.sources import SourceError, open_source, redact
 from streamer.sources.pictures import read_picture
-from streamer.watching.metrics import Metrics
-from tests.make import face, result
+from tests.make import face, pipeline, result
 
 CASES = 10_000
 thoroughly = settings(
@@ -281,7 +280,7 @@ def api() -> Iterator[Callable[..., Any]]:
 
     thread = threading.Thread(target=work)
     thread.start()
-    app = create_app(Board(), desk, Metrics(), token="right", requests=1e9)
+    app = create_app(Board(), desk, pipeline(keep_open=True), token="right", requests=1e9)
     with TestClient(app, raise_server_exceptions=True) as client:
         yield client.request
     done.set()
