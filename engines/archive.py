@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from engines.errors import UserError
+
 MEMBERS = re.compile(
     r"[^/]+/(data/weights/weight_\d+|data/constants/tensor_\d+|data/(weights|constants)/\w+_config\.json"
     r"|data/sample_inputs/\w+\.pt|models/\w+\.json|extra/\w+|archive_format|archive_version|byteorder"
@@ -34,7 +36,7 @@ ALLOWED = {
 
 
 def check_archive(path: Path) -> None:
-    """Raise ValueError where a file is no archive, or holds what an export of ours never does."""
+    """Raise UserError where a file is no archive, or holds what an export of ours never does."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -45,9 +47,9 @@ def check_archive(path: Path) -> None:
                 texts = [archive.read(one) for one in members if one.filename.endswith(".json")]
                 found = [what for text in texts for what in _strange(json.loads(text))]
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:  # RuntimeError: encrypted, nested too deep
-        raise ValueError(f"{path}: not a .pt2 archive: {error}") from error
+        raise UserError(f"{path}: not a .pt2 archive: {error}") from error
     if found:
-        raise ValueError(
+        raise UserError(
             f"{path}: holds {found[0]}; only plain weights and operators of PyTorch are loaded, no pickled data and no "
             "code: export it with `python -m train export`"
         )

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
+
 # OpenVINO reports its own import over the network, from a thread that it leaves behind; with its telemetry package out
 # of reach it does not. A tool that watches faces calls nobody.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -42,11 +44,11 @@ class OpenVinoEngine:
         self, path: Path, *, spec: EngineSpec | None, precision: str, threads: int, cache: Path | None = None
     ) -> None:
         if precision not in HINTS:
-            raise ValueError(f"precision '{precision}': expected auto, {', '.join(HINTS)}")
+            raise UserError(f"precision '{precision}': expected auto, {', '.join(HINTS)}")
         try:
             model = CORE.read_model(path)
         except RuntimeError as error:
-            raise ValueError(f"{path}: not a readable model: {_last_line(error)}") from error
+            raise UserError(f"{path}: not a readable model: {_last_line(error)}") from error
         self.spec = spec or EngineSpec.parse(_spec_text(model, path), str(path))
         # One stream and no pinning: an engine runs in its stage's thread, and the system places that where room is.
         self._settings = {
@@ -63,7 +65,7 @@ class OpenVinoEngine:
             self._model.clone().reshape(list(self.spec.trial))
             self._compiled: Any = self._compile(self._model)
         except RuntimeError as error:
-            raise ValueError(f"{path}: does not fit its spec '{self.spec.name}': {_last_line(error)}") from error
+            raise UserError(f"{path}: does not fit its spec '{self.spec.name}': {_last_line(error)}") from error
         self._request: Any = self._compiled.create_infer_request()
         self._own: dict[tuple[int, ...], Any] = {}
         self._seen: Counter[tuple[int, ...]] = Counter()
@@ -137,7 +139,7 @@ def _spec_text(model: Any, path: Path) -> str:
     for place in (["framework", "spec"], ["spec"]):
         if model.has_rt_info(place):
             return str(model.get_rt_info(place).astype(str))
-    raise ValueError(
+    raise UserError(
         f"{path}: carries no spec; a model from elsewhere needs one, ours are written by `python -m train export`"
     )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engines.errors import Unbuildable
+from engines.errors import Unbuildable, UserError
 from engines.manifest import listed_sha256, sha256_of
 
 if TYPE_CHECKING:
@@ -41,15 +41,13 @@ def files_of(path: Path, precision: str, fast: Sequence[str], *, pinned: bool) -
     """Return the files that may serve a model by their precision, in order of preference.
 
     fast: what the backend computes fast, int8 from the quantised form. pinned: no other file than `path` will do.
-    Raises ValueError where int8 is asked for and there is no such form.
+    Raises UserError where int8 is asked for and there is no such form.
     """
     form = int8_name(path)
     quantised = path if path.suffixes[-2:-1] == [".int8"] else form if listed_sha256(form) else None
     if precision == "int8":
         if quantised is None:
-            raise ValueError(
-                f"{path}: precision 'int8' needs {form.name} beside it; `python -m train export` writes it"
-            )
+            raise UserError(f"{path}: precision 'int8' needs {form.name} beside it; `python -m train export` writes it")
         return {"int8": quantised}
     if precision != "auto":
         return {precision: path}

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
+from engines.errors import UserError, invalid
+
 Side = Annotated[int, Field(gt=0, le=4096)]
 Task = Literal["expression", "detection", "landmarks"]
 
@@ -130,18 +132,16 @@ class EngineSpec(Strict):
 
     @classmethod
     def parse(cls, text: str, source: str) -> EngineSpec:
-        """Read a spec from JSON. Raises ValueError that names the artefact and the wrong key."""
+        """Read a spec from JSON. Raises UserError that names the artefact and the wrong key."""
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise ValueError(f"{source}: its spec is not valid at '{key}': {first['msg']}") from error
+            raise invalid(f"{source}: its spec is not valid", error) from error
 
     def require(self, task: Task, source: str) -> None:
-        """Raise ValueError where the network was made for something else than `task`."""
+        """Raise UserError where the network was made for something else than `task`."""
         if self.task != task:
-            raise ValueError(f"{source}: expected a network for {task}, found one for {self.task}")
+            raise UserError(f"{source}: expected a network for {task}, found one for {self.task}")
 
     def view(self, region: str) -> View:
         """Return how the network answers when it is shown a region."""

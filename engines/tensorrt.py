@@ -25,6 +25,7 @@ from torch.utils import _pytree
 
 from engines import EngineSpec, Unbuildable
 from engines.cuda import MOST, GpuEngine, Runner
+from engines.errors import UserError
 from engines.manifest import sha256_of, verify
 from engines.precision import files_of
 from engines.torch import dtype_of, read_program
@@ -111,15 +112,15 @@ class TensorRtEngine(GpuEngine):
 
 
 def check_buildable() -> None:
-    """Raise ValueError where this machine cannot build a plan, with what is missing."""
+    """Raise UserError where this machine cannot build a plan, with what is missing."""
     if reason := TensorRtEngine.why_not():
-        raise ValueError(f"a TensorRT plan is built on the GPU that runs it: {reason}")
+        raise UserError(f"a TensorRT plan is built on the GPU that runs it: {reason}")
 
 
 def plan_of(path: Path, precision: str, cache: Path) -> Path:
     """Return the plan of a `.pt2` file in the cache, built and compared with the network where it is not there yet.
 
-    Raises ValueError where this machine cannot build it, Unbuildable where TensorRT refuses or the plan disagrees.
+    Raises UserError where this machine cannot build it, Unbuildable where TensorRT refuses or the plan disagrees.
     """
     check_buildable()
     [(precision, file)] = files_of(path, precision, (), pinned=False).items()

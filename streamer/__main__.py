@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from engines.errors import MissingPackage, UserError
+
 LARGEST_PICTURE = 200_000_000  # pixels: 600 MB decoded
 # OpenCV reads its limit when it is first imported, as some of what follows does.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_PICTURE))
@@ -174,11 +176,13 @@ def demo(
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     name, colon, password = (auth or "").partition(":")
     if auth and not (name and colon and password):
-        raise ValueError("--auth: expected NAME:PASSWORD")
+        raise UserError("--auth: expected NAME:PASSWORD")
     try:
         from streamer.demo.server import build_app, serve
     except ImportError as error:
-        raise ImportError(f"the demo needs the extra `demo`: pip install 'emotion-streamer[demo]' ({error})") from error
+        raise MissingPackage(
+            f"the demo needs the extra `demo`: pip install 'emotion-streamer[demo]' ({error})"
+        ) from error
     settings, photos = _settings(config, overrides), _settings("photos", overrides)
     serve(build_app(settings, photos, seats=seats, auth=(name, password) if auth else None), host, port)
 
@@ -232,7 +236,7 @@ def serve(
         from streamer.service.serve import serve as run_server
         from streamer.sinks.outputs import Outputs
     except ModuleNotFoundError as error:
-        raise ImportError(f'{error}; pip install "emotion-streamer[serve]" has what serving needs') from error
+        raise MissingPackage(f'{error}; pip install "emotion-streamer[serve]" has what serving needs') from error
     outputs = Outputs(log=log, events=events)
     raise typer.Exit(
         run_server(_settings(config, overrides), source or [], outputs, token, lambda: _settings(config, overrides))
@@ -328,7 +332,7 @@ def main() -> None:
     limit_memory()
     try:
         app()
-    except (ValueError, OSError, ImportError) as error:
+    except (UserError, OSError) as error:
         if logging.getLogger().isEnabledFor(logging.DEBUG):
             raise
         print(f"streamer: {' '.join(str(error).split())}", file=sys.stderr)

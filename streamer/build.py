@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engines import ZOO, Engine, EngineSpec, load_engine
+from engines.errors import UserError
 from streamer.config import ClassifierConfig, Config, DetectorConfig, LandmarksConfig, OverlayConfig
 from streamer.explain.maps import Explainer, MapSettings, check_maps
 from streamer.faces.detect import YUNET, HogDetector, Searcher, YuNetDetector, ZooDetector
@@ -34,7 +35,7 @@ def build_pipeline(
 ) -> Pipeline:
     """Load the models and put the stages together; nothing runs yet.
 
-    Raises ValueError, OSError or ImportError with one line that says what to change.
+    Raises UserError or OSError with one line that says what to change.
     """
     return build_stages(config).pipeline(sources, metrics, on_state)
 
@@ -96,7 +97,7 @@ class Stages:
 def build_stages(config: Config) -> Stages:
     """Load the models and make what is called with frames.
 
-    Raises ValueError, OSError or ImportError with one line that says what to change.
+    Raises UserError or OSError with one line that says what to change.
     """
     landmarker = load_landmarker(config.landmarks, config.cache)
     detector, engine = load_detector(config.detector, config.cache), load_classifier(config.classifier, config.cache)
@@ -144,15 +145,13 @@ def load_classifier(config: ClassifierConfig, cache: Path | None = None) -> Engi
 
 
 def load_regions(config: Config, classifier: EngineSpec) -> Engine | None:
-    """Open the network for partly hidden faces, where something tells what is hidden. Raises ValueError for no such."""
+    """Open the network for partly hidden faces, where something tells what is hidden. Raises UserError for no such."""
     if config.regions is None or config.landmarks.kind != "zoo":
         return None
     engine = load_classifier(config.regions, config.cache)
     if engine.spec.labels != classifier.labels or not engine.spec.views:
         engine.close()
-        raise ValueError(
-            f"regions '{engine.spec.name}': expected several regions and the labels of '{classifier.name}'"
-        )
+        raise UserError(f"regions '{engine.spec.name}': expected several regions and the labels of '{classifier.name}'")
     return engine
 
 
@@ -183,13 +182,13 @@ def load_explainer(config: OverlayConfig, classifier: EngineSpec, cache: Path | 
 
 
 def check_use(spec: EngineSpec, landmarks: str) -> None:
-    """Raise ValueError where the pipeline cannot give an expression network what its spec asks for."""
+    """Raise UserError where the pipeline cannot give an expression network what its spec asks for."""
     if spec.height is None or spec.width is None:
-        raise ValueError(f"classifier '{spec.name}': expected a fixed input size in its spec, found none")
+        raise UserError(f"classifier '{spec.name}': expected a fixed input size in its spec, found none")
     if spec.crop.region not in REGIONS:
-        raise ValueError(f"classifier '{spec.name}': unknown region '{spec.crop.region}' in its spec")
+        raise UserError(f"classifier '{spec.name}': unknown region '{spec.crop.region}' in its spec")
     if spec.crop.region != "face" and landmarks == "none":
-        raise ValueError(f"classifier '{spec.name}' sees the {spec.crop.region}: set landmarks.kind")
+        raise UserError(f"classifier '{spec.name}' sees the {spec.crop.region}: set landmarks.kind")
 
 
 def in_zoo(model: Path) -> Path:

@@ -115,10 +115,13 @@ class Worker(Generic[In]):
         inside: Channel[In],
         outside: Channel[Result],
     ) -> None:
-        self.name, self.inside, self.outside = name, inside, outside
+        self.name = name
+        self.inside: Channel[In] = inside
+        self.outside = outside
         self.gone: SimpleQueue[str] = SimpleQueue()  # streams that were removed, for the stage to forget
         self.busy = self.cost = 0.0
-        self._call, self._forget = call, forget
+        self._call: Callable[[list[In]], list[Result]] = call
+        self._forget = forget
 
     def work(self, metrics: Metrics, most: Callable[[], int | None]) -> None:
         """Work until the channel ends; most: how many frames the next call may hold."""

@@ -39,7 +39,7 @@ class Session:
     read_config: gives the configuration again, on SIGHUP. on_poll, keep_open: see `Pipeline`. exit_code: 0, or what a
     signal that ended the run asks for.
 
-    Raises ValueError, OSError or ImportError for what is wrong with configuration or models.
+    Raises UserError or OSError for what is wrong with configuration or models.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Session:
     def open(self, stack: ExitStack, names: Sequence[str], outputs: Outputs) -> None:
         """Serve metrics and open the sinks, where asked for; the stack closes them. names: of the sources, as given.
 
-        Raises ValueError, OSError or ImportError.
+        Raises UserError or OSError.
         """
         served = self._config.metrics
         if served.port:
@@ -74,20 +74,14 @@ class Session:
         self._sinks += [Enduring(name, sink, self.metrics, self._terminal.say) for name, sink in opened.items()]
 
     def consume(self, count: Callable[[Result], None] = lambda result: None) -> None:
-        """Hand every result to every sink and to `count`; the overlay is drawn once, and only where a sink wants it.
-
-        Raises RuntimeError for a broken promise inside, so that it is not taken for a user's mistake.
-        """
+        """Hand every result to every sink and to `count`; the overlay is drawn once, and only where a sink wants it."""
         overlay, wanted = self._config.overlay, any(sink.wants_picture for sink in self._sinks)
-        try:
-            with self.pipeline as results:
-                for result in results:
-                    picture = draw(result, details=overlay.bars, maps=overlay.cam) if wanted else None
-                    for sink in self._sinks:
-                        sink.write(result, picture)
-                    count(result)
-        except (ValueError, ImportError) as error:
-            raise RuntimeError(f"a bug, please report it: {error}") from error
+        with self.pipeline as results:
+            for result in results:
+                picture = draw(result, details=overlay.bars, maps=overlay.cam) if wanted else None
+                for sink in self._sinks:
+                    sink.write(result, picture)
+                count(result)
 
     @property
     def failures(self) -> list[OSError]:

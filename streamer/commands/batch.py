@@ -25,6 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from engines.errors import MissingPackage, UserError
 from streamer.commands.run import run
 from streamer.config import Config
 from streamer.records.reading import read_log
@@ -49,12 +50,12 @@ def batch(config: Config, names: Sequence[str], out: Path, address: str) -> int:
     """Analyse every input that is not done yet; return the exit code, 1 where some failed, now or before.
 
     address: of a Ray cluster, or 'local' for one on this machine.
-    Raises ValueError for live inputs, OSError where input, output or cluster cannot be had, ImportError without Ray.
+    Raises UserError for live inputs, OSError where input, output or cluster cannot be had, MissingPackage without Ray.
     """
     inputs = [absolute(name) for name in dict.fromkeys(names)]
     for name in inputs:
         if open_source(name).live or "://" in name:
-            raise ValueError(f"{name}: expected files, which can be read again where a node dies, found a stream")
+            raise UserError(f"{name}: expected files, which can be read again where a node dies, found a stream")
     out = out.absolute()
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -76,7 +77,7 @@ def spread(config: Config, names: Sequence[str], out: Path, address: str, consol
     try:
         ray: Any = import_module("ray")
     except ImportError as error:
-        raise ImportError("batch needs Ray: pip install 'emotion-streamer[ray]'") from error
+        raise MissingPackage("batch needs Ray: pip install 'emotion-streamer[ray]'") from error
     check_reach(address)
     try:
         where = {"include_dashboard": False} if address == "local" else {"address": address}
@@ -155,7 +156,7 @@ def analyse(values: dict[str, Any], name: str, place: str, work: str) -> str:
             shutil.rmtree(target)
         folder.rename(target)
         return problem_of(target)
-    except (ValueError, OSError, ImportError) as error:
+    except (UserError, OSError) as error:
         return str(error)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -185,7 +186,7 @@ def is_done(config: Config, name: str, place: Path) -> bool:
     """Tell whether the records of this input, by these models and this configuration, are in place."""
     try:
         made = read_manifest(manifest_path(place / LOG))
-    except (OSError, ValueError):
+    except (UserError, OSError):
         return False
     now = describe(made.run, config, [name], [open_source(name)], place / LOG)
     same = (now.inputs, now.config, now.models) == (made.inputs, made.config, made.models)

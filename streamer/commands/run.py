@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def run(config: Config, names: Sequence[str], outputs: Outputs, read_config: Callable[[], Config] | None = None) -> int:
     """Analyse the sources to their end; return the exit code. read_config: gives the configuration again, on SIGHUP.
 
-    Raises ValueError, OSError or ImportError for what is wrong with configuration, models, outputs or a single source.
+    Raises UserError or OSError for what is wrong with configuration, models, outputs or a single source.
     """
     console = Console(stderr=True, highlight=False, markup=False)
     if not console.is_terminal:

@@ -66,7 +66,7 @@ class Seat:
 class LiveRoom:
     """Own the pipeline that serves all live guests, and the thread that hands out its results.
 
-    seats: guests at a time. Raises ValueError, OSError or ImportError where the configuration does not work.
+    seats: guests at a time. Raises UserError or OSError where the configuration does not work.
     """
 
     def __init__(self, config: Config, seats: int) -> None:

@@ -15,6 +15,7 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from streamer.commands.explain import sheet, to_markdown
 from streamer.demo.studio import KEPT, OFTEN, Studio
 from streamer.drawing.overlay import PALETTE, draw
@@ -166,7 +167,7 @@ def told() -> Iterator[None]:
     """Turn what is wrong with an upload into a message in the page."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         raise gr.Error(" ".join(str(error).split()), print_exception=False) from error
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Engine, EngineSpec
+from engines.errors import UserError
 from streamer.faces.regions import seen_boxes
 from streamer.stages.ask import Answer, Question, ask
 from streamer.types import Face, Frame, Heat, Result, Step
@@ -157,14 +158,14 @@ class Explainer:
 
 
 def check_maps(settings: MapSettings, spec: EngineSpec) -> None:
-    """Raise ValueError where a network does not give the map that was asked for, or does not know the label."""
+    """Raise UserError where a network does not give the map that was asked for, or does not know the label."""
     if settings.name not in spec.outputs:
-        raise ValueError(
+        raise UserError(
             f"overlay.map: '{spec.name}' gives {', '.join(spec.outputs)}, no '{settings.name}': "
             "name a network that does by overlay.model"
         )
     if settings.label is not None and settings.label not in spec.labels:
-        raise ValueError(f"overlay.label '{settings.label}': expected one of {', '.join(spec.labels)}")
+        raise UserError(f"overlay.label '{settings.label}': expected one of {', '.join(spec.labels)}")
 
 
 def lay_heat(picture: NDArray[np.uint8], values: NDArray[np.float32], box: NDArray[np.float32] | None = None) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Crop, EngineSpec
+from engines.errors import UserError
 from streamer.types import Face
 
 Eyes = Literal["both", "paper"]
@@ -150,10 +151,11 @@ def crops(
     boxes: (N, 4) face boxes as the detector or the tracker gives them; the recipe in the spec turns them, or the
     (N, 68, 2) landmarks, into what is cut. views: for a network of several regions, the one that is shown of each
     face, the spec's own unless said. visibility: (N, 68) of the landmarks in 0-1, for the mode 'mask'; see
-    `unseen`. Raises ValueError where the spec leaves the input size open, or where landmarks are missing.
+    `unseen`. Raises UserError where the spec leaves the input size open, and ValueError where landmarks
+    are missing.
     """
     if spec.height is None or spec.width is None:
-        raise ValueError(f"{spec.name}: expected a network with a fixed input size, found none in its spec")
+        raise UserError(f"{spec.name}: expected a network with a fixed input size, found none in its spec")
     cut = np.empty((len(boxes), spec.height, spec.width, spec.channels), np.uint8)
     recipe = spec.crop
     wanted = input_boxes(boxes, landmarks, recipe, views)

@@ -19,7 +19,7 @@ from streamer.types import Face, Frame, Result
 class Analyst:
     """Look at single pictures with one set of engines; belongs to one thread.
 
-    attention: also open the network that looks at whole photos. Raises ValueError, OSError or ImportError with one line
+    attention: also open the network that looks at whole photos. Raises UserError or OSError with one line
     where the configuration does not work.
     """
 

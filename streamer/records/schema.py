@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from engines.errors import described
 from streamer.faces.visibility import part_visibility
 from streamer.types import Expression, Face, Result
 
@@ -229,7 +230,5 @@ def problem_of(record: Mapping[str, Any]) -> str | None:
         if model:
             model.model_validate(record)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        return f"'{name}': {first['msg'][0].lower()}{first['msg'][1:]}, found {str(first.get('input'))[:40]}"
+        return described(error.errors()[0])
     return None

@@ -11,25 +11,26 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from engines.errors import MissingPackage
 from streamer.drawing.overlay import PALETTE
 
 MISSING = "reports need the extra `report`: pip install 'emotion-streamer[report]'"
 
 
 def require_charts() -> Any:
-    """Return the chart library. Raises ImportError that names the extra."""
+    """Return the chart library. Raises MissingPackage that names the extra."""
     try:
         importlib.import_module("vl_convert")
         return importlib.import_module("altair")
     except ImportError as error:
-        raise ImportError(MISSING) from error
+        raise MissingPackage(MISSING) from error
 
 
 @contextmanager
 def preparing_charts() -> Iterator[None]:
     """Assemble the chart library on another thread while a report's contents are found: it takes 1.5 s.
 
-    Raises ImportError that names the extra.
+    Raises MissingPackage that names the extra.
     """
     require_charts()
     with ThreadPoolExecutor(1) as pool:

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from engines.errors import UserError
 from streamer.faces.regions import crop
 from streamer.records.reading import read_log, trusting
 from streamer.records.summary import UNCERTAIN, summarise_log
@@ -83,8 +84,8 @@ def _added(sums: Mapping[str, float], values: Mapping[str, float]) -> Sums:
 def write(logs: Sequence[Path], out: Path, video: Path | None = None) -> Path:
     """Write the page of one or several logs; return its path.
 
-    video: what was analysed, to show faces from; then there must be one log of one stream. Raises ValueError, OSError
-    or ImportError with one line.
+    video: what was analysed, to show faces from; then there must be one log of one stream. Raises UserError or
+    OSError with one line.
     """
     check_replaces_none([out], [*logs, *filter(None, [video])])
     records = chain.from_iterable(_named(path, len(logs) > 1) for path in logs)
@@ -95,7 +96,7 @@ def write(logs: Sequence[Path], out: Path, video: Path | None = None) -> Path:
     faces = {}
     if video:
         if len(summary["streams"]) != 1 or summary["runs"] != 1:
-            raise ValueError(f"--thumbnails {video}: expected one log of one stream, found {len(summary['streams'])}")
+            raise UserError(f"--thumbnails {video}: expected one log of one stream, found {len(summary['streams'])}")
         faces = thumbnails(video, ordered[:MOST_ROWS])
     charted = [track for track in ordered[:MOST_CHARTS] if track.steps]
     page = render(

@@ -24,6 +24,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as AnyHTTPException
 
+from engines.errors import UserError, described
 from streamer.pipeline import Pipeline
 from streamer.watching.health import Answer as Verdict
 from streamer.watching.health import check_alive, check_ready
@@ -115,7 +116,7 @@ class Desk:
                     continue
                 try:
                     future.set_result(function())
-                except (Refused, ValueError, OSError) as error:
+                except (Refused, UserError, OSError) as error:
                     future.set_exception(error)
 
 
@@ -223,7 +224,7 @@ async def _ask(desk: Desk, function: Callable[[], Answer]) -> Answer:
         return await asyncio.wait_for(asyncio.wrap_future(desk.ask(function)), DEADLINE)
     except TimeoutError as error:
         raise Refused(503, f"no answer within {DEADLINE:.0f} s: the analyzer is busy or ends") from error
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         raise Refused(422, " ".join(str(error).split())) from error
 
 
@@ -234,5 +235,4 @@ def _told(status: int, reason: str, headers: Any = None) -> Response:
 def _describe(problem: Any) -> str:
     if problem["type"] == "json_invalid":
         return f"expected JSON: {problem['ctx']['error'].lower()} at character {problem['loc'][-1]}"
-    place = ".".join(str(part) for part in problem["loc"][1:]) or "body"
-    return f"'{place}': {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    return described(problem, skip=1)

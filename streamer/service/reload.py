@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from engines.errors import UserError
 from streamer.build import TUNABLE, Stages
 from streamer.config import Config
 
@@ -14,11 +15,11 @@ log = logging.getLogger(__name__)
 def reload(stages: Stages, now: Config, read: Callable[[], Config]) -> Config:
     """Return the configuration that holds from here on; what is wrong with the new one is logged, and nothing changes.
 
-    read: gives the new configuration, or raises ValueError or OSError.
+    read: gives the new configuration, or raises UserError or OSError.
     """
     try:
         wanted = read()
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         log.warning("configuration not reloaded: %s", error)
         return now
     changed = [name for name in Config.model_fields if getattr(wanted, name) != getattr(now, name)]

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from rich.console import Console
 
 import streamer
+from engines.errors import UserError
 from streamer.config import Config, ServeConfig
 from streamer.pipeline import Pipeline
 from streamer.records.run_manifest import model_hashes
@@ -53,7 +54,7 @@ class Streams:
         return [self._describe(name) for name in self._pipeline.captures]
 
     def add(self, wish: Wish) -> Stream:
-        """Start a stream where there is room. Raises Refused, or ValueError or OSError where the source is none."""
+        """Start a stream where there is room. Raises Refused, or UserError or OSError where the source is none."""
         if not self.config.serve.files and not re.match(r"\w+://|(/dev/video)?\d+$", wish.source):
             raise Refused(422, "expected a URL or a webcam's number; files of this machine need serve.files=true")
         taken = self._pipeline.captures
@@ -126,7 +127,7 @@ def serve(
 
     read_config: see `streamer.commands.run.run`. outputs: log and events.
 
-    Raises ValueError, OSError or ImportError for what is wrong with configuration, models, port or sources.
+    Raises UserError or OSError for what is wrong with configuration, models, port or sources.
     """
     desk, terminal = Desk(), Lines(Console(stderr=True, highlight=False, markup=False))
     check_reach(config.serve, token)
@@ -150,15 +151,15 @@ def serve(
 
 
 def check_reach(config: ServeConfig, token: str | None) -> None:
-    """Raise ValueError where the API would be open to the network by a token that nobody chose."""
+    """Raise UserError where the API would be open to the network by a token that nobody chose."""
     try:
         local = config.address == "localhost" or ipaddress.ip_address(config.address).is_loopback
     except ValueError as error:
-        raise ValueError(f"serve.address: expected an IP address or localhost, found '{config.address}'") from error
+        raise UserError(f"serve.address: expected an IP address or localhost, found '{config.address}'") from error
     if not local and not token:
-        raise ValueError(f"serve.address {config.address} is open to the network: give a token with --token")
+        raise UserError(f"serve.address {config.address} is open to the network: give a token with --token")
     if token is not None and len(token) < 8:
-        raise ValueError("--token: expected at least 8 characters")
+        raise UserError("--token: expected at least 8 characters")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.errors import UserError
 from streamer.config import Config
 from streamer.events import open_publisher
 from streamer.events.sink import EventSink
@@ -48,12 +49,12 @@ class Opening:
 
 
 def check_outputs(names: Sequence[str], sources: Sequence[Source], outputs: Outputs) -> None:
-    """Raise ValueError or OSError where outputs would replace a source or each other, or cannot be written."""
+    """Raise UserError or OSError where outputs would replace a source or each other, or cannot be written."""
     streams = [source.name for source in sources]
     videos = video_paths(outputs.video, streams).values() if outputs.video else []
     paths = [*videos, *(path for path in (outputs.log, outputs.summary) if path)]
     if len({path.resolve() for path in paths}) < len(paths):
-        raise ValueError(f"expected different files for the outputs, found {', '.join(map(str, paths))}")
+        raise UserError(f"expected different files for the outputs, found {', '.join(map(str, paths))}")
     read = [file for pair in zip(names, sources, strict=True) for file in files_of(*pair)]
     check_replaces_none([*paths, *map(unfinished_path, videos)], read, choose="name")
     if outputs.summary:
@@ -70,7 +71,7 @@ def open_sinks(
 ) -> dict[str, Sink]:
     """Open what was asked for, by kind, in the order of `SINKS`; the stack closes it.
 
-    Raises ValueError, OSError or ImportError in one line.
+    Raises UserError or OSError in one line.
     """
     opening = Opening(outputs, config, names, sources, metrics, uuid.uuid4().hex)
     wanted = [kind for kind in SINKS if getattr(outputs, kind)]

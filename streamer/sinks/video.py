@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from streamer.sinks import PerStream
 from streamer.sources.source import printable
 from streamer.types import Result
@@ -43,16 +44,16 @@ class VideoSink:
     Gaps repeat the last picture, pictures that come too fast are left out. The first picture sets the size; others are
     fitted into it between black bars. Of a stream slower than a picture a second each is repeated, as not all players
     and containers can show one for long. fps: pictures a second, or a function that tells when the first picture is
-    there. Raises ValueError for a suffix without a codec, OSError where the file cannot be written.
+    there. Raises UserError for a suffix without a codec, OSError where the file cannot be written.
     """
 
     wants_picture = True
 
     def __init__(self, path: Path, fps: float | Callable[[], float | None]) -> None:
         if path.suffix.lower() not in CODECS:
-            raise ValueError(f"{path}: cannot write video as '{path.suffix}': expected one of {', '.join(CODECS)}")
+            raise UserError(f"{path}: cannot write video as '{path.suffix}': expected one of {', '.join(CODECS)}")
         if printable(str(path)) != str(path):
-            raise ValueError(f"{printable(str(path))}: cannot write video there: expected a name in UTF-8")
+            raise UserError(f"{printable(str(path))}: cannot write video there: expected a name in UTF-8")
         self.path = path
         self.unfinished = unfinished_path(path)
         self._fps = fps

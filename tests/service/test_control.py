@@ -13,6 +13,7 @@ import time
 import httpx
 import pytest
 
+from engines.errors import UserError
 from streamer.config import Config, ServeConfig
 from streamer.service import serve
 from streamer.service.control import Desk, Turnstile, create_app
@@ -203,6 +204,15 @@ def test_streams_count_for_admission_by_what_is_measured_of_them(service, monkey
     running.ladder.load = 0.7
     running.ladder.look = lambda now, busy: None
     assert "load 0.70 with 4 streams" in add().json()["error"]
+
+
+def test_what_a_client_can_mend_is_answered_with_422_in_words(client, monkeypatch):
+    def refuse(text, **settings):
+        raise UserError("expected\nanother source")
+
+    monkeypatch.setattr(serve, "open_source", refuse)
+    answer = client.post("/streams", json={"source": "rtsp://camera/1"})
+    assert (answer.status_code, answer.json()) == (422, {"error": "expected another source"})
 
 
 def test_files_are_refused_unless_allowed():
