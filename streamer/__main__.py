@@ -10,16 +10,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from engines.errors import MissingPackage, UserError
+from streamer.commands.packages import check_packages
 
 LARGEST_PICTURE = 200_000_000  # pixels: 600 MB decoded
 # OpenCV reads its limit when it is first imported, as some of what follows does.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_PICTURE))
+check_packages("engines")  # `python -m streamer` finds what lies in the current folder first
 
 import platformdirs  # noqa: E402
 import typer  # noqa: E402
 
 import streamer  # noqa: E402
+from engines.errors import MissingPackage, UserError  # noqa: E402
 from streamer.commands.log import app as log_app  # noqa: E402
 from streamer.watching.logs import set_up  # noqa: E402
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from streamer.stages.perceive import Perceiver
 from streamer.watching.metrics import Metrics
 
 TUNABLE = ("detection", "expression", "privacy")  # sections that `Stages.retune` takes over while running
+PRESETS = Path(__file__).resolve().parents[1] / "configs"  # by place: another may have that name
 SHIPPED_DETECTOR = Path("zoo/detector.onnx")
 SHIPPED_LANDMARKS = Path("zoo/landmarks.onnx")
 
@@ -200,8 +200,7 @@ def preset(name: str) -> Path:
     """Find a configuration by path or by the name of a shipped preset. Raises FileNotFoundError that lists those."""
     if Path(name).is_file():
         return Path(name)
-    folder = Path(str(files("configs")))
-    if (shipped := folder / f"{name.removesuffix('.yaml')}.yaml").is_file():
+    if (shipped := PRESETS / f"{name.removesuffix('.yaml')}.yaml").is_file():
         return shipped
-    names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+    names = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
     raise FileNotFoundError(f"{name}: expected a YAML file or one of the presets {names}")
