@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from engines import EngineSpec
 from engines.fake import FakeEngine
+from streamer.emotions import EMOTIONS
 from streamer.sources import Report
 from streamer.types import Frame
 
 SHARED = Path(__file__).parents[2] / "shared"
-LABELS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+LABELS = EMOTIONS
 
 
 @pytest.fixture(autouse=True)

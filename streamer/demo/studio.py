@@ -54,6 +54,11 @@ class Studio:
         self._results = tempfile.TemporaryDirectory(prefix="demo-")
         self._folders: list[tuple[float, Path]] = []
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return all labels that a face of a video may get, in the order of the network."""
+        return tuple(self._video.express.engine.spec.labels)
+
     def close(self) -> None:
         """Close the engines and delete what is left of results."""
         self._results.cleanup()

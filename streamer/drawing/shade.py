@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.drawing.stencils import Colour, bends
+from streamer.drawing.stencils import bends
+from streamer.emotions import Colour
 from streamer.faces.regions import PARTS, REGIONS, region_box
 from streamer.faces.visibility import VisibilitySettings, part_visibility
 from streamer.types import Face

@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 
 from engines.errors import UserError
+from streamer.emotions import UNCERTAIN
 from streamer.faces.regions import crop
 from streamer.records.reading import read_log, trusting
-from streamer.records.summary import UNCERTAIN, summarise_log
+from streamer.records.summary import summarise_log
 from streamer.report.page import label_colours, preparing_charts, render, require_charts, write_page
 from streamer.sinks.files import check_replaces_none
 from streamer.types import NO_REGION
@@ -105,6 +106,7 @@ def write(logs: Sequence[Path], out: Path, video: Path | None = None) -> Path:
         title=", ".join(path.name for path in logs),
         streams=summary["streams"],
         lost=summary["lost"],
+        uncertain=UNCERTAIN,
         tracks=[_row(track, faces.get(track.id)) for track in ordered[:MOST_ROWS]],
         total=len(ordered),
         charted=len(charted),
@@ -173,7 +175,7 @@ def _chart(tracks: Sequence[Track]) -> Any:
             x=alt.X("from:Q", bin="binned", title="seconds", scale=alt.Scale(domain=[0, length], nice=False)),
             x2="to:Q",
             y=alt.Y("probability:Q", stack="normalize", title=None, axis=alt.Axis(values=[0, 1], format="%")),
-            color=label_colours("emotion", labels),
+            color=label_colours("emotion", labels, labels),
             row=alt.Row("track:N", sort=order, title=None, header=alt.Header(labelAngle=0, labelAlign="left")),
             tooltip=["track:N", "from:Q", "emotion:N", alt.Tooltip("probability:Q", format=".0%")],
         )

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Engine, tempered
+from streamer.emotions import UNCERTAIN
 from streamer.explain.maps import Explainer
 from streamer.faces.visibility import VisibilitySettings, VisibleRegion
 from streamer.stages.ask import Answer, Question, ask
 from streamer.types import NO_REGION, Expression, Face, Frame, Result, Step
 
-UNCERTAIN = "uncertain"
 DEFAULT = VisibilitySettings()
 FORGET_AFTER = 2.0  # seconds of stream time without the track
 GRACE = 0.1  # a label comes out of 'uncertain' so far above the threshold at which it goes

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+from streamer.emotions import EMOTIONS as EMOTIONS  # the order of all sets
+
 BASIC = EMOTIONS[:7]  # the classes of most sets: contempt is last, so the numbers stay the same
 
 

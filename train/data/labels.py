@@ -8,19 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data import EMOTIONS, FaceSet
+from streamer.emotions import EMOTIONS, KNOWN
+from train.data import FaceSet
 
-WORDS = {
-    "neutral": ("neutral", "neutrality"),
-    "happiness": ("happiness", "happy", "joy"),
-    "surprise": ("surprise", "surprised"),
-    "sadness": ("sadness", "sad"),
-    "anger": ("anger", "angry"),
-    "disgust": ("disgust", "disgusted"),
-    "fear": ("fear", "fearful", "afraid"),
-    "contempt": ("contempt", "contemptuous"),
-}
-INDEX = {word: EMOTIONS.index(emotion) for emotion, words in WORDS.items() for word in words}
+INDEX = {word: number for number, (name, one) in enumerate(KNOWN.items()) for word in (name, *one.words)}
 VOTED = 8  # columns of the votes that are emotions; 'unknown' and 'not a face' follow
 
 
