@@ -135,7 +135,7 @@ def _backends(path: Path) -> list[Any]:
 
 
 def _checked(engine: Engine, task: Task, source: str) -> Engine:
-    """Return an engine that is for the task and runs; one that is not is closed."""
+    """Return the engine where it fits the task and runs; close it otherwise."""
     try:
         engine.spec.require(task, source)
         _warm_up(engine, source)

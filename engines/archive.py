@@ -1,7 +1,7 @@
-"""What may stand in a `.pt2` file. PyTorch unpickles, evaluates and calls what it finds in one.
+"""What a `.pt2` file may contain. PyTorch unpickles, evaluates and calls whatever it finds in one.
 
-So it is given only what an export of ours holds: plain weights, operators of its own, sizes in sympy's notation.
-Everything else is refused before PyTorch sees the file.
+So only the contents of our own exports are allowed: plain weights, PyTorch's own operators, sizes in sympy's notation.
+Anything else is refused before PyTorch sees the file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ALLOWED = {
 
 
 def check_archive(path: Path) -> None:
-    """Raise UserError where a file is no archive, or holds what an export of ours never does."""
+    """Raise UserError where a file is no archive, or contains anything that our exports never do."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -63,7 +63,7 @@ def _is_ours(member: zipfile.ZipInfo) -> bool:
 
 
 def _strange(value: Any, key: str = "") -> Iterator[str]:
-    """Yield what an export of ours does not say, of a JSON value under a key."""
+    """Yield the parts of a JSON value under a key that our exports never contain."""
     if key in ALLOWED:
         texts = [str(one) for one in (value if isinstance(value, list) else [value])]
         yield from (f"{key} {text[:60]!r}" for text in texts if not ALLOWED[key].fullmatch(text))

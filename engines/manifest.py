@@ -19,7 +19,7 @@ def sha256_of(path: Path) -> str:
 
 
 def listed_sha256(path: Path) -> str | None:
-    """Return what the manifest beside `path` says of it, or None where there is no manifest or no entry."""
+    """Return the sha256 that the manifest beside `path` lists for it, None without a manifest or an entry."""
     return _entries(path.parent).get(path.name)
 
 
@@ -36,12 +36,12 @@ def verify(path: Path, expected: str | None) -> None:
 
 
 def write_entry(path: Path) -> None:
-    """Enter `path` into the manifest beside it."""
+    """Add `path` to the manifest beside it."""
     _write(path.parent, {**_entries(path.parent), path.name: sha256_of(path)})
 
 
 def remove_entry(path: Path) -> None:
-    """Take `path` out of the manifest beside it, where it is listed."""
+    """Remove `path` from the manifest beside it, where it is listed."""
     entries = _entries(path.parent)
     if entries.pop(path.name, None):
         _write(path.parent, entries)

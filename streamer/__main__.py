@@ -266,7 +266,7 @@ def bench(
     config: ConfigName = None,
     overrides: Overrides = None,
 ) -> None:
-    """Measure what this machine bears: rates, latency by stage, drops, CPU and memory.
+    """Measure the capacity of this machine: rates, latency by stage, drops, CPU and memory.
 
     Cameras are clips that were encoded before and are decoded while they play; the log is written and the overlay
     drawn, nothing is encoded.

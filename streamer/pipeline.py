@@ -46,7 +46,7 @@ Event = tuple[str, State, str, Cause | None]
 """A stream, its new state, why, and the cause of a failure."""
 
 STALLED_AFTER = 2.0  # seconds without a frame of a live source, longer for slow ones
-JOIN_TIMEOUT = 30.0  # seconds; opening a dead camera may take twice `source.timeout`, which is at most 10
+JOIN_TIMEOUT = 30.0  # seconds; opening an unreachable camera may take twice `source.timeout`, which is at most 10
 POLL = 0.25  # seconds between looks at the states of the sources while no result comes
 
 
@@ -310,7 +310,7 @@ class Pipeline:
         worker.outside.close(worker.name)
 
     def _most(self) -> int | None:
-        """Return how many frames the next tick may hold, so that none is late when its turn is over."""
+        """Return the largest number of frames for the next tick that keeps the latency budget."""
         return self.ladder.frames(max(self._perceive.cost, self._express.cost))
 
     def _guard(self, function: Callable[..., None], *args: object) -> None:

@@ -38,19 +38,19 @@ LOG = "log.jsonl"
 PROBLEM = "problem.txt"  # of a damaged input: its records are those of what could be read
 UNFINISHED = ".unfinished-"
 REACH_TIMEOUT = 5.0  # s
-ATTEMPTS = 4  # of an input: it may be what its worker dies of
+ATTEMPTS = 4  # of an input: it may be the cause of its worker's death
 LONGEST_SILENCE = 24 * 3600  # s; a folder in which nothing was written for so long belongs to no running batch
 
 
 class Interrupted(Exception):
-    """Tell that a signal ended a task, as where its node is shut down: it is to be started again."""
+    """Tell that a signal ended a task, as when its node is shut down: it has to be started again."""
 
 
 def batch(config: Config, names: Sequence[str], out: Path, address: str) -> int:
     """Analyse every input that is not done yet; return the exit code, 1 where some failed, now or before.
 
     address: of a Ray cluster, or 'local' for one on this machine.
-    Raises UserError for live inputs, OSError where input, output or cluster cannot be had, MissingPackage without Ray.
+    Raises UserError for live inputs, OSError for unusable inputs, outputs or clusters, MissingPackage without Ray.
     """
     inputs = [absolute(name) for name in dict.fromkeys(names)]
     for name in inputs:
@@ -84,10 +84,10 @@ def spread(config: Config, names: Sequence[str], out: Path, address: str, consol
         ray.init(log_to_driver=False, logging_level="ERROR", **where)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise OSError(f"--ray {address}: cannot reach the cluster: {str(error).strip().splitlines()[0]}") from error
-    own = f"{UNFINISHED}{uuid.uuid4().hex}-"  # other batches may work into the same folder
+    own = f"{UNFINISHED}{uuid.uuid4().hex}-"  # other batches may write into the same folder
     try:
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
-        # Ray itself would start a task that runs out of memory again for ever.
+        # Ray itself would retry a task that runs out of memory for ever.
         task, values = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(analyse), config.model_dump(mode="json")
 
         def attempt(name: str) -> Any:

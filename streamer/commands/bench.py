@@ -64,7 +64,7 @@ def bench(config: Config, wishes: Wishes, out: Path | None, plot: Path | None) -
 
 
 def check_outputs(out: Path | None, plot: Path | None) -> None:
-    """Tell before the run what could not be written after it. Raises UserError or OSError."""
+    """Check before the run that its results can be written. Raises UserError or OSError."""
     if plot:
         require_charts()
         if plot.suffix not in PLOTS:

@@ -44,7 +44,7 @@ class Explained(NamedTuple):
 def explain_faces(analyst: Analyst, image: NDArray[np.uint8], most: int = 8) -> Explained:
     """Explain the answers to the faces of a (H, W, 3) uint8 BGR picture, the largest first, at most `most`.
 
-    Each is explained by the network, and for the region, that it was judged by. Raises UserError where
+    Each is explained by the network that judged it, for the region that was judged. Raises UserError where
     `privacy.blur` hides faces.
     """
     if (blur := analyst.config.privacy.blur) != "none":

@@ -1,6 +1,6 @@
-"""The packages that stand beside this one have plain names: another `engines` or `train` may be found before ours.
+"""The packages beside this one have plain names: a foreign `engines` or `train` may be found before ours.
 
-Imports nothing of them, so that a command can look before it does.
+Imports neither, so that a command can check before it imports them.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ Deliver = Callable[[Result], None]
 
 
 class Seat:
-    """Be a live source whose frames a guest brings; the newest one counts.
+    """Be a live source whose frames a browser sends; only the newest one counts.
 
     `bring` is called by the guest's thread, `frames` runs in the pipeline's.
     """

@@ -80,7 +80,7 @@ async def _tidy(studio: Studio) -> None:
 
 
 def serve(app: FastAPI, host: str, port: int) -> None:
-    """Serve until a signal comes. Raises OSError where the port cannot be had."""
+    """Serve until a signal comes. Raises OSError where the port cannot be opened."""
     import socket
 
     with socket.socket() as probe:

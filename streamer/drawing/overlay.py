@@ -1,7 +1,7 @@
 """The annotated picture: boxes, labels and probability bars, drawn in the main thread over a copy of the frame.
 
-Labels and bars are placed largest face first, where they hide no face and no other text; what finds no room is
-shortened, then left out. Only the regions that they cover are blended.
+Labels and bars are placed largest face first, where they cover no face and no other text; where there is no room they
+are shortened, then left out. Only the regions that they cover are blended.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Explainer:
             self._remember(answer)
 
     def __call__(self, results: Sequence[Result]) -> list[Result]:
-        """Attach each face's map; on live streams only those that the budget bears, the oldest maps first."""
+        """Attach each face's map; on live streams only as many as the time budget allows, the oldest first."""
         for result in results:
             known = self._looks.get(result.frame.stream, {})
             self._looks[result.frame.stream] = {
@@ -118,7 +118,7 @@ class Explainer:
                 found.append((age, frame, face))
         live = sorted((one for one in found if one[1].live), key=lambda one: -one[0])
         bearable = int(left / self._pace) if self._pace and live else len(live)
-        for _, frame, face in live[bearable:]:  # an old map would tell of another moment
+        for _, frame, face in live[bearable:]:  # an old map would show another moment
             self._looks[frame.stream].pop(face.track_id, None)
         chosen = live[:bearable] + [one for one in found if not one[1].live]
         return [
@@ -130,7 +130,7 @@ class Explainer:
     def _remember(self, answer: Answer) -> None:
         (frame, faces, views), spec = answer.question, answer.spec
         looks = self._looks.setdefault(frame.stream, {})
-        if self.settings.name not in answer.outputs:  # what another network saw before is not why this answer was given
+        if self.settings.name not in answer.outputs:  # a map of another network does not explain this answer
             for face in faces:
                 looks.pop(face.track_id, None)
             return

@@ -124,7 +124,7 @@ class DlibLandmarker:
         return [Landmarks(self.locate(image, own)) for image, own in zip(images, boxes, strict=True)]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: dlib holds no resources."""
 
     def locate(self, image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Locate each face on its own; a box without area, not finite or outside the picture gives NaN."""

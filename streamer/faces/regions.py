@@ -20,7 +20,7 @@ from streamer.types import Face
 
 Eyes = Literal["both", "paper"]
 Mode = Literal["pad", "centre", "mask"]
-HIDDEN = 0  # grey level of what a network of the mode 'mask' does not see; what it sees is 1 at least
+HIDDEN = 0  # grey level of masked pixels in the mode 'mask'; visible ones are 1 at least
 SEEN = 0.5  # visibility from which that network is shown what lies around a landmark
 
 
@@ -220,7 +220,7 @@ def unseen(
 ) -> NDArray[np.bool_]:
     """Say which pixels of N pictures lie nearest to a landmark that cannot be seen, where one part alone is shown.
 
-    So much lies over such a face that the network would judge by what hides it. points: (N, 68, 2) landmarks in
+    So much covers such a face that the network would judge the occluder. points: (N, 68, 2) landmarks in
     pixels; where they are NaN no pixel does. visibility: (N, 68) in 0-1, NaN where nobody looked. Returns (N, height,
     width).
     """

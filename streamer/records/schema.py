@@ -17,7 +17,7 @@ from streamer.faces.visibility import part_visibility
 from streamer.types import Expression, Face, Result
 
 SCHEMA = 1
-MOST_OFFSET = 0.5  # s; a wall clock that is further off than assumed was set, or the machine slept
+MOST_OFFSET = 0.5  # s; a larger change of the offset means that the wall clock was set, or that the machine slept
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]

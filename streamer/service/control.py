@@ -68,7 +68,7 @@ class Stream(BaseModel):
 
 
 class Health(BaseModel):
-    """Describe the whole. load: busy share of the busiest stage; shed: what is left out for want of time."""
+    """Describe the whole. load: busy share of the busiest stage; shed: what is left out to keep the latency."""
 
     streams: int
     load: float
@@ -96,7 +96,7 @@ class Board(Protocol):
 
 
 class Desk:
-    """Carry out in one thread what others ask for."""
+    """Run functions of other threads in one thread."""
 
     def __init__(self) -> None:
         self._asked: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
@@ -121,7 +121,7 @@ class Desk:
 
 
 class Turnstile:
-    """Let a client pass `rate` times a second on average, twice as often in a burst (token bucket)."""
+    """Limit each client to `rate` requests a second, bursts of twice as many (token bucket)."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate

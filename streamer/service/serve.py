@@ -151,7 +151,7 @@ def serve(
 
 
 def check_reach(config: ServeConfig, token: str | None) -> None:
-    """Raise UserError where the API would be open to the network by a token that nobody chose."""
+    """Raise UserError where the API would be open to the network with a generated token."""
     try:
         local = config.address == "localhost" or ipaddress.ip_address(config.address).is_loopback
     except ValueError as error:
@@ -164,7 +164,7 @@ def check_reach(config: ServeConfig, token: str | None) -> None:
 
 @contextmanager
 def listen(config: ServeConfig) -> Iterator[socket.socket]:
-    """Open the port. Raises OSError in one line where it cannot be had."""
+    """Open the port. Raises OSError in one line where it cannot be opened."""
     try:
         family = socket.AF_INET6 if ":" in config.address else socket.AF_INET
         opened = socket.create_server((config.address, config.port), family=family)

@@ -34,7 +34,7 @@ class Sink(Protocol):
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
         """Take a result and its annotated picture, (H, W, 3) uint8 BGR, which is shared and not to be written to.
 
-        Raises OSError where the target takes no more.
+        Raises OSError where the target cannot be written.
         """
         ...
 
@@ -67,9 +67,9 @@ class ClosableSink(Protocol):
 
 
 class Enduring:
-    """Hand on to a sink, and let the run go on while its target takes nothing.
+    """Pass results to a sink, and let the run go on while writing fails.
 
-    The first failure of a target and its return are told once each; every result is another try; what was lost is
+    The first failure of a target and its recovery are reported once each; every result is another try; losses are
     counted, in metrics too. tell: shows a line to the user.
     """
 

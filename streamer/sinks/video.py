@@ -1,7 +1,7 @@
 """Annotated video, written by OpenCV's FFmpeg in the caller's thread.
 
-The file is written beside its target as `NAME.part.SUFFIX`, and gets its name when it is closed and can be read: a file
-of the final name is whole, whatever ended the run, and one that a kill left unfinished does not look like a result.
+The file is written beside its target as `NAME.part.SUFFIX`, and renamed when it is closed and readable: a file of the
+final name is complete, however the run ended, and a partial file does not look like a result.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID", ".webm": "VP80"}
 USUAL_FPS = 25.0  # of streams that do not say, or say nonsense
 HIGHEST_FPS = 240.0
-FINE_FPS = 65.0  # up to which a rate may have thousandths
+FINE_FPS = 65.0  # highest rate that is written with thousandths
 LOWEST_FPS = 1 / 60
 LONGEST_GAP = 10.0  # seconds for which the last picture is held where a stream gave none
 JUMP_BACK = 1.0  # seconds; where stream time goes back by more, the video goes on from there

@@ -18,13 +18,13 @@ from streamer.types import Detections, Frame, Result
 Blur = Literal["none", "faces", "frame"]
 
 MARGIN = 0.25  # share of a face's side that is hidden around it: hair and ears tell who it is too
-CELLS = 6  # across a face; too few to recognise anybody, and what lies between is gone for good
+CELLS = 6  # mosaic cells across a face: too few to recognise anybody, and averaging cannot be undone
 SAME = 0.4  # overlap (IoU) from which on a found face is taken for one that was there
-COVERED = 0.8  # overlap from which on the margin of a box hides another one as well
+COVERED = 0.8  # overlap above which the margin of a box hides the other one too
 
 
 class Hiding:
-    """Call a stage, then replace the pictures of its results by ones that hide nothing, the faces in them, or all.
+    """Call a stage, then hide nothing, the faces or the whole frame in the pictures of its results.
 
     Runs in the thread of the stage. lasting: seconds for which a face is hidden after it was found last, see
     `Sightings`. Faces that were not found are not hidden; 'frame' does not depend on finding them.
@@ -35,7 +35,7 @@ class Hiding:
         self._sightings: dict[str, Sightings] = {}
 
     def __call__(self, results: list[Result]) -> list[Result]:
-        """Complete the results, and hide what is not to be seen."""
+        """Complete the results and hide what privacy asks for."""
         return [self._hide(result) for result in self.stage(results)]
 
     def forget(self, stream: str) -> None:
@@ -46,7 +46,7 @@ class Hiding:
     def _hide(self, result: Result) -> Result:
         image, blur = result.frame.image, self.blur
         if blur != "faces":
-            self._sightings.pop(result.frame.stream, None)  # it would be old when it is asked for again
+            self._sightings.pop(result.frame.stream, None)  # it would be outdated when hiding is switched on again
         if blur == "frame":
             hidden = mosaic(image, max(1, min(image.shape[:2]) // 24))
         elif blur == "faces" and len(boxes := self._boxes(result)):
@@ -67,11 +67,11 @@ class Hiding:
 
 
 class Sightings:
-    """Follow all that a stream's detector found, sure or not, for as long as it may still be there.
+    """Follow every detection of a stream, at any score, for as long as the face may still be there.
 
-    A tracker drops what it is not sure of, since a false face is worse than a late one; here a face in the clear is
-    worse. What was found counts as there for `lasting` seconds, and while a search has not missed it: two of them on a
-    live stream, where seconds may lie between searches.
+    A tracker drops doubtful detections, since a false face is worse than a late one; here a visible face is worse. A
+    detection counts as present for `lasting` seconds, and until a search misses it: two searches on a live stream,
+    where they may lie seconds apart.
     """
 
     def __init__(self, lasting: float) -> None:

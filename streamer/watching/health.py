@@ -31,7 +31,7 @@ Answer = tuple[bool, dict[str, Any]]
 def check_alive(pipeline: Pipeline, now: float | None = None) -> Answer:
     """Tell whether the caller's loop turns, and what every source does; now: monotonic seconds.
 
-    It does not turn where a stage, a sink or the disk hangs. A source that is lost is no reason to start anew.
+    It stops turning where a stage, a sink or the disk hangs. A lost source is no reason to restart the program.
     """
     now = time.monotonic() if now is None else now
     silent = 0.0 if pipeline.turned_at is None else now - pipeline.turned_at
@@ -57,7 +57,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
 
 
 class _Silent(WSGIRequestHandler):
-    timeout = 10  # s; a client that says nothing holds no thread for ever
+    timeout = 10  # s; a silent client must not block a thread for ever
 
     def log_message(self, format: str, *args: object) -> None:
         """Write no line a request."""
@@ -66,7 +66,7 @@ class _Silent(WSGIRequestHandler):
 class HealthServer:
     """Answer `GET /metrics`, `/healthz` and `/readyz` (503 where not well) on a daemon thread until `close`.
 
-    Raises OSError where the port cannot be had.
+    Raises OSError where the port cannot be opened.
     """
 
     def __init__(self, pipeline: Pipeline, port: int, address: str) -> None:

@@ -24,7 +24,7 @@ CLASSIFIED_WITHIN = 0.1
 
 
 class Metrics:
-    """Own the metrics of one run, in a registry of its own so that runs do not meet.
+    """Own the metrics of one run, in a registry of its own, so that runs do not mix.
 
     Results and states are recorded by the caller's thread, `stage` by the threads of the stages.
     """

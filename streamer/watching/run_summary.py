@@ -1,4 +1,4 @@
-"""What a run came to: read out of its metrics, printed as a table and written as JSON."""
+"""The totals of a run: read from its metrics, printed as a table and written as JSON."""
 
 from __future__ import annotations
 
