@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from engines import ZOO, Engine, EngineSpec, load_engine
 from engines.errors import UserError
@@ -28,6 +28,9 @@ TUNABLE = ("detection", "expression", "privacy")  # sections that `Stages.retune
 PRESETS = Path(__file__).resolve().parents[1] / "configs"  # by place: another may have that name
 SHIPPED_DETECTOR = Path("zoo/detector.onnx")
 SHIPPED_LANDMARKS = Path("zoo/landmarks.onnx")
+
+Settings = TypeVar("Settings")
+Part = TypeVar("Part")
 
 
 def build_pipeline(
@@ -113,28 +116,57 @@ def build_stages(config: Config) -> Stages:
     return Stages(perceive, express, hiding, owned, config.shedding)
 
 
+@dataclass(frozen=True)
+class Kind(Generic[Settings, Part]):
+    """Say how a part of one kind is opened, with a folder to cache in, and which file it reads: none unless said."""
+
+    open: Callable[[Settings, Path | None], Part]
+    file: Callable[[Settings], Path | None] = lambda config: None
+
+
 def load_detector(config: DetectorConfig, cache: Path | None = None) -> Searcher:
     """Open the detector that was chosen."""
-    given: dict[str, Any] = config.model_dump(include={"min_face", "threshold", "tile"}, exclude_none=True)
-    if config.kind == "hog":
-        return HogDetector(**given)
-    model = in_zoo(config.model or SHIPPED_DETECTOR)
-    spec = YUNET if config.kind == "yunet" else None
-    engine = load_engine(model, "detection", spec=spec, sha256=config.sha256, precision=config.precision, cache=cache)
-    if config.kind == "yunet":
-        return YuNetDetector(engine, **given)
-    return ZooDetector(engine, budget=config.budget, **given)
+    return DETECTORS[config.kind].open(config, cache)
 
 
 def load_landmarker(config: LandmarksConfig, cache: Path | None = None) -> Landmarker | None:
-    """Open what locates landmarks, None where nothing shall."""
-    if config.kind == "none":
-        return None
-    if config.kind == "dlib":
-        return DlibLandmarker(config.model)
+    """Open the landmarker that was chosen, None for the kind 'none'."""
+    return LANDMARKERS[config.kind].open(config, cache)
+
+
+def _detection(config: DetectorConfig, cache: Path | None, spec: EngineSpec | None = None) -> Engine:
+    model = in_zoo(config.model or SHIPPED_DETECTOR)
+    return load_engine(model, "detection", spec=spec, sha256=config.sha256, precision=config.precision, cache=cache)
+
+
+def _chosen(config: DetectorConfig) -> dict[str, Any]:
+    return config.model_dump(include={"min_face", "threshold", "tile"}, exclude_none=True)
+
+
+def _open_zoo_landmarker(config: LandmarksConfig, cache: Path | None) -> ZooLandmarker:
     model = in_zoo(config.model or SHIPPED_LANDMARKS)
     engine = load_engine(model, "landmarks", sha256=config.sha256, precision=config.precision, cache=cache)
     return ZooLandmarker(engine)
+
+
+DETECTORS: dict[str, Kind[DetectorConfig, Searcher]] = {
+    "zoo": Kind(
+        lambda config, cache: ZooDetector(_detection(config, cache), budget=config.budget, **_chosen(config)),
+        lambda config: in_zoo(config.model or SHIPPED_DETECTOR),
+    ),
+    "hog": Kind(lambda config, cache: HogDetector(**_chosen(config))),
+    "yunet": Kind(
+        lambda config, cache: YuNetDetector(_detection(config, cache, YUNET), **_chosen(config)),
+        lambda config: config.model and in_zoo(config.model),
+    ),
+}
+LANDMARKERS: dict[str, Kind[LandmarksConfig, Landmarker | None]] = {
+    "zoo": Kind(_open_zoo_landmarker, lambda config: in_zoo(config.model or SHIPPED_LANDMARKS)),
+    "dlib": Kind(
+        lambda config, cache: DlibLandmarker(config.model), lambda config: config.model or installed_predictor()
+    ),
+    "none": Kind(lambda config, cache: None),
+}
 
 
 def load_classifier(config: ClassifierConfig, cache: Path | None = None) -> Engine:
@@ -157,17 +189,14 @@ def load_regions(config: Config, classifier: EngineSpec) -> Engine | None:
 
 def models(config: Config) -> list[Path]:
     """Return the model files that a run of this configuration reads."""
-    found = [in_zoo(config.classifier.model)]
-    if config.detector.kind != "hog":
-        found.append(in_zoo(config.detector.model or SHIPPED_DETECTOR))
+    detector, landmarks = config.detector, config.landmarks
+    networks = [config.classifier.model]
     if config.overlay.cam and config.overlay.model:
-        found.append(in_zoo(config.overlay.model))
-    if config.landmarks.kind == "zoo":
-        found.append(in_zoo(config.landmarks.model or SHIPPED_LANDMARKS))
-        found += [in_zoo(config.regions.model)] if config.regions else []
-    if config.landmarks.kind == "dlib":
-        found.append(config.landmarks.model or installed_predictor())
-    return found
+        networks.append(config.overlay.model)
+    if config.regions and landmarks.kind == "zoo":
+        networks.append(config.regions.model)
+    parts = DETECTORS[detector.kind].file(detector), LANDMARKERS[landmarks.kind].file(landmarks)
+    return [*map(in_zoo, networks), *filter(None, parts)]
 
 
 def load_explainer(config: OverlayConfig, classifier: EngineSpec, cache: Path | None = None) -> Explainer | None:
