@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from engines import EngineSpec
 from engines.fake import FakeEngine
+from streamer.emotions import EMOTIONS
 from streamer.sources import Report
 from streamer.types import Frame
 
 SHARED = Path(__file__).parents[2] / "shared"
 LEVELS = {name: logging.getLogger(name).level for name in ("root", "streamer", "engines", "train")}
-LABELS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+LABELS = EMOTIONS
 
 
 @pytest.fixture(autouse=True)

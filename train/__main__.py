@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engines import BACKENDS, ZOO
-from streamer.config import load_config
-from train.expression.config import TrainConfig
+from engines.errors import UserError
+from streamer.commands.packages import check_packages
+
+check_packages("engines")  # `python -m train` finds what lies in the current folder first
+
+from engines import BACKENDS, ZOO  # noqa: E402
+from streamer.config import load_config  # noqa: E402
+from train.expression.config import TrainConfig  # noqa: E402
 
 if TYPE_CHECKING:
     from train.expression.classifier import Classifier
@@ -73,7 +78,7 @@ def repeat(
 
     read = load_config(TrainConfig, config, _with_data(overrides, data, None))
     if bool(seeds) == folds:
-        raise ValueError("expected one of --seeds and --folds")
+        raise UserError("expected one of --seeds and --folds")
     runs = repeats.with_folds(read) if folds else repeats.with_seeds(read, repeats.seeds_of(seeds or ""), split)
     found = repeats.repeat(read.name, runs)
     typer.echo(f"{found.name}: {100 * found.mean:.2f} ± {100 * found.deviation:.2f} % ({len(found.runs)} runs)")
@@ -171,7 +176,7 @@ def _build_plan(
     from train.expression.export import export as run
 
     if target != "tensorrt":
-        raise ValueError(f"--target {target}: expected tensorrt")
+        raise UserError(f"--target {target}: expected tensorrt")
     check_buildable()
     model = sources[0]
     if model.suffix != ".pt2":
@@ -215,7 +220,7 @@ def explain(
     given = _with_data(overrides, data, None)
     classifier = open_classifier(source, given, "f32")
     if store and source.suffix != ".onnx":
-        raise ValueError(f"--store {source}: expected a model (.onnx)")
+        raise UserError(f"--store {source}: expected a model (.onnx)")
     judged = split or classifier.data.validation
     fitting = None
     if judged != classifier.data.train:
@@ -268,7 +273,7 @@ def saliency(
     for source in sources:
         classifier, network = open_classifier(source, given, "f32"), open_gradients(source, given)
         if network is None:
-            raise ValueError(f"{source}: expected a checkpoint or an exported network (.onnx) in float, found another")
+            raise UserError(f"{source}: expected a checkpoint or an exported network (.onnx) in float, found another")
         epochs, rows = len(classifier.epochs), classifier.rows(split or classifier.data.validation)
         name = f"{classifier.name} after epoch {epochs}" if epochs else source.stem  # int8 forms have no gradients
         found.append(maps.Source(name, network, rows))
@@ -399,9 +404,9 @@ def split_of(classifier: Classifier, wanted: str | None) -> str:
 
 
 def _refuse(what: str, given: Mapping[str, object]) -> None:
-    """Raise ValueError where options are given that would be ignored."""
+    """Raise UserError where options are given that would be ignored."""
     if named := [name for name, value in given.items() if value]:
-        raise ValueError(f"{what}: expected it without {', '.join(named)}")
+        raise UserError(f"{what}: expected it without {', '.join(named)}")
 
 
 def _named(sources: Sequence[Path]) -> dict[str, object]:
@@ -414,10 +419,10 @@ def _with_data(overrides: list[str], data: Path | None, set_name: str | None) ->
 
 
 def run() -> None:
-    """Run the command line; a wrong request or a missing file is one line and exit code 2, a broken promise 1."""
+    """Run the command line; what a user can mend is one line and exit code 2, a broken promise 1, a bug a traceback."""
     try:
         app()
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         sys.exit(_fail(error, 2))
     except RuntimeError as error:
         sys.exit(_fail(error, 1))

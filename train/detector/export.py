@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engines import EngineSpec, load_engine
+from engines.errors import UserError
 from engines.manifest import write_entry
 from train import checkpoint
 from train.detector import card
@@ -56,11 +57,11 @@ class ServedDetector(nn.Module):
 def export(config: DetectorConfig, out: Path) -> Path:
     """Write the network of a run with its threshold, check it against its source, and enter it into the manifest.
 
-    Raises ValueError where the configuration is not the run's own, RuntimeError where the artefact disagrees with the
+    Raises UserError where the configuration is not the run's own, RuntimeError where the artefact disagrees with the
     network; then nothing is written.
     """
     if out.suffix != ".onnx":
-        raise ValueError(f"{out}: expected a name that ends in .onnx")
+        raise UserError(f"{out}: expected a name that ends in .onnx")
     source = config.runs / config.name / "checkpoint.pt"
     saved = checkpoint.load(source)
     checkpoint.require_run(source, saved, config)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from engines import EngineSpec, View, load_engine, precisions_of
+from engines.errors import UserError
 from engines.manifest import remove_entry, sha256_of, write_entry
 from engines.precision import int8_name
 from engines.spec import Rule
@@ -52,7 +53,7 @@ def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *,
     RuntimeError where the artefact disagrees with the network on real faces; then it is not written.
     """
     if out.suffix.lstrip(".") not in FORMATS:
-        raise ValueError(f"{out}: expected a name that ends in .{' or .'.join(FORMATS)}")
+        raise UserError(f"{out}: expected a name that ends in .{' or .'.join(FORMATS)}")
     config, labels, networks = _open(sources, overrides)
     validation = labelled_rows(config.data, config.input, config.data.validation, labels, config.name)
     served = Served(networks, flip=config.serve.flip)
@@ -84,7 +85,7 @@ def export_int8(source: Path, data: Data, seen: Input, *, test: bool = False) ->
     and the form that was there before stays.
     """
     if source.suffixes[-2:] == [".int8", source.suffix] or source.suffix.lstrip(".") not in FORMATS:
-        raise ValueError(f"{source}: expected an exported NAME.{' or NAME.'.join(FORMATS)}")
+        raise UserError(f"{source}: expected an exported NAME.{' or NAME.'.join(FORMATS)}")
     out = int8_name(source)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".unchecked-") as folder:
         unchecked = Path(folder) / out.name
@@ -139,7 +140,7 @@ def _open(sources: Sequence[Path], overrides: Sequence[str]) -> tuple[TrainConfi
     config, labels, _ = opened[0]
     for source, (other, other_labels, _) in zip(sources, opened, strict=True):
         if (other.input, other.data, other_labels) != (config.input, config.data, labels):
-            raise ValueError(f"{source}: expected the input, data and labels of {sources[0]}, found others")
+            raise UserError(f"{source}: expected the input, data and labels of {sources[0]}, found others")
     return config, labels, [network for _, _, network in opened]
 
 
@@ -251,7 +252,7 @@ def write_onnx(model: Any, spec: EngineSpec, path: Path) -> None:
 def store_explanation(path: Path, rules: Sequence[Rule], prototypes: Mapping[str, str]) -> None:
     """Write rules and typical faces into the spec of an exported ONNX model and of its int8 form.
 
-    The new checksums are written where the old ones stand. prototypes: by label, see `EngineSpec`. Raises ValueError
+    The new checksums are written where the old ones stand. prototypes: by label, see `EngineSpec`. Raises UserError
     where a file carries no spec.
     """
     import onnx
@@ -262,7 +263,7 @@ def store_explanation(path: Path, rules: Sequence[Rule], prototypes: Mapping[str
         model = onnx.load(file)
         found = [entry.value for entry in model.metadata_props if entry.key == "spec"]
         if not found:
-            raise ValueError(f"{file}: expected a model that carries its spec, found none")
+            raise UserError(f"{file}: expected a model that carries its spec, found none")
         spec = EngineSpec.parse(found[0], str(file))
         spec = spec.model_copy(update={"rules": tuple(rules), "prototypes": prototypes})
         if "int8" in spec.training:  # says of which file it is the int8 form
@@ -321,11 +322,11 @@ def check_parity(served: Served, path: Path, images: NDArray[np.uint8]) -> None:
 
 
 def check_resizable(served: Served, images: NDArray[np.uint8]) -> None:
-    """Raise ValueError where the network takes pictures of one size only; images: four of that size."""
+    """Raise UserError where the network takes pictures of one size only; images: four of that size."""
     try:
         answer(served, in_fours(images))
     except (ValueError, RuntimeError) as error:
-        raise ValueError(f"serve.resizable: the network takes pictures of one size only ({error})") from error
+        raise UserError(f"serve.resizable: the network takes pictures of one size only ({error})") from error
 
 
 def in_fours(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

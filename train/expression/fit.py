@@ -21,6 +21,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engines.errors import UserError
 from train import checkpoint, models, processes
 from train.checkpoint import State
 from train.data import FaceSet
@@ -44,11 +45,11 @@ SETTLING = 512  # pictures that show an artefact's batch norms what flows throug
 def fit(config: TrainConfig, until: int | None = None) -> Path:
     """Train from the last checkpoint, if there is one, to the end or through epoch `until`; return the checkpoint.
 
-    Raises ValueError where the checkpoint is of another run or the splits differ in their classes, RuntimeError where
+    Raises UserError where the checkpoint is of another run or the splits differ in their classes, RuntimeError where
     the loss is not finite and OSError where the disk is full: the last good checkpoint stays.
     """
     if config.model.name in FEATURES:
-        raise ValueError(f"{config.name}: '{config.model.name}' is fitted where it is judged: use `train evaluate`")
+        raise UserError(f"{config.name}: '{config.model.name}' is fitted where it is judged: use `train evaluate`")
     with processes.joined() as device, ExitStack() as held:
         processes.share(config.optimizer.batch)  # before any work
         if (last := config.size_at(config.epochs - 1)) != config.input.size:
@@ -122,7 +123,7 @@ def judged_by(config: TrainConfig, classes: tuple[str, ...]) -> Callable[[Answer
 def start(config: TrainConfig, rows: FaceSet, device: torch.device) -> State:
     """Build network, average and update rule as the seed says, the same in every process."""
     if config.freeze and not config.init:
-        raise ValueError(f"freeze {list(config.freeze)}: expected weights to start from (init), found none")
+        raise UserError(f"freeze {list(config.freeze)}: expected weights to start from (init), found none")
     torch.backends.cudnn.deterministic = True
     torch.manual_seed(config.seed)
     model = models.build(config.model.name, len(rows.classes), config.input.channels, config.model.args)

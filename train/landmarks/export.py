@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engines import Crop, EngineSpec, load_engine
+from engines.errors import UserError
 from engines.manifest import write_entry
 from streamer.faces.landmarks import ZooLandmarker
 from streamer.faces.visibility import WEIGHTS
@@ -53,11 +54,11 @@ class ServedLandmarks(nn.Module):
 def export(config: LandmarksConfig, out: Path) -> Path:
     """Write the network of a run with its borders, check it against its source, and enter it into the manifest.
 
-    Raises ValueError where the configuration is not the run's own, RuntimeError where the artefact disagrees with the
+    Raises UserError where the configuration is not the run's own, RuntimeError where the artefact disagrees with the
     network; then nothing is written.
     """
     if out.suffix != ".onnx":
-        raise ValueError(f"{out}: expected a name that ends in .onnx")
+        raise UserError(f"{out}: expected a name that ends in .onnx")
     source = config.runs / config.name / "checkpoint.pt"
     saved = checkpoint.load(source)
     checkpoint.require_run(source, saved, config)

@@ -35,7 +35,7 @@ OUTSIDE = 0.4  # weight of points that cannot be seen
 def fit(config: LandmarksConfig, until: int | None = None) -> Path:
     """Train from the last checkpoint, if there is one, to the end or through epoch `until`; return the checkpoint.
 
-    Raises ValueError where the checkpoint is of another run, RuntimeError where the loss is not finite and OSError
+    Raises UserError where the checkpoint is of another run, RuntimeError where the loss is not finite and OSError
     where the disk is full: the last good checkpoint stays.
     """
     with processes.joined() as device:
