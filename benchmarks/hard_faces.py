@@ -21,13 +21,13 @@ import cv2
 import numpy as np
 import report
 from numpy.typing import NDArray
-from train.detector.batches.sources import is_held
 
 from streamer.build import preset
 from streamer.config import Config, load_config
 from streamer.faces.detect import HogDetector
 from streamer.photo.analyst import Analyst
 from train.data.textures import texture_files
+from train.detector.batches.sources import is_held
 
 Picture = NDArray[np.uint8]
 Search = Callable[[Picture], NDArray[np.float32]]

@@ -20,8 +20,8 @@ from typing import Any
 
 import report
 
+from streamer.emotions import UNCERTAIN
 from streamer.records.reading import read_log
-from streamer.stages.express import UNCERTAIN
 
 
 def analyse(clip: Path, out: Path, overrides: Sequence[str]) -> Path:

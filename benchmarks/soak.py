@@ -37,7 +37,7 @@ from scipy.stats import linregress, t
 from benchmarks import report
 from streamer.__main__ import limit_memory
 from streamer.bench.scene import Played, write_scene
-from streamer.build import build_pipeline
+from streamer.build import Stages, build_stages
 from streamer.config import Config
 from streamer.drawing.overlay import draw
 from streamer.pipeline import Pipeline
@@ -165,8 +165,9 @@ def run(
     threads = [
         threading.Thread(target=sabotage, args=(camera, ended, seed)) for seed, camera in enumerate(cameras, start=1)
     ]
-    pipeline = build_pipeline(Config(), sources, Metrics(), on_state)
-    meet_every_batch(pipeline, clip, len(sources))
+    stages = build_stages(Config())
+    pipeline = stages.pipeline(sources, Metrics(), on_state)
+    meet_every_batch(stages, clip, len(sources))
     with (
         LogSink(folder / "log.jsonl", settings=JournalSettings(rotate_bytes=1 << 20, retention=60)) as log,
         pipeline as results,
@@ -180,13 +181,12 @@ def run(
     return taken, latencies
 
 
-def meet_every_batch(pipeline: Pipeline, clip: Path, streams: int) -> None:
+def meet_every_batch(stages: Stages, clip: Path, streams: int) -> None:
     """Show the engines what so many streams of these sizes can bring at once, often enough for graphs of their own.
 
     An engine compiles one for each size of batch that it has met ten times. That takes some MB once, but else at any
     time: whenever frames happen to come together, or a face is judged by a part of it.
     """
-    perceive, hiding = pipeline.stages
     _, image = cv2.VideoCapture(str(clip)).read()
     half = image.copy()
     half[:, image.shape[1] // 2 :] = 0
@@ -194,8 +194,9 @@ def meet_every_batch(pipeline: Pipeline, clip: Path, streams: int) -> None:
         for count in range(1, streams + 1):
             for turn in range(15):
                 names = [f"{id(picture)}-{count}-{number}" for number in range(count)]
-                hiding(perceive([Frame(picture, name, turn, turn / 10, time.monotonic()) for name in names]))
-    engines = [*hiding.stage.judges.values(), perceive.landmarker.engine]
+                frames = [Frame(picture, name, turn, turn / 10, time.monotonic()) for name in names]
+                stages.finish(stages.perceive(frames))
+    engines = [*stages.express.judges.values(), stages.perceive.landmarker.engine]
     for engine in dict.fromkeys(engines):
         for count in range(1, 9):
             for _ in range(10):

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import OutOfMemory, Unbuildable
+from engines.errors import OutOfMemory, Unbuildable, UserError
 from engines.manifest import ZOO, verify
 from engines.precision import fastest, files_of, key_of, usable
 from engines.spec import Crop, EngineSpec, Task, View, tempered
@@ -86,10 +86,10 @@ def load_engine(
     are always checked against it. precision: 'auto' measures at the first load which is fastest on this processor: f32,
     bf16, or the int8 form beside the file (never where `sha256` names this very file); on CUDA it is f16. cache: folder
     for what was measured and compiled, so that the next start is quick.
-    Raises FileNotFoundError or ValueError with one line that says what was expected and found.
+    Raises FileNotFoundError or UserError with one line that says what was expected and found.
     """
     if path.suffix not in BACKENDS:
-        raise ValueError(f"{path}: unknown model suffix '{path.suffix}': expected one of {', '.join(BACKENDS)}")
+        raise UserError(f"{path}: unknown model suffix '{path.suffix}': expected one of {', '.join(BACKENDS)}")
     from engines.fallback import FallbackEngine  # which needs this module
 
     verify(path, sha256)
@@ -135,7 +135,7 @@ def _backends(path: Path) -> list[Any]:
 
 
 def _checked(engine: Engine, task: Task, source: str) -> Engine:
-    """Return an engine that is for the task and runs; one that is not is closed."""
+    """Return the engine where it fits the task and runs; close it otherwise."""
     try:
         engine.spec.require(task, source)
         _warm_up(engine, source)
@@ -154,13 +154,13 @@ def _warm_up(engine: Engine, source: str) -> None:
         raise
     except Exception as error:  # a damaged graph fails in any way
         reason = " ".join(str(error).split())[:500]
-        raise ValueError(f"{source}: does not run as its spec '{spec.name}' says: {reason}") from error
+        raise UserError(f"{source}: does not run as its spec '{spec.name}' says: {reason}") from error
     if missing := set(spec.outputs) - set(outputs):
-        raise ValueError(f"{source}: the spec promises the output {sorted(missing)}, the graph has {sorted(outputs)}")
+        raise UserError(f"{source}: the spec promises the output {sorted(missing)}, the graph has {sorted(outputs)}")
     if spec.task == "expression":
         found = outputs["probabilities"].shape if "probabilities" in outputs else None
         if found != (1, len(spec.labels)):
-            raise ValueError(f"{source}: expected probabilities of {len(spec.labels)} labels, found {found}")
+            raise UserError(f"{source}: expected probabilities of {len(spec.labels)} labels, found {found}")
 
 
 def check_batch(batch: NDArray[np.uint8], spec: EngineSpec) -> None:

@@ -1,7 +1,7 @@
-"""What may stand in a `.pt2` file. PyTorch unpickles, evaluates and calls what it finds in one.
+"""What a `.pt2` file may contain. PyTorch unpickles, evaluates and calls whatever it finds in one.
 
-So it is given only what an export of ours holds: plain weights, operators of its own, sizes in sympy's notation.
-Everything else is refused before PyTorch sees the file.
+So only the contents of our own exports are allowed: plain weights, PyTorch's own operators, sizes in sympy's notation.
+Anything else is refused before PyTorch sees the file.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from engines.errors import UserError
 
 MEMBERS = re.compile(
     r"[^/]+/(data/weights/weight_\d+|data/constants/tensor_\d+|data/(weights|constants)/\w+_config\.json"
@@ -34,7 +36,7 @@ ALLOWED = {
 
 
 def check_archive(path: Path) -> None:
-    """Raise ValueError where a file is no archive, or holds what an export of ours never does."""
+    """Raise UserError where a file is no archive, or contains anything that our exports never do."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -45,9 +47,9 @@ def check_archive(path: Path) -> None:
                 texts = [archive.read(one) for one in members if one.filename.endswith(".json")]
                 found = [what for text in texts for what in _strange(json.loads(text))]
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:  # RuntimeError: encrypted, nested too deep
-        raise ValueError(f"{path}: not a .pt2 archive: {error}") from error
+        raise UserError(f"{path}: not a .pt2 archive: {error}") from error
     if found:
-        raise ValueError(
+        raise UserError(
             f"{path}: holds {found[0]}; only plain weights and operators of PyTorch are loaded, no pickled data and no "
             "code: export it with `python -m train export`"
         )
@@ -61,7 +63,7 @@ def _is_ours(member: zipfile.ZipInfo) -> bool:
 
 
 def _strange(value: Any, key: str = "") -> Iterator[str]:
-    """Yield what an export of ours does not say, of a JSON value under a key."""
+    """Yield the parts of a JSON value under a key that our exports never contain."""
     if key in ALLOWED:
         texts = [str(one) for one in (value if isinstance(value, list) else [value])]
         yield from (f"{key} {text[:60]!r}" for text in texts if not ALLOWED[key].fullmatch(text))

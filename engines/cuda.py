@@ -1,4 +1,4 @@
-"""What the backends on NVIDIA share: pinned buffers, CUDA graphs for common batch sizes, smaller batches at need."""
+"""What the NVIDIA backends share: pinned buffers, CUDA graphs for common sizes, smaller batches at low memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Module = Callable[[Tensor], Sequence[Tensor]]
 
 
 class GpuEngine:
-    """Answer batches by a `Runner`; what the engines on NVIDIA have in common."""
+    """Run batches through a `Runner`; the common base of the NVIDIA engines."""
 
     spec: EngineSpec
     _runner: Runner | None
@@ -64,7 +64,7 @@ class Runner:
         self._graphed = self._on_gpu and None not in spec.taken
 
     def __call__(self, batch: NDArray[np.uint8]) -> Outputs:
-        """Run any number of pictures; nothing is lost where memory ends, it takes more calls then.
+        """Run any number of pictures, in smaller batches where memory runs out.
 
         Raises OutOfMemory where not even one fits.
         """
@@ -112,7 +112,7 @@ class Runner:
         return torch.cuda.stream(self._stream) if self._on_gpu else nullcontext()
 
     def _replay(self, count: int) -> Sequence[Tensor]:
-        """Launch the recorded kernels of a batch size; where nothing can be recorded, run as usual from then on."""
+        """Launch the recorded CUDA graph of a batch size; where recording fails, run without graphs from then on."""
         if count not in self._graphs:
             try:
                 self._graphs[count] = self._record(count)

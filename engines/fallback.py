@@ -1,4 +1,4 @@
-"""Several backends for one model: the first that can serves, and the next takes over where it cannot go on."""
+"""Several backends for one model: the first that works serves, and the next takes over when it fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class FallbackEngine:
-    """Open backends by name, in order, until one serves; a batch that one could not bear is given to the next.
+    """Open backends by name, in order, until one serves; a batch that ran out of memory goes to the next.
 
     Raises Unbuildable where none is left.
     """
@@ -27,7 +27,7 @@ class FallbackEngine:
         self.spec = self._engine.spec
 
     def infer(self, batch: NDArray[np.uint8]) -> Outputs:
-        """Run the batch, by the next backend where the memory of this one ends."""
+        """Run the batch, on the next backend where this one runs out of memory."""
         while True:
             try:
                 return self._engine.infer(batch)
@@ -37,7 +37,7 @@ class FallbackEngine:
                 self._engine = self._next()
 
     def close(self) -> None:
-        """Close what serves."""
+        """Close the backend that serves."""
         self._engine.close()
 
     def _next(self) -> Engine:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
+
+from engines.errors import UserError
 
 ZOO = Path(__file__).parent / "zoo"
 
@@ -16,29 +19,29 @@ def sha256_of(path: Path) -> str:
 
 
 def listed_sha256(path: Path) -> str | None:
-    """Return what the manifest beside `path` says of it, or None where there is no manifest or no entry."""
+    """Return the sha256 that the manifest beside `path` lists for it, None without a manifest or an entry."""
     return _entries(path.parent).get(path.name)
 
 
 def verify(path: Path, expected: str | None) -> None:
     """Compare a file with a sha256 (None: the manifest's entry, if there is one).
 
-    Raises ValueError on a mismatch, FileNotFoundError where the file is missing.
+    Raises UserError on a mismatch, FileNotFoundError where the file is missing.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a model file, found none")
     expected = expected or listed_sha256(path)
     if expected and (found := sha256_of(path)) != expected.lower():
-        raise ValueError(f"{path}: expected sha256 {expected}, found {found}; the file is damaged or another version")
+        raise UserError(f"{path}: expected sha256 {expected}, found {found}; the file is damaged or another version")
 
 
 def write_entry(path: Path) -> None:
-    """Enter `path` into the manifest beside it."""
+    """Add `path` to the manifest beside it."""
     _write(path.parent, {**_entries(path.parent), path.name: sha256_of(path)})
 
 
 def remove_entry(path: Path) -> None:
-    """Take `path` out of the manifest beside it, where it is listed."""
+    """Remove `path` from the manifest beside it, where it is listed."""
     entries = _entries(path.parent)
     if entries.pop(path.name, None):
         _write(path.parent, entries)
@@ -46,7 +49,12 @@ def remove_entry(path: Path) -> None:
 
 def _entries(folder: Path) -> dict[str, str]:
     manifest = folder / "manifest.json"
-    entries: dict[str, str] = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
+    try:
+        entries: Any = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
+    except ValueError as error:
+        raise UserError(f"{manifest}: expected the sha256 of the models beside it as JSON: {error}") from error
+    if not isinstance(entries, dict):
+        raise UserError(f"{manifest}: expected the sha256 of the models beside it by name, found no JSON object")
     return entries
 
 

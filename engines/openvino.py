@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# OpenVINO reports its own import over the network, from a thread that it leaves behind; with its telemetry package out
-# of reach it does not. A tool that watches faces calls nobody.
+from engines.errors import UserError
+
+# OpenVINO reports its import over the network, from a thread that outlives it; without its telemetry package it does
+# not. A tool that watches faces sends nothing anywhere.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino as ov  # noqa: E402
@@ -23,7 +25,7 @@ from engines import EngineSpec, Outputs, check_batch  # noqa: E402
 # What OpenVINO is asked for: an int8 file keeps its quantised layers, the rest is f32. CPUs run f16 on slow kernels.
 HINTS = {"f32": "f32", "bf16": "bf16", "int8": "f32"}
 PIECE = 8  # pictures a call: more at once are no faster, and every size up to it can have a graph of its own
-OFTEN = 10  # times a shape is seen before it gets a graph of its own, which takes 20 to 200 ms
+OFTEN = 10  # times that a shape must occur before it gets a compiled graph of its own (20 to 200 ms)
 MOST_SHAPES = 8  # graphs of their own
 # One, for as long as the process lives: OpenVINO gives the thread that loads its CPU plugin another stack for signals,
 # which goes when the plugin goes, and a signal that has a handler of Python's then ends the process (SIGSEGV).
@@ -42,13 +44,13 @@ class OpenVinoEngine:
         self, path: Path, *, spec: EngineSpec | None, precision: str, threads: int, cache: Path | None = None
     ) -> None:
         if precision not in HINTS:
-            raise ValueError(f"precision '{precision}': expected auto, {', '.join(HINTS)}")
+            raise UserError(f"precision '{precision}': expected auto, {', '.join(HINTS)}")
         try:
             model = CORE.read_model(path)
         except RuntimeError as error:
-            raise ValueError(f"{path}: not a readable model: {_last_line(error)}") from error
+            raise UserError(f"{path}: not a readable model: {_last_line(error)}") from error
         self.spec = spec or EngineSpec.parse(_spec_text(model, path), str(path))
-        # One stream and no pinning: an engine runs in its stage's thread, and the system places that where room is.
+        # One stream and no pinning: an engine runs in its stage's thread, which the system schedules.
         self._settings = {
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": HINTS[precision],
@@ -59,11 +61,11 @@ class OpenVinoEngine:
         }
         try:
             self._model = _take_uint8_pictures(model, self.spec)
-            # Shapes that cannot be are an error here. In a graph of free sizes they would end the process as it runs.
+            # Impossible shapes are an error here. In a graph with dynamic sizes they would crash the process later.
             self._model.clone().reshape(list(self.spec.trial))
             self._compiled: Any = self._compile(self._model)
         except RuntimeError as error:
-            raise ValueError(f"{path}: does not fit its spec '{self.spec.name}': {_last_line(error)}") from error
+            raise UserError(f"{path}: does not fit its spec '{self.spec.name}': {_last_line(error)}") from error
         self._request: Any = self._compiled.create_infer_request()
         self._own: dict[tuple[int, ...], Any] = {}
         self._seen: Counter[tuple[int, ...]] = Counter()
@@ -71,7 +73,7 @@ class OpenVinoEngine:
 
     @staticmethod
     def why_not() -> str | None:
-        """Serve everywhere."""
+        """Return None: this backend runs everywhere."""
         return None
 
     @staticmethod
@@ -100,16 +102,16 @@ class OpenVinoEngine:
             one = self._run(np.zeros((1, *batch.shape[1:]), np.uint8))
             return {name: value[:0] for name, value in one.items()}
         request = self._request_for(batch.shape)
-        pictures = np.require(batch, requirements=["C", "W"])  # shared with OpenVINO, which takes no read-only memory
+        pictures = np.require(batch, requirements=["C", "W"])  # shared with OpenVINO, which takes no read-only array
         request.set_input_tensor(ov.Tensor(pictures, shared_memory=True))
         request.infer()
         return {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self._names)}
 
     def _request_for(self, shape: tuple[int, ...]) -> Any:
-        """Return what runs a batch: often seen shapes have a graph of their own, all others share one.
+        """Return the request for a batch: frequent shapes have a compiled graph of their own, all others share one.
 
-        A fixed picture makes a detector a third faster; a fixed batch saves the shared graph's change from one size to
-        another, about 1 ms.
+        A fixed picture size makes a detector a third faster; a fixed batch size saves reshaping the shared graph, about
+        1 ms.
         """
         self._seen[shape] += 1
         if shape not in self._own and self._seen[shape] >= OFTEN and len(self._own) < MOST_SHAPES:
@@ -137,7 +139,7 @@ def _spec_text(model: Any, path: Path) -> str:
     for place in (["framework", "spec"], ["spec"]):
         if model.has_rt_info(place):
             return str(model.get_rt_info(place).astype(str))
-    raise ValueError(
+    raise UserError(
         f"{path}: carries no spec; a model from elsewhere needs one, ours are written by `python -m train export`"
     )
 

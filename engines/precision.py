@@ -1,7 +1,7 @@
 """Which form of a model serves on this processor: measured once, then remembered.
 
-A model `NAME.onnx` may have a quantised form beside it, `NAME.int8.onnx`, of the same answers but for 0.3 points of
-accuracy (`python -m train export` holds to that). Which form and which arithmetic is fastest depends on the processor.
+A model `NAME.onnx` may have a quantised form beside it, `NAME.int8.onnx`, at most 0.3 points less accurate (`python -m
+train export` enforces that). Which form and which arithmetic is fastest depends on the processor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engines.errors import Unbuildable
+from engines.errors import Unbuildable, UserError
 from engines.manifest import listed_sha256, sha256_of
 
 if TYPE_CHECKING:
@@ -26,30 +26,28 @@ log = logging.getLogger(__name__)
 
 BATCH = 8
 ROUNDS = 4
-GAIN = 1.1  # an earlier, finer precision stays unless another is so many times as fast: noise must not decide
+GAIN = 1.1  # how many times as fast another precision must be to replace a finer one: noise must not decide
 FREE_SIZE = (384, 640)  # pixels; height and width where the network takes any
 
 Open = Callable[[], "Engine"]
 
 
 def int8_name(path: Path) -> Path:
-    """Return where the quantised form of a model lies."""
+    """Return the path of a model's quantised form."""
     return path.with_suffix(f".int8{path.suffix}")
 
 
 def files_of(path: Path, precision: str, fast: Sequence[str], *, pinned: bool) -> dict[str, Path]:
     """Return the files that may serve a model by their precision, in order of preference.
 
-    fast: what the backend computes fast, int8 from the quantised form. pinned: no other file than `path` will do.
-    Raises ValueError where int8 is asked for and there is no such form.
+    fast: what the backend computes fast, int8 from the quantised form. pinned: only `path` itself may serve.
+    Raises UserError where int8 is asked for and there is no quantised form.
     """
     form = int8_name(path)
     quantised = path if path.suffixes[-2:-1] == [".int8"] else form if listed_sha256(form) else None
     if precision == "int8":
         if quantised is None:
-            raise ValueError(
-                f"{path}: precision 'int8' needs {form.name} beside it; `python -m train export` writes it"
-            )
+            raise UserError(f"{path}: precision 'int8' needs {form.name} beside it; `python -m train export` writes it")
         return {"int8": quantised}
     if precision != "auto":
         return {precision: path}
@@ -60,10 +58,10 @@ def files_of(path: Path, precision: str, fast: Sequence[str], *, pinned: bool) -
 
 
 def fastest(options: Mapping[str, Open], key: str, remembered: Path | None) -> Engine:
-    """Open the option that is fastest here, by what the file `remembered` says of `key`, or by trying them all.
+    """Open the fastest option here: the one that the file `remembered` holds for `key`, else by measuring all.
 
     options: in order of preference, by precision; all but one are closed again. Raises Unbuildable where none can be
-    had.
+    opened.
     """
     if len(options) == 1:
         return next(iter(options.values()))()
@@ -78,7 +76,7 @@ def fastest(options: Mapping[str, Open], key: str, remembered: Path | None) -> E
             except Unbuildable as error:
                 log.warning("not in %s: %s", precision, error)
         if not engines:
-            raise Unbuildable(f"none of {', '.join(options)} can be had")
+            raise Unbuildable(f"none of {', '.join(options)} can be opened")
         times = _measure(engines)
         chosen = next(iter(times))
         for precision, seconds in times.items():
@@ -95,12 +93,12 @@ def fastest(options: Mapping[str, Open], key: str, remembered: Path | None) -> E
 
 
 def key_of(files: Sequence[Path], device: str) -> str:
-    """Name what a measurement holds for: these weights on this device."""
+    """Return the cache key of a measurement: these weights on this device."""
     return " ".join([*(sha256_of(file)[:16] for file in dict.fromkeys(files)), device])
 
 
 def usable(cache: Path | None) -> Path | None:
-    """Make the cache folder; return None where it cannot be written to: that costs time, no run."""
+    """Create the cache folder; return None where it is not writable: starts are then slower, nothing else changes."""
     if cache is None:
         return None
     try:
@@ -115,7 +113,7 @@ def usable(cache: Path | None) -> Path | None:
 
 
 def _measure(engines: Mapping[str, Engine]) -> dict[str, float]:
-    """Return the shortest time of a batch in seconds, by precision; taken in turns, so that load meets all alike."""
+    """Return the shortest time of a batch in seconds, by precision; in turns, so that other load meets all alike."""
     times = dict.fromkeys(engines, float("inf"))
     for _ in range(ROUNDS):
         for precision, engine in engines.items():
@@ -139,7 +137,7 @@ def _read(path: Path | None) -> dict[str, str]:
 
 
 def _write(path: Path, values: Mapping[str, str]) -> None:
-    """Replace the file at once."""
+    """Replace the file atomically."""
     try:
         unfinished = path.with_name(f"{path.name}.{os.getpid()}")
         unfinished.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

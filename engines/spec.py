@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
+from engines.errors import UserError, invalid
+
 Side = Annotated[int, Field(gt=0, le=4096)]
 Task = Literal["expression", "detection", "landmarks"]
 
@@ -40,9 +42,9 @@ class Crop(Strict):
 
 
 class View(Strict):
-    """Say how a network of several regions answers when it is shown one of them.
+    """Describe how a network of several regions answers when it is shown one of them.
 
-    temperature: the logits behind its probabilities are still to be divided by it (`engines.tempered`). reliability:
+    temperature: still to be applied to the logits behind its probabilities (`engines.tempered`). reliability:
     measured precision of each label as it is then answered, 0-1.
     """
 
@@ -51,7 +53,7 @@ class View(Strict):
 
 
 class Condition(Strict):
-    """Ask whether a feature before the last layer lies above a threshold, or not."""
+    """Test whether a feature before the last layer lies above a threshold, or not above it."""
 
     feature: int = Field(ge=0)
     above: bool
@@ -61,7 +63,7 @@ class Condition(Strict):
 class Rule(Strict):
     """Say in readable conditions when a network answers a label (Liu, section 2.4).
 
-    alternatives: any of them is enough, each is conditions that all must hold. fidelity: share of rows not fitted on
+    alternatives: a disjunction of conjunctions of conditions. fidelity: share of rows not fitted on
     where rule and network agree; baseline: of never giving the label; balanced: mean over rows with and without it.
     """
 
@@ -72,7 +74,7 @@ class Rule(Strict):
     balanced: float = Field(ge=0, le=1)
 
     def holding(self, features: NDArray[np.float32]) -> tuple[Condition, ...] | None:
-        """Return the conditions by which the rule gives its label to (K,) features, None where it does not."""
+        """Return the alternative that holds for (K,) features, None where none does."""
         for alternative in self.alternatives:
             if all((features[one.feature] > one.threshold) == one.above for one in alternative):
                 return alternative
@@ -84,7 +86,7 @@ class Rule(Strict):
 
 
 def text_of(conditions: Sequence[Condition]) -> str:
-    """Return conditions that all must hold in one line."""
+    """Return a conjunction of conditions in one line."""
     parts = [f"feature {one.feature} {'>' if one.above else '<='} {one.threshold:.3f}" for one in conditions]
     return " and ".join(parts) or "always"
 
@@ -96,7 +98,7 @@ class EngineSpec(Strict):
     height and width are those of a face. channels: 1 grey, 3 BGR. outputs: names in the
     order of the graph. temperature: the logits were divided by it before the softmax. reliability: measured precision
     of each label as this network answers it, 0-1. views: by region, for a network that can be shown any one of them.
-    rules: what stands in readable form for the last layer. prototypes: by label, a PNG in base64 of what a face that is
+    rules: a readable approximation of the last layer. prototypes: by label, a PNG in base64 of what a face that is
     answered so typically looks like, the mean of many.
     """
 
@@ -120,28 +122,26 @@ class EngineSpec(Strict):
 
     @property
     def taken(self) -> tuple[int | None, int | None, int]:
-        """Return height, width and channels that a picture must have; None for any."""
+        """Return the height, width and channels of an input picture; None where any will do."""
         return (None, None, self.channels) if self.resizable else (self.height, self.width, self.channels)
 
     @property
     def trial(self) -> tuple[int, int, int, int]:
-        """Return the shape of one picture that a sound artefact can run on, 64x64 where it takes any size."""
+        """Return the shape of one picture for a trial run, 64x64 where any size will do."""
         return (1, self.height or 64, self.width or 64, self.channels)
 
     @classmethod
     def parse(cls, text: str, source: str) -> EngineSpec:
-        """Read a spec from JSON. Raises ValueError that names the artefact and the wrong key."""
+        """Read a spec from JSON. Raises UserError that names the artefact and the wrong key."""
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise ValueError(f"{source}: its spec is not valid at '{key}': {first['msg']}") from error
+            raise invalid(f"{source}: its spec is not valid", error) from error
 
     def require(self, task: Task, source: str) -> None:
-        """Raise ValueError where the network was made for something else than `task`."""
+        """Raise UserError where the network was made for something else than `task`."""
         if self.task != task:
-            raise ValueError(f"{source}: expected a network for {task}, found one for {self.task}")
+            raise UserError(f"{source}: expected a network for {task}, found one for {self.task}")
 
     def view(self, region: str) -> View:
         """Return how the network answers when it is shown a region."""

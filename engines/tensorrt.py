@@ -1,8 +1,8 @@
 """TensorRT on NVIDIA GPUs through torch-tensorrt: a `.pt2` file is built once into a plan, which is kept in a cache.
 
 Plans are strongly typed: the graph itself says which layers compute in f16 or bf16 (`narrowed`), or in int8, where the
-file rounds what they take to calibrated ranges (`train.expression.quantise`). Nothing is pickled, `tensorrt` is never
-called.
+file rounds their inputs to calibrated ranges (`train.expression.quantise`). Nothing is pickled, `tensorrt` is never
+called directly.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch.utils import _pytree
 
 from engines import EngineSpec, Unbuildable
 from engines.cuda import MOST, GpuEngine, Runner
+from engines.errors import UserError
 from engines.manifest import sha256_of, verify
 from engines.precision import files_of
 from engines.torch import dtype_of, read_program
@@ -43,7 +44,7 @@ WIDE = {aten.softmax.int, aten.log_softmax.int}
 class TensorRtEngine(GpuEngine):
     """Run a `.pt2` file as a TensorRT plan: one stream, pinned buffers, CUDA graphs for common batch sizes.
 
-    Raises Unbuildable where no plan can be had, or one that disagrees with the network.
+    Raises Unbuildable where no plan can be built, or where it disagrees with the network.
     """
 
     DEVICE = "cuda"
@@ -111,15 +112,15 @@ class TensorRtEngine(GpuEngine):
 
 
 def check_buildable() -> None:
-    """Raise ValueError where this machine cannot build a plan, with what is missing."""
+    """Raise UserError where this machine cannot build a plan, with what is missing."""
     if reason := TensorRtEngine.why_not():
-        raise ValueError(f"a TensorRT plan is built on the GPU that runs it: {reason}")
+        raise UserError(f"a TensorRT plan is built on the GPU that runs it: {reason}")
 
 
 def plan_of(path: Path, precision: str, cache: Path) -> Path:
-    """Return the plan of a `.pt2` file in the cache, built and compared with the network where it is not there yet.
+    """Return the cached plan of a `.pt2` file; where there is none yet, build it and compare it with the network.
 
-    Raises ValueError where this machine cannot build it, Unbuildable where TensorRT refuses or the plan disagrees.
+    Raises UserError where this machine cannot build it, Unbuildable where TensorRT refuses or the plan disagrees.
     """
     check_buildable()
     [(precision, file)] = files_of(path, precision, (), pinned=False).items()
@@ -157,10 +158,10 @@ class _Typed(torch.fx.Interpreter):
         return super().call_function(target, args, kwargs)
 
 
-def in_words_of_tensorrt(traced: Any) -> Any:
-    """Return a traced graph that says with TensorRT's operator where it rounds to int8. Raises Unbuildable."""
+def with_tensorrt_quantisers(traced: Any) -> Any:
+    """Return a traced graph that rounds to int8 by TensorRT's operator. Raises Unbuildable."""
     try:
-        import_module("modelopt.torch.quantization")  # registers the operator, which torch-tensorrt then knows
+        import_module("modelopt.torch.quantization")  # registers the operator with torch-tensorrt
     except ImportError as error:
         raise Unbuildable(f"an int8 plan needs nvidia-modelopt (extra gpu): {error}") from error
     for node in traced.graph.nodes:
@@ -176,7 +177,7 @@ def narrowed(program: Any, spec: EngineSpec, precision: str) -> Any:
     if precision == "f32":
         return program
     traced = program.module()
-    module = in_words_of_tensorrt(traced) if precision == "int8" else Narrowed(traced, dtype_of(precision))
+    module = with_tensorrt_quantisers(traced) if precision == "int8" else Narrowed(traced, dtype_of(precision))
     example = torch.zeros((2, spec.height or 0, spec.width or 0, spec.channels), dtype=torch.uint8)
     shapes = {"images": {0: torch.export.Dim("batch", min=1, max=MOST)}}
     with torch.no_grad():
@@ -184,13 +185,13 @@ def narrowed(program: Any, spec: EngineSpec, precision: str) -> Any:
 
 
 def platform() -> dict[str, str]:
-    """Name what a plan is built for and by."""
+    """Return what a plan depends on: the GPU and the versions."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {"gpu": gpu, "torch": torch.__version__, "torch_tensorrt": version("torch-tensorrt")}
 
 
 def stored_plan(path: Path, precision: str, cache: Path | None) -> bytes | None:
-    """Return the plan of a model from the cache; None, with a line in the log, where there is none that fits."""
+    """Return a model's plan from the cache; None, with a line in the log, where no valid one is there."""
     place = _place(path, precision, cache)
     if place is None or not place.is_file():
         return None

@@ -14,14 +14,15 @@ from torch.export.pt2_archive._package import load_pt2
 from engines import EngineSpec, Outputs, check_batch
 from engines.archive import check_archive
 from engines.cuda import GpuEngine, Runner, none_of
+from engines.errors import UserError
 
-# An int8 file rounds by itself what its quantised layers take (`int8`); the rest is f32.
+# An int8 file itself rounds the inputs of its quantised layers (`int8`); the rest is f32.
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16, "int8": torch.float32}
 
 
 @torch.library.custom_op("engines::int8", mutates_args=())
 def int8(values: Tensor, largest: Tensor) -> Tensor:
-    """Round values to what int8 keeps of them, in steps of `largest` / 127, which broadcasts against them."""
+    """Round values to int8 steps of `largest` / 127, which broadcasts against them (fake quantisation)."""
     step = largest / 127
     return torch.clamp(torch.round(values / step), -128, 127) * step
 
@@ -105,23 +106,23 @@ class TorchEngine:
 
 
 def dtype_of(precision: str) -> torch.dtype:
-    """Turn the name of a precision into torch's. Raises ValueError for others."""
+    """Turn the name of a precision into torch's. Raises UserError for others."""
     if precision not in DTYPES:
-        raise ValueError(f"precision '{precision}': expected auto, {', '.join(DTYPES)}")
+        raise UserError(f"precision '{precision}': expected auto, {', '.join(DTYPES)}")
     return DTYPES[precision]
 
 
 def read_program(path: Path, spec: EngineSpec | None) -> tuple[Any, EngineSpec]:
-    """Read an exported program, and the spec inside it unless one is given. Raises ValueError in one line."""
+    """Read an exported program, and the spec inside it unless one is given. Raises UserError in one line."""
     check_archive(path)
     try:
-        # What `torch.export.load` calls first. On any error that goes on to try an older format, which holds pickles.
+        # What `torch.export.load` calls first. On an error, it would go on to try an older format, which holds pickles.
         contents = load_pt2(str(path))
         program = contents.exported_programs["model"]
-    except Exception as error:  # PyTorch takes what it reads for granted, and raises whatever comes of it
+    except Exception as error:  # PyTorch validates nothing that it reads, and may raise anything
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ValueError(f"{path}: not a readable exported program: {reason}") from error
+        raise UserError(f"{path}: not a readable exported program: {reason}") from error
     text: str = contents.extra_files.get("spec", "")
     if spec is None and not text:
-        raise ValueError(f"{path}: carries no spec; ours are written by `python -m train export`")
+        raise UserError(f"{path}: carries no spec; ours are written by `python -m train export`")
     return program, spec or EngineSpec.parse(text, str(path))

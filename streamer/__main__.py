@@ -10,14 +10,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from streamer.commands.packages import check_packages
+
 LARGEST_PICTURE = 200_000_000  # pixels: 600 MB decoded
 # OpenCV reads its limit when it is first imported, as some of what follows does.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_PICTURE))
+check_packages("engines")  # `python -m streamer` finds what lies in the current folder first
 
 import platformdirs  # noqa: E402
 import typer  # noqa: E402
 
 import streamer  # noqa: E402
+from engines.errors import MissingPackage, UserError  # noqa: E402
 from streamer.commands.log import app as log_app  # noqa: E402
 from streamer.watching.logs import set_up  # noqa: E402
 
@@ -113,8 +117,8 @@ def run(
 
     Exit codes: 0 done, 1 something failed on the way, 2 wrong input or configuration, 130 and 143 ended by a signal.
     """
-    from streamer.commands.run import Outputs
     from streamer.commands.run import run as run_all
+    from streamer.sinks.outputs import Outputs
 
     outputs = Outputs(video=video, log=log, summary=summary, events=events, window=window)
     raise typer.Exit(run_all(_settings(config, overrides), source, outputs, lambda: _settings(config, overrides)))
@@ -174,11 +178,13 @@ def demo(
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     name, colon, password = (auth or "").partition(":")
     if auth and not (name and colon and password):
-        raise ValueError("--auth: expected NAME:PASSWORD")
+        raise UserError("--auth: expected NAME:PASSWORD")
     try:
         from streamer.demo.server import build_app, serve
     except ImportError as error:
-        raise ImportError(f"the demo needs the extra `demo`: pip install 'emotion-streamer[demo]' ({error})") from error
+        raise MissingPackage(
+            f"the demo needs the extra `demo`: pip install 'emotion-streamer[demo]' ({error})"
+        ) from error
     settings, photos = _settings(config, overrides), _settings("photos", overrides)
     serve(build_app(settings, photos, seats=seats, auth=(name, password) if auth else None), host, port)
 
@@ -229,10 +235,10 @@ def serve(
     Exit codes: 2 wrong input or configuration, 130 and 143 ended by a signal.
     """
     try:
-        from streamer.commands.run import Outputs
         from streamer.service.serve import serve as run_server
+        from streamer.sinks.outputs import Outputs
     except ModuleNotFoundError as error:
-        raise ImportError(f'{error}; pip install "emotion-streamer[serve]" has what serving needs') from error
+        raise MissingPackage(f'{error}; pip install "emotion-streamer[serve]" has what serving needs') from error
     outputs = Outputs(log=log, events=events)
     raise typer.Exit(
         run_server(_settings(config, overrides), source or [], outputs, token, lambda: _settings(config, overrides))
@@ -260,7 +266,7 @@ def bench(
     config: ConfigName = None,
     overrides: Overrides = None,
 ) -> None:
-    """Measure what this machine bears: rates, latency by stage, drops, CPU and memory.
+    """Measure the capacity of this machine: rates, latency by stage, drops, CPU and memory.
 
     Cameras are clips that were encoded before and are decoded while they play; the log is written and the overlay
     drawn, nothing is encoded.
@@ -328,7 +334,7 @@ def main() -> None:
     limit_memory()
     try:
         app()
-    except (ValueError, OSError, ImportError) as error:
+    except (UserError, OSError) as error:
         if logging.getLogger().isEnabledFor(logging.DEBUG):
             raise
         print(f"streamer: {' '.join(str(error).split())}", file=sys.stderr)

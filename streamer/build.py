@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, TypeVar
 
 from engines import ZOO, Engine, EngineSpec, load_engine
+from engines.errors import UserError
 from streamer.config import ClassifierConfig, Config, DetectorConfig, LandmarksConfig, OverlayConfig
 from streamer.explain.maps import Explainer, MapSettings, check_maps
 from streamer.faces.detect import YUNET, HogDetector, Searcher, YuNetDetector, ZooDetector
@@ -16,118 +17,156 @@ from streamer.faces.landmarks import DlibLandmarker, Landmarker, ZooLandmarker, 
 from streamer.faces.regions import REGIONS
 from streamer.faces.track import Tracker
 from streamer.pipeline import Closable, OnState, Pipeline
-from streamer.shedding import Ladder
+from streamer.shedding import SheddingSettings
 from streamer.sources import Source
 from streamer.stages.express import Expresser
 from streamer.stages.hide import Hiding
 from streamer.stages.perceive import Perceiver
 from streamer.watching.metrics import Metrics
 
-TUNABLE = ("detection", "expression", "privacy")  # sections that `retune` takes over while running
+TUNABLE = ("detection", "expression", "privacy")  # sections that `Stages.retune` takes over while running
+PRESETS = Path(__file__).resolve().parents[1] / "configs"  # by place: another may have that name
 SHIPPED_DETECTOR = Path("zoo/detector.onnx")
 SHIPPED_LANDMARKS = Path("zoo/landmarks.onnx")
 
+Settings = TypeVar("Settings")
+Part = TypeVar("Part")
+
 
 def build_pipeline(
-    config: Config,
-    sources: Sequence[Source],
-    metrics: Metrics | None = None,
-    on_state: OnState | None = None,
-    on_poll: Callable[[], None] | None = None,
-    *,
-    keep_open: bool = False,
+    config: Config, sources: Sequence[Source], metrics: Metrics | None = None, on_state: OnState | None = None
 ) -> Pipeline:
     """Load the models and put the stages together; nothing runs yet.
 
-    Raises ValueError, OSError or ImportError with one line that says what to change.
+    Raises UserError or OSError with one line that says what to change.
     """
-    stages = build_stages(config)
-    return Pipeline(
-        sources,
-        stages.perceive,
-        stages.finish,
-        metrics=metrics,
-        on_state=on_state,
-        on_poll=on_poll,
-        keep_open=keep_open,
-        owned=stages.owned,
-        ladder=stages.perceive.ladder,
-        forget={"perceive": stages.perceive.forget, "express": stages.forget_finished},
-    )
+    return build_stages(config).pipeline(sources, metrics, on_state)
 
 
-class Stages(NamedTuple):
-    """Hold the two stages and what to close when they are no longer called; `finish` is `express` and what follows."""
+@dataclass(frozen=True)
+class Stages:
+    """Hold what is called with frames, and what to close when it is called no longer.
+
+    finish: calls `express`, and hides what is not to be seen. shedding: what live streams do without, see `Pipeline`.
+    """
 
     perceive: Perceiver
     express: Expresser
     finish: Hiding
     owned: Sequence[Closable]
+    shedding: SheddingSettings
+
+    def pipeline(
+        self,
+        sources: Sequence[Source],
+        metrics: Metrics | None = None,
+        on_state: OnState | None = None,
+        on_poll: Callable[[], None] | None = None,
+        *,
+        keep_open: bool = False,
+    ) -> Pipeline:
+        """Return a pipeline that calls these stages, and closes what they own at its end."""
+        return Pipeline(
+            sources,
+            self.perceive,
+            self.finish,
+            metrics=metrics,
+            on_state=on_state,
+            on_poll=on_poll,
+            keep_open=keep_open,
+            owned=self.owned,
+            shedding=self.shedding,
+        )
+
+    def retune(self, config: Config) -> None:
+        """Take over new settings of the sections in `TUNABLE` while running; they hold for faces in view too.
+
+        The settings are frozen, and each is handed over by one assignment, which a stage sees at its next call.
+        """
+        self.perceive.settings, self.express.settings = config.detection, config.expression
+        self.finish.blur = config.privacy.blur
 
     def forget(self, stream: str) -> None:
-        """Drop what both stages know of a stream that has ended."""
+        """Drop what all stages know of a stream that has ended; for a caller without threads."""
         self.perceive.forget(stream)
-        self.forget_finished(stream)
-
-    def forget_finished(self, stream: str) -> None:
-        """Drop what the second stage knows of it; in that stage's thread."""
-        self.express.forget(stream)
         self.finish.forget(stream)
+
+    def close(self) -> None:
+        """Close engines and detectors; a pipeline does so itself."""
+        for one in self.owned:
+            one.close()
 
 
 def build_stages(config: Config) -> Stages:
     """Load the models and make what is called with frames.
 
-    Raises ValueError, OSError or ImportError with one line that says what to change.
+    Raises UserError or OSError with one line that says what to change.
     """
     landmarker = load_landmarker(config.landmarks, config.cache)
     detector, engine = load_detector(config.detector, config.cache), load_classifier(config.classifier, config.cache)
     check_use(engine.spec, config.landmarks.kind)
     regions = load_regions(config, engine.spec)
-    ladder, tracker = Ladder(config.shedding), partial(Tracker, config.tracker)
-    perceive = Perceiver(
-        detector, tracker, config.detection, landmarker, ladder, config.landmarks.steady, detector.min_face
-    )
+    tracker, steady = partial(Tracker, config.tracker), config.landmarks.steady
+    perceive = Perceiver(detector, tracker, config.detection, landmarker, steady, detector.min_face)
     explainer = load_explainer(config.overlay, engine.spec, config.cache)
     express = Expresser(engine, config.expression, explainer, config.visibility, regions)
     used = (detector, engine, regions, landmarker, explainer and explainer.engine)
     owned: list[Closable] = [one for one in used if one]
-    return Stages(perceive, express, Hiding(express, config.privacy.blur, config.tracker.max_age), owned)
+    hiding = Hiding(express, config.privacy.blur, config.tracker.max_age)
+    return Stages(perceive, express, hiding, owned, config.shedding)
 
 
-def retune(pipeline: Pipeline, config: Config) -> None:
-    """Give a running pipeline new settings of the sections in `TUNABLE`; they hold for faces in view too.
+@dataclass(frozen=True)
+class Kind(Generic[Settings, Part]):
+    """Say how a part of one kind is opened, with a folder to cache in, and which file it reads: none unless said."""
 
-    The settings are frozen, and each is handed over by one assignment, which the stages see at their next call.
-    """
-    perceive, hiding = pipeline.stages
-    if isinstance(perceive, Perceiver) and isinstance(hiding, Hiding) and isinstance(hiding.stage, Expresser):
-        perceive.settings, hiding.stage.settings = config.detection, config.expression
-        hiding.blur = config.privacy.blur
+    open: Callable[[Settings, Path | None], Part]
+    file: Callable[[Settings], Path | None] = lambda config: None
 
 
 def load_detector(config: DetectorConfig, cache: Path | None = None) -> Searcher:
     """Open the detector that was chosen."""
-    given: dict[str, Any] = config.model_dump(include={"min_face", "threshold", "tile"}, exclude_none=True)
-    if config.kind == "hog":
-        return HogDetector(**given)
-    model = in_zoo(config.model or SHIPPED_DETECTOR)
-    spec = YUNET if config.kind == "yunet" else None
-    engine = load_engine(model, "detection", spec=spec, sha256=config.sha256, precision=config.precision, cache=cache)
-    if config.kind == "yunet":
-        return YuNetDetector(engine, **given)
-    return ZooDetector(engine, budget=config.budget, **given)
+    return DETECTORS[config.kind].open(config, cache)
 
 
 def load_landmarker(config: LandmarksConfig, cache: Path | None = None) -> Landmarker | None:
-    """Open what locates landmarks, None where nothing shall."""
-    if config.kind == "none":
-        return None
-    if config.kind == "dlib":
-        return DlibLandmarker(config.model)
+    """Open the landmarker that was chosen, None for the kind 'none'."""
+    return LANDMARKERS[config.kind].open(config, cache)
+
+
+def _detection(config: DetectorConfig, cache: Path | None, spec: EngineSpec | None = None) -> Engine:
+    model = in_zoo(config.model or SHIPPED_DETECTOR)
+    return load_engine(model, "detection", spec=spec, sha256=config.sha256, precision=config.precision, cache=cache)
+
+
+def _chosen(config: DetectorConfig) -> dict[str, Any]:
+    return config.model_dump(include={"min_face", "threshold", "tile"}, exclude_none=True)
+
+
+def _open_zoo_landmarker(config: LandmarksConfig, cache: Path | None) -> ZooLandmarker:
     model = in_zoo(config.model or SHIPPED_LANDMARKS)
     engine = load_engine(model, "landmarks", sha256=config.sha256, precision=config.precision, cache=cache)
     return ZooLandmarker(engine)
+
+
+DETECTORS: dict[str, Kind[DetectorConfig, Searcher]] = {
+    "zoo": Kind(
+        lambda config, cache: ZooDetector(_detection(config, cache), budget=config.budget, **_chosen(config)),
+        lambda config: in_zoo(config.model or SHIPPED_DETECTOR),
+    ),
+    "hog": Kind(lambda config, cache: HogDetector(**_chosen(config))),
+    "yunet": Kind(
+        lambda config, cache: YuNetDetector(_detection(config, cache, YUNET), **_chosen(config)),
+        lambda config: config.model and in_zoo(config.model),
+    ),
+}
+LANDMARKERS: dict[str, Kind[LandmarksConfig, Landmarker | None]] = {
+    "zoo": Kind(_open_zoo_landmarker, lambda config: in_zoo(config.model or SHIPPED_LANDMARKS)),
+    "dlib": Kind(
+        lambda config, cache: DlibLandmarker(config.model), lambda config: config.model or installed_predictor()
+    ),
+    "none": Kind(lambda config, cache: None),
+}
 
 
 def load_classifier(config: ClassifierConfig, cache: Path | None = None) -> Engine:
@@ -138,31 +177,26 @@ def load_classifier(config: ClassifierConfig, cache: Path | None = None) -> Engi
 
 
 def load_regions(config: Config, classifier: EngineSpec) -> Engine | None:
-    """Open the network for partly hidden faces, where something tells what is hidden. Raises ValueError for no such."""
+    """Open the network for partly hidden faces, where something tells what is hidden. Raises UserError for no such."""
     if config.regions is None or config.landmarks.kind != "zoo":
         return None
     engine = load_classifier(config.regions, config.cache)
     if engine.spec.labels != classifier.labels or not engine.spec.views:
         engine.close()
-        raise ValueError(
-            f"regions '{engine.spec.name}': expected several regions and the labels of '{classifier.name}'"
-        )
+        raise UserError(f"regions '{engine.spec.name}': expected several regions and the labels of '{classifier.name}'")
     return engine
 
 
 def models(config: Config) -> list[Path]:
     """Return the model files that a run of this configuration reads."""
-    found = [in_zoo(config.classifier.model)]
-    if config.detector.kind != "hog":
-        found.append(in_zoo(config.detector.model or SHIPPED_DETECTOR))
+    detector, landmarks = config.detector, config.landmarks
+    networks = [config.classifier.model]
     if config.overlay.cam and config.overlay.model:
-        found.append(in_zoo(config.overlay.model))
-    if config.landmarks.kind == "zoo":
-        found.append(in_zoo(config.landmarks.model or SHIPPED_LANDMARKS))
-        found += [in_zoo(config.regions.model)] if config.regions else []
-    if config.landmarks.kind == "dlib":
-        found.append(config.landmarks.model or installed_predictor())
-    return found
+        networks.append(config.overlay.model)
+    if config.regions and landmarks.kind == "zoo":
+        networks.append(config.regions.model)
+    parts = DETECTORS[detector.kind].file(detector), LANDMARKERS[landmarks.kind].file(landmarks)
+    return [*map(in_zoo, networks), *filter(None, parts)]
 
 
 def load_explainer(config: OverlayConfig, classifier: EngineSpec, cache: Path | None = None) -> Explainer | None:
@@ -177,13 +211,13 @@ def load_explainer(config: OverlayConfig, classifier: EngineSpec, cache: Path | 
 
 
 def check_use(spec: EngineSpec, landmarks: str) -> None:
-    """Raise ValueError where the pipeline cannot give an expression network what its spec asks for."""
+    """Raise UserError where the pipeline cannot give an expression network what its spec asks for."""
     if spec.height is None or spec.width is None:
-        raise ValueError(f"classifier '{spec.name}': expected a fixed input size in its spec, found none")
+        raise UserError(f"classifier '{spec.name}': expected a fixed input size in its spec, found none")
     if spec.crop.region not in REGIONS:
-        raise ValueError(f"classifier '{spec.name}': unknown region '{spec.crop.region}' in its spec")
+        raise UserError(f"classifier '{spec.name}': unknown region '{spec.crop.region}' in its spec")
     if spec.crop.region != "face" and landmarks == "none":
-        raise ValueError(f"classifier '{spec.name}' sees the {spec.crop.region}: set landmarks.kind")
+        raise UserError(f"classifier '{spec.name}' sees the {spec.crop.region}: set landmarks.kind")
 
 
 def in_zoo(model: Path) -> Path:
@@ -195,8 +229,7 @@ def preset(name: str) -> Path:
     """Find a configuration by path or by the name of a shipped preset. Raises FileNotFoundError that lists those."""
     if Path(name).is_file():
         return Path(name)
-    folder = Path(str(files("configs")))
-    if (shipped := folder / f"{name.removesuffix('.yaml')}.yaml").is_file():
+    if (shipped := PRESETS / f"{name.removesuffix('.yaml')}.yaml").is_file():
         return shipped
-    names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+    names = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
     raise FileNotFoundError(f"{name}: expected a YAML file or one of the presets {names}")

@@ -14,9 +14,9 @@ class Cancelled(Exception):
 
 
 class Channel(Generic[T]):
-    """Hold at most one put (a list of items) of every sender; one condition guards slots and flags.
+    """Hold one pending batch (a list of items) per sender; one condition guards slots and flags.
 
-    Closing drains: what was put is still taken. Cancelling ends now: every call raises `Cancelled`.
+    Closing drains: pending batches are still taken. Cancelling ends at once: every call raises `Cancelled`.
     """
 
     def __init__(self, senders: Iterable[str] = ()) -> None:
@@ -40,7 +40,7 @@ class Channel(Generic[T]):
             self._condition.notify_all()
 
     def cancel(self) -> None:
-        """Wake everybody with `Cancelled` and forget what was put."""
+        """Wake everybody with `Cancelled` and drop all pending batches."""
         with self._condition:
             self._cancelled = True
             self._slots.clear()
@@ -62,14 +62,14 @@ class Channel(Generic[T]):
             return lost
 
     def wait_for_room(self, sender: str) -> None:
-        """Wait until a put of the sender would not wait."""
+        """Wait until the sender's slot is free."""
         with self._condition:
             self._wait(lambda: sender not in self._slots)
 
     def take(self, timeout: float | None = None, most: int | None = None) -> list[T] | None:
-        """Empty the slots, at most one put a sender; [] after `timeout` seconds, None when all have closed.
+        """Take the pending batches of all senders; [] after `timeout` seconds, None when all have closed.
 
-        most: empty only so many slots, of those senders whose last turn lies furthest back.
+        most: take only so many batches, of the senders that were served longest ago.
         """
         with self._condition:
             self._wait(lambda: bool(self._slots) or not self._senders, timeout)
@@ -83,7 +83,7 @@ class Channel(Generic[T]):
             return items
 
     def _fill(self, sender: str, items: list[T]) -> None:
-        # Re-inserted at the end: of those with equal turns, whoever has waited longest is taken first.
+        # Re-inserted at the end: among equal turns, the longest waiting sender comes first.
         self._slots.pop(sender, None)
         self._slots[sender] = items
         self._condition.notify_all()

@@ -5,7 +5,6 @@ Configuration stops at `streamer.build`: classes take plain values.
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -22,6 +21,7 @@ from pydantic import (
     with_config,
 )
 
+from engines.errors import UserError, invalid
 from streamer.explain.maps import MapName
 from streamer.faces.steady import SteadySettings
 from streamer.faces.track import TrackerSettings
@@ -44,9 +44,6 @@ SETTINGS = (
 )
 for settings in SETTINGS:
     with_config(ConfigDict(extra="forbid", allow_inf_nan=False))(settings)
-
-SHORT = reprlib.Repr()
-SHORT.maxlevel = 2  # a few lines of YAML can stand for billions of values
 
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
 
@@ -201,7 +198,7 @@ Model = TypeVar("Model", bound=Section)
 def load_config(model: type[Model], path: Path | None, overrides: Sequence[str] = ()) -> Model:
     """Read `path` (or the defaults), apply `a.b=value` overrides and check the result.
 
-    Raises ValueError with one line that names each wrong key, and OSError where the file cannot be read.
+    Raises UserError with one line that names each wrong key, and OSError where the file cannot be read.
     """
     return check_config(model, _read(path) if path else {}, overrides, str(path or "configuration"))
 
@@ -209,51 +206,41 @@ def load_config(model: type[Model], path: Path | None, overrides: Sequence[str] 
 def check_config(model: type[Model], values: dict[str, Any], overrides: Sequence[str], source: str) -> Model:
     """Apply `a.b=value` overrides to `values` and check the result; `source` names them in a message.
 
-    Raises ValueError with one line that names each wrong key.
+    Raises UserError with one line that names each wrong key.
     """
     for override in overrides:
         _apply(values, override)
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_describe(problem) for problem in error.errors())
-        raise ValueError(f"{source}: {problems}") from error
+        raise invalid(source, error) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected keys and values at the top, found {type(values).__name__}")
+        raise UserError(f"{path}: expected keys and values at the top, found {type(values).__name__}")
     return values
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not all(key.split(".")):
-        raise ValueError(f"--set {override}: expected a.b=value")
+        raise UserError(f"--set {override}: expected a.b=value")
     *parents, last = key.split(".")
     for parent in parents:
         if values.get(parent) is None:
             values[parent] = {}
         child = values[parent]
         if not isinstance(child, dict):
-            raise ValueError(f"--set {override}: '{parent}' holds a value, not keys")
+            raise UserError(f"--set {override}: '{parent}' holds a value, not keys")
         values = child
     try:
         values[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(f"--set {override}: the value is not YAML") from error
-
-
-def _describe(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"unknown key '{key}'"
-    if problem["type"] == "value_error":  # of several keys, which it names
-        return f"'{key}': {problem['ctx']['error']}" if key else str(problem["ctx"]["error"])
-    return f"'{key}': {problem['msg'][0].lower()}{problem['msg'][1:]}, found {SHORT.repr(problem['input'])}"
+        raise UserError(f"--set {override}: the value is not YAML") from error

@@ -13,24 +13,24 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from streamer.channel import Cancelled, Channel
-from streamer.shedding import Ladder
+from streamer.shedding import Ladder, SheddingSettings
 from streamer.sources import Cause, Source, SourceError, State, observed
 from streamer.sources.live import StallLimit
+from streamer.stages import Express, Perceive
 from streamer.types import Frame, Result
 from streamer.watching.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-In = TypeVar("In")
-Out = TypeVar("Out")
-Stage = Callable[[list[In]], list[Out]]
+In = TypeVar("In", Frame, Result)
 
 
 class Closable(Protocol):
@@ -46,8 +46,18 @@ Event = tuple[str, State, str, Cause | None]
 """A stream, its new state, why, and the cause of a failure."""
 
 STALLED_AFTER = 2.0  # seconds without a frame of a live source, longer for slow ones
-JOIN_TIMEOUT = 30.0  # seconds; opening a dead camera may take twice `source.timeout`, which is at most 10
+JOIN_TIMEOUT = 30.0  # seconds; opening an unreachable camera may take twice `source.timeout`, which is at most 10
 POLL = 0.25  # seconds between looks at the states of the sources while no result comes
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """Say what a source does, why, the cause of a failure, and since when (seconds since 1970)."""
+
+    state: State
+    reason: str
+    cause: Cause | None
+    since: float
 
 
 class Capture:
@@ -91,6 +101,50 @@ class Capture:
             self.failure = error
 
 
+class Worker(Generic[In]):
+    """Call a stage with what comes through a channel, on a thread of its own; know what that takes.
+
+    Counted by that thread, read by others. busy: seconds of work so far; cost: seconds a frame, smoothed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        call: Callable[[list[In]], list[Result]],
+        forget: Callable[[str], None],
+        inside: Channel[In],
+        outside: Channel[Result],
+    ) -> None:
+        self.name = name
+        self.inside: Channel[In] = inside
+        self.outside = outside
+        self.gone: SimpleQueue[str] = SimpleQueue()  # streams that were removed, for the stage to forget
+        self.busy = self.cost = 0.0
+        self._call: Callable[[list[In]], list[Result]] = call
+        self._forget = forget
+
+    def work(self, metrics: Metrics, most: Callable[[], int | None]) -> None:
+        """Work until the channel ends; most: how many frames the next call may hold."""
+        while True:
+            self.outside.wait_for_room(self.name)
+            items = self.inside.take(most=most())
+            if items is None:
+                return
+            self._forget_gone()
+            started = time.monotonic()
+            with metrics.stage(self.name, len(items)):
+                done = self._call(items)
+            seconds = time.monotonic() - started
+            self.busy += seconds
+            self.cost += 0.2 * (seconds / len(items) - self.cost)
+            self.outside.put(self.name, done)
+
+    def _forget_gone(self) -> None:
+        with suppress(Empty):
+            while True:
+                self._forget(self.gone.get_nowait())
+
+
 class Pipeline:
     """Run sources through two stages: `with Pipeline(...) as results: for result in results: ...`.
 
@@ -98,28 +152,30 @@ class Pipeline:
     called by one thread only. on_state: called in the caller's thread for every change of a source's state; on_poll:
     there too, several times a second even while no result comes.
     keep_open: go on without sources until `stop` (sources are then added while running). owned: engines and detectors
-    to close when the threads have ended. ladder: decides what live streams do without, by their latency. forget: by
-    stage, called in its thread for each stream that was removed.
+    to close when the threads have ended. shedding: the latency that live streams keep, and what they do without for it.
+
+    states: what every source does, by stream; turned_at: monotonic time at which the caller's loop last turned, None
+    before it did. Both are written by the caller's thread and may be read by any.
     """
 
     def __init__(
         self,
         sources: Sequence[Source],
-        perceive: Stage[Frame, Result],
-        express: Stage[Result, Result],
+        perceive: Perceive,
+        express: Express,
         *,
         metrics: Metrics | None = None,
         on_state: OnState | None = None,
         on_poll: Callable[[], None] | None = None,
         keep_open: bool = False,
         owned: Sequence[Closable] = (),
-        ladder: Ladder | None = None,
-        forget: Mapping[str, Callable[[str], None]] | None = None,
+        shedding: SheddingSettings | None = None,
     ) -> None:
-        self.ladder = ladder or Ladder()
+        self.ladder = Ladder(shedding)
         self.metrics = metrics or Metrics()
         self.captures: dict[str, Capture] = {}
-        self.stages = perceive, express
+        self.states: dict[str, SourceState] = {}
+        self.turned_at: float | None = None
         self._on_state = on_state
         self._on_poll = on_poll
         self._keep_open = keep_open
@@ -127,19 +183,19 @@ class Pipeline:
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._untold: list[Event] = []
         self._given: Counter[str] = Counter()  # results handed to the caller, by stream
-        self._stalled: set[str] = set()
         self._leaving: set[str] = set()
-        self._forget = dict(forget or {})
-        self._gone: dict[str, SimpleQueue[str]] = {stage: SimpleQueue() for stage in self._forget}
-        self._busy = {"perceive": 0.0, "express": 0.0}  # seconds; each is written by its stage's thread
-        self._cost = {"perceive": 0.0, "express": 0.0}  # seconds a frame, smoothed
         self._error: BaseException | None = None
         self._frames: Channel[Frame] = Channel(["pipeline"])  # closed when no source can be added any more
-        self._perceived: Channel[Result] = Channel(["perceive"])
-        self._expressed: Channel[Result] = Channel(["express"])
-        self._threads: list[threading.Thread] = [
-            self._thread("perceive", self._run_stage, "perceive", perceive, self._frames, self._perceived),
-            self._thread("express", self._run_stage, "express", express, self._perceived, self._expressed),
+        perceived: Channel[Result] = Channel(["perceive"])
+        self._results: Channel[Result] = Channel(["express"])
+        self._channels = self._frames, perceived, self._results
+        self._perceive = Worker(
+            "perceive", lambda frames: perceive(frames, self.ladder.step), perceive.forget, self._frames, perceived
+        )
+        self._express = Worker("express", express, express.forget, perceived, self._results)
+        self._threads = [
+            self._thread("perceive", self._run_worker, self._perceive, self._most),
+            self._thread("express", self._run_worker, self._express, lambda: None),
         ]
         self._capture_threads: dict[str, threading.Thread] = {}
         for source in sources:
@@ -156,7 +212,7 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        for channel in (self._frames, self._perceived, self._expressed):
+        for channel in self._channels:
             channel.cancel()
         deadline = time.monotonic() + JOIN_TIMEOUT
         for thread in (*self._capture_threads.values(), *self._threads):
@@ -170,12 +226,12 @@ class Pipeline:
     def __iter__(self) -> Iterator[Result]:
         while True:
             try:
-                results = self._expressed.take(POLL)
+                results = self._results.take(POLL)
             except Cancelled:
                 results = None
             self._tell_states()
-            self.metrics.turned_at = now = time.monotonic()
-            self.ladder.look(now, self._busy)
+            self.turned_at = now = time.monotonic()
+            self.ladder.look(now, {worker.name: worker.busy for worker in (self._perceive, self._express)})
             self.metrics.step.set(self.ladder.step)
             self.metrics.load.set(self.ladder.load)
             if self._on_poll:
@@ -208,19 +264,22 @@ class Pipeline:
             raise ValueError(f"no stream '{stream}': expected one of {', '.join(self.captures) or '(none)'}")
         self.captures[stream].stop.set()
         self._leaving.add(stream)
-        if self.metrics.states.get(stream) in (State.ENDED, State.FAILED):
+        if self.state(stream) in (State.ENDED, State.FAILED):
             self._free(stream)
 
     def _free(self, stream: str) -> None:
         """Drop all that is known of a stream whose last result was given."""
         self._capture_threads.pop(stream).join()  # it has told its end, and only closes its slot yet
         self._leaving.discard(stream)
-        for counts in (self._given, self.captures):
-            counts.pop(stream, None)
-        self._stalled.discard(stream)
+        for known in (self._given, self.captures, self.states):
+            known.pop(stream, None)
         self.metrics.forget(stream)
-        for queue in self._gone.values():
-            queue.put(stream)
+        for worker in (self._perceive, self._express):
+            worker.gone.put(stream)
+
+    def state(self, stream: str) -> State:
+        """Return what a source does; one that was not heard of yet is connecting."""
+        return self.states[stream].state if stream in self.states else State.CONNECTING
 
     @property
     def captured(self) -> int:
@@ -246,33 +305,13 @@ class Pipeline:
         self._guard(capture.read)
         self._frames.close(capture.source.name)
 
-    def _run_stage(self, name: str, work: Stage[In, Out], inside: Channel[In], outside: Channel[Out]) -> None:
-        self._guard(self._work, name, work, inside, outside)
-        outside.close(name)
-
-    def _work(self, name: str, work: Stage[In, Out], inside: Channel[In], outside: Channel[Out]) -> None:
-        while True:
-            outside.wait_for_room(name)
-            items = inside.take(most=self._most() if name == "perceive" else None)
-            if items is None:
-                return
-            self._forget_gone(name)
-            started = time.monotonic()
-            with self.metrics.stage(name, len(items)):
-                done = work(items)
-            seconds = time.monotonic() - started
-            self._busy[name] += seconds
-            self._cost[name] += 0.2 * (seconds / len(items) - self._cost[name])
-            outside.put(name, done)
+    def _run_worker(self, worker: Worker[In], most: Callable[[], int | None]) -> None:
+        self._guard(worker.work, self.metrics, most)
+        worker.outside.close(worker.name)
 
     def _most(self) -> int | None:
-        """Return how many frames the next tick may hold, so that none is late when its turn is over."""
-        return self.ladder.frames(max(self._cost.values()))
-
-    def _forget_gone(self, stage: str) -> None:
-        with suppress(Empty):
-            while stage in self._gone:
-                self._forget[stage](self._gone[stage].get_nowait())
+        """Return the largest number of frames for the next tick that keeps the latency budget."""
+        return self.ladder.frames(max(self._perceive.cost, self._express.cost))
 
     def _guard(self, function: Callable[..., None], *args: object) -> None:
         """Run a thread's function; the first exception of any thread ends the run and is raised to the caller."""
@@ -283,7 +322,7 @@ class Pipeline:
         except BaseException as error:  # the one broad except: it hands the error to the caller
             if self._error is None:
                 self._error = error
-            for channel in (self._frames, self._perceived, self._expressed):
+            for channel in self._channels:
                 channel.cancel()
 
     def _raise_failure(self) -> None:
@@ -311,7 +350,6 @@ class Pipeline:
             if state in (State.ENDED, State.FAILED) and not ends and not self._complete(stream):
                 self._untold.append(event)
             else:
-                self._stalled.discard(stream)
                 self._tell(stream, state, reason, cause)
                 if stream in self._leaving and state in (State.ENDED, State.FAILED):
                     self._free(stream)
@@ -328,14 +366,13 @@ class Pipeline:
             if not capture.source.live or capture.last_frame_at is None:
                 continue
             age, limit = now - capture.last_frame_at, capture.stall_limit.seconds(capture.source.fps)
-            if age > limit and name not in self._stalled and self.metrics.states.get(name) == State.LIVE:
-                self._stalled.add(name)
+            if age > limit and self.state(name) is State.LIVE:
                 self._tell(name, State.STALLED, f"no frame for {age:.1f} s")
-            elif age <= limit and name in self._stalled:
-                self._stalled.discard(name)
+            elif age <= limit and self.state(name) is State.STALLED:
                 self._tell(name, State.LIVE, "")
 
     def _tell(self, stream: str, state: State, reason: str, cause: Cause | None = None) -> None:
-        self.metrics.record_state(stream, state, reason, cause)
+        self.states[stream] = SourceState(state, reason, cause, time.time())
+        self.metrics.record_state(stream, state, cause)
         if self._on_state:
             self._on_state(stream, state, reason, cause)

@@ -1,6 +1,7 @@
 """The shedding ladder: what is left out, one step after another, while live results come too late.
 
-The caller's thread owns the ladder and feeds it; the stages only read `step`. Offline sources are never shed.
+A pipeline owns one, which the caller's thread feeds; the thread of perceive reads `step` and hands it to the stage.
+Offline sources are never shed.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from streamer.types import Step
 
 log = logging.getLogger(__name__)
 
-WINDOW = 0.5  # seconds of results that a decision rests on, and of its effect before the next one
-FEWEST = 3  # results that say something; for fewer a window goes on
-WINDOWS = 4  # as long at most; then what there is must do
-NEAR = 0.8  # share of the budget from which on a step is taken
+WINDOW = 0.5  # seconds of results that a decision is based on
+FEWEST = 3  # results that a window needs; with fewer it is extended
+WINDOWS = 4  # windows that it is extended to at most
+NEAR = 0.8  # share of the budget above which a step is taken
 FAR = 0.6  # share of the budget below which a step may be given back
 ROOM = 0.7  # busy share of the busiest stage below which a step may be given back
 LONGEST = 60.0  # seconds of patience at most
@@ -43,7 +44,7 @@ class SheddingSettings:
 class Ladder:
     """Take a step when the latency nears the budget, give it back after calm; measure how busy the stages are.
 
-    A single window of late results takes none: a graph that is compiled or a slow disk makes one, and it is over.
+    A single late window takes no step: compiling a graph or a slow disk can cause one.
 
     step: what is left out now. load: 0-1, share of the time that the busiest stage works, over about 2 s.
     """

@@ -9,7 +9,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-NO_REGION = "none"  # in place of a region: nothing of the face can be judged by
+NO_REGION = "none"  # in place of a region: no region of the face is visible enough to judge
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +147,7 @@ class Step(IntEnum):
 class Result:
     """Hold a frame and the faces in it, ordered by track id.
 
-    shed: what was left out for want of time. found: all that the detector found in this very frame, sure or not,
+    shed: what was left out to keep the latency. found: all that the detector found in this very frame, at any score,
     or None where it did not run and the tracker alone filled in.
     """
 

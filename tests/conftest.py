@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 
 from engines import EngineSpec
 from engines.fake import FakeEngine
+from streamer.emotions import EMOTIONS
 from streamer.sources import Report
 from streamer.types import Frame
 
 SHARED = Path(__file__).parents[2] / "shared"
-LABELS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+LEVELS = {name: logging.getLogger(name).level for name in ("root", "streamer", "engines", "train")}
+LABELS = EMOTIONS
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +31,17 @@ def _no_thread_survives() -> Iterator[None]:
     while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not left, f"threads survived the test: {left}"
+
+
+@pytest.fixture(autouse=True)
+def _logging_stays_as_it_was() -> Iterator[None]:
+    """Undo what a command line that is called in this process, by a test or a fixture, sets for good."""
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    yield
+    for name, level in LEVELS.items():
+        logging.getLogger(name).setLevel(level)
+    root.handlers[:] = [handler for handler in root.handlers if handler in handlers]
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
-"""What many tests need, made small: a face and what is said of it, a frame's result, landmarks, the sample's path."""
+"""What many tests need, made small: faces and what is said of them, landmarks, stages and pipelines of functions."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.types import Expression, Face, Frame, Result
+from streamer.pipeline import Pipeline
+from streamer.sources import Source
+from streamer.types import Expression, Face, Frame, Result, Step
 from tests.conftest import LABELS, picture
 
 SAMPLE = Path(__file__).parents[1] / "docs" / "sample" / "sample.mp4"
@@ -78,3 +80,32 @@ def points_of_face(side: float, left: float = 0.0, top: float = 0.0) -> NDArray[
         *(ring(0.5, 0.76, 0.2, 0.08, 12), ring(0.5, 0.76, 0.12, 0.03, 8)),
     )
     return (np.concatenate(parts) * side + (left, top)).astype(np.float32)
+
+
+def nothing_seen(frames: list[Frame]) -> list[Result]:
+    """Find no face in any frame."""
+    return [Result(frame, ()) for frame in frames]
+
+
+class Plain:
+    """Make a stage of a function; `gone` holds the streams that it was told to forget."""
+
+    def __init__(self, function: Callable[[list[Any]], list[Result]] = list) -> None:
+        self.function = function
+        self.gone: list[str] = []
+
+    def __call__(self, items: list[Any], step: Step = Step.NONE) -> list[Result]:
+        return self.function(items)
+
+    def forget(self, stream: str) -> None:
+        self.gone.append(stream)
+
+
+def pipeline(
+    *sources: Source,
+    perceive: Callable[[list[Frame]], list[Result]] = nothing_seen,
+    express: Callable[[list[Result]], list[Result]] = list,
+    **changes: Any,
+) -> Pipeline:
+    """Return a pipeline whose stages are functions."""
+    return Pipeline(sources, Plain(perceive), Plain(express), **changes)

@@ -141,6 +141,28 @@ def test_a_traceback_never_reaches_the_user(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
+PLANTED = """
+from streamer.__main__ import main
+from streamer.stages.express import Expresser
+
+def broken(self, results):
+    raise {error}("of my own")
+
+Expresser.__call__ = broken
+main()
+"""
+
+
+@pytest.mark.parametrize("error", ["ValueError", "ImportError"])
+def test_a_bug_in_a_stage_keeps_its_traceback(clip, error):
+    command = [sys.executable, "-c", PLANTED.format(error=error), "run", str(clip)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert ", in broken" in done.stderr
+    assert done.stderr.splitlines()[-1] == f"{error}: of my own"
+
+
 def test_a_refused_camera_is_one_line_without_its_password():
     line = refused("rtsp://viewer:hunter2@127.0.0.1:9/live")
     assert "refused" in line

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
-from streamer.build import preset
-from streamer.config import Config, load_config
+from streamer.build import DETECTORS, LANDMARKERS, preset
+from streamer.config import Config, DetectorConfig, LandmarksConfig, load_config
+from streamer.sinks.outputs import SINKS, Outputs
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -77,3 +80,10 @@ def test_an_unknown_preset_lists_those_that_exist():
     with pytest.raises(FileNotFoundError, match="crowd, default, photos"):
         preset("nonsense")
     assert preset("photos") == preset("photos.yaml")
+
+
+def test_every_kind_that_can_be_chosen_can_be_opened_and_the_other_way_round():
+    for section, kinds in ((DetectorConfig, DETECTORS), (LandmarksConfig, LANDMARKERS)):
+        assert set(get_args(section.model_fields["kind"].annotation)) == set(kinds)
+    sinks = {field.name for field in fields(Outputs)} - {"summary"}
+    assert sinks == set(SINKS)

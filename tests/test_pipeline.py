@@ -8,20 +8,8 @@ import pytest
 
 from streamer.pipeline import Pipeline
 from streamer.sources import Cause, SourceError, State
-from streamer.types import Result
 from tests.conftest import ListSource
-
-
-def perceive(frames):
-    return [Result(frame, ()) for frame in frames]
-
-
-def express(results):
-    return results
-
-
-def pipeline(*sources, **changes):
-    return Pipeline(sources, **({"perceive": perceive, "express": express} | changes))
+from tests.make import Plain, nothing_seen, pipeline
 
 
 def test_an_offline_run_loses_nothing_and_keeps_the_order():
@@ -44,7 +32,7 @@ def test_a_live_source_drops_old_frames_before_any_work_and_ends_with_the_newest
     def slow(frames):
         worked.extend(frame.index for frame in frames)
         gate.wait(5)
-        return perceive(frames)
+        return nothing_seen(frames)
 
     def before(index):
         if index == 99:
@@ -63,7 +51,7 @@ def test_at_most_one_frame_of_a_source_is_worked_on_at_a_time():
 
     def remember(frames):
         batches.append([frame.stream for frame in frames])
-        return perceive(frames)
+        return nothing_seen(frames)
 
     with pipeline(ListSource("a", 30), ListSource("b", 30), perceive=remember) as results:
         assert sum(1 for _ in results) == 60
@@ -165,26 +153,26 @@ def test_sources_are_added_and_removed_while_running():
 
 
 def test_the_name_of_a_removed_stream_is_free_again_and_nothing_of_it_stays():
-    forgotten, indices, added = [], [], [1]
+    perceive, express, indices, added = Plain(nothing_seen), Plain(), [], [1]
 
     def camera():
         return ListSource("cam", 10**6, live=True, before=lambda index: time.sleep(0.001))
 
     def on_poll():
         if "cam" not in results.captures:
-            assert not results.metrics.states
+            assert not results.states
             if len(added) == 3:
                 results.stop()
             else:
                 added.append(1)
                 results.add(camera())
 
-    with pipeline(camera(), keep_open=True, forget={"perceive": forgotten.append}, on_poll=on_poll) as results:
+    with Pipeline([camera()], perceive, express, keep_open=True, on_poll=on_poll) as results:
         for result in results:
             indices.append(result.frame.index)
             if result.frame.index >= 5 and not results.captures["cam"].stop.is_set():
                 results.remove("cam")
-    assert forgotten == ["cam", "cam"]  # before the first frame of the next one
+    assert perceive.gone == express.gone == ["cam", "cam"]  # before the first frame of the next one
     assert sum(after < before for before, after in pairwise(indices)) == 2
     assert results.metrics.value("streamer_results_total", stream="cam") == 0
 
@@ -193,7 +181,7 @@ def test_an_ended_stream_stays_listed_until_it_is_removed():
     seen = []
 
     def on_poll():
-        if results.metrics.states.get("file") == State.ENDED:
+        if results.state("file") is State.ENDED:
             seen.append("file" in results.captures)
             results.remove("file")
             seen.append("file" in results.captures)

@@ -8,12 +8,12 @@ import pytest
 from streamer.bench.scene import Played, draw_scene, write_scene
 from streamer.faces.detect import HogDetector
 from streamer.faces.track import Tracker
-from streamer.pipeline import Pipeline
 from streamer.shedding import WINDOW, Ladder, SheddingSettings
 from streamer.stages.express import Expresser, ExpressionSettings
 from streamer.stages.perceive import DetectionSettings, Perceiver
 from streamer.types import Detections, Face, Frame, Result, Step
 from tests.conftest import fake_classifier, picture
+from tests.make import pipeline
 
 
 def live(ladder, start, seconds, latency, share, every=0.05):
@@ -117,12 +117,11 @@ class Detecting:
 
 def shown(step, live):
     """Show a face for 4 s at 25 fps under a step of the ladder; return detections, classifications, last result."""
-    ladder, detector, engine = Ladder(), Detecting(), fake_classifier()
-    ladder.step = step
-    perceive = Perceiver(detector, Tracker, DetectionSettings(budget=10, share=1.0), ladder=ladder)
+    detector, engine = Detecting(), fake_classifier()
+    perceive = Perceiver(detector, Tracker, DetectionSettings(budget=10, share=1.0))
     express = Expresser(engine, ExpressionSettings())
     for index in range(100):
-        [result] = express(perceive([Frame(picture(), "cam", index, index / 25, 0.0, live)]))
+        [result] = express(perceive([Frame(picture(), "cam", index, index / 25, 0.0, live)], step))
     return detector.pictures, len(engine.batch_sizes), result
 
 
@@ -183,7 +182,7 @@ def test_a_camera_faster_than_the_analysis_drops_frames_and_its_results_stay_you
         return [Result(frame, ()) for frame in frames]
 
     ages = []
-    with Pipeline([Played("cam", clip, 200)], slow, lambda results: results) as results:
+    with pipeline(Played("cam", clip, 200), perceive=slow) as results:
         for result in results:
             ages.append(time.monotonic() - result.frame.captured_at)
             if len(ages) == 60:

@@ -9,9 +9,14 @@ from typing import Annotated
 
 import typer
 
-from train.analysis.commands import analyze
-from train.options import KINDS, DataPath, Folder, Overrides, SetName, Source, Split, with_data
-from train.tasks import Asked, task_of
+from streamer.commands.packages import check_packages
+
+check_packages("engines")  # `python -m train` finds what lies in the current folder first
+
+from engines.errors import UserError  # noqa: E402
+from train.analysis.commands import analyze  # noqa: E402
+from train.options import KINDS, DataPath, Folder, Overrides, SetName, Source, Split, with_data  # noqa: E402
+from train.tasks import Asked, task_of  # noqa: E402
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, evaluate, explain and export the networks.")
 app.add_typer(analyze, name="analyze")
@@ -52,7 +57,7 @@ def repeat(
 
     read = load_config(TrainConfig, config, with_data(overrides, data))
     if bool(seeds) == folds:
-        raise ValueError("expected one of --seeds and --folds")
+        raise UserError("expected one of --seeds and --folds")
     runs = repeats.with_folds(read) if folds else repeats.with_seeds(read, repeats.seeds_of(seeds or ""), split)
     found = repeats.repeat(read.name, runs)
     typer.echo(f"{found.name}: {100 * found.mean:.2f} ± {100 * found.deviation:.2f} % ({len(found.runs)} runs)")
@@ -132,7 +137,7 @@ def explain(
     given = with_data(overrides, data)
     classifier = open_classifier(source, given, "f32")
     if store and source.suffix != ".onnx":
-        raise ValueError(f"--store {source}: expected a model (.onnx)")
+        raise UserError(f"--store {source}: expected a model (.onnx)")
     judged = classifier.split_of(split)
     fitting = None
     if judged != classifier.data.train:
@@ -148,10 +153,10 @@ def explain(
 
 
 def run() -> None:
-    """Run the command line; a wrong request or a missing file is one line and exit code 2, a broken promise 1."""
+    """Run the command line; what a user can mend is one line and exit code 2, a broken promise 1, a bug a traceback."""
     try:
         app()
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         sys.exit(_fail(error, 2))
     except RuntimeError as error:
         sys.exit(_fail(error, 1))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engines.errors import UserError
 from streamer.config import check_config
 from train import processes
 from train.config import RunConfig
@@ -90,14 +91,14 @@ def report(path: Path, state: State) -> None:
 def resume(path: Path, config: RunConfig, classes: tuple[str, ...], state: State) -> None:
     """Load the checkpoint of the same run into a fresh state, if there is one.
 
-    Raises ValueError where the checkpoint is of another run: its configuration says something else.
+    Raises UserError where the checkpoint is of another run: its configuration says something else.
     """
     if not path.exists():
         return
     checkpoint = load(path)
     require_run(path, checkpoint, config, goes_on=True)
     if (found := classes_of(checkpoint)) != classes:
-        raise ValueError(f"{path}: the run was begun with the classes {found}, the data have {classes}")
+        raise UserError(f"{path}: the run was begun with the classes {found}, the data have {classes}")
     _load_weights(state.model, checkpoint["model"], path)
     _load_weights(state.average, checkpoint["average"], path)
     state.optimizer.load_state_dict(checkpoint["optimizer"])
@@ -108,7 +109,7 @@ def resume(path: Path, config: RunConfig, classes: tuple[str, ...], state: State
 
 
 def require_run(path: Path, checkpoint: dict[str, Any], config: RunConfig, *, goes_on: bool = False) -> None:
-    """Raise ValueError where a configuration says something else about the training than that of the run.
+    """Raise UserError where a configuration says something else about the training than that of the run.
 
     Where things lie does not count. goes_on: what is still to come may change: later phases, precision, an early end.
     """
@@ -119,7 +120,7 @@ def require_run(path: Path, checkpoint: dict[str, Any], config: RunConfig, *, go
     then, now = ({key: value for key, value in one.told().items() if key not in free} for one in (run, config))
     if found := list(_differences(then, now)):
         was, says = (", ".join(f"{key}={values[side]}" for key, *values in found) for side in (0, 1))
-        raise ValueError(
+        raise UserError(
             f"{path}: the run was begun with {was}, the configuration says {says}; expected the same, or another name "
             "or folder for another run"
         )
@@ -142,23 +143,23 @@ def _differences(then: dict[str, Any], now: dict[str, Any], above: str = "") -> 
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint without running any code from it.
 
-    Raises FileNotFoundError where there is none, ValueError where the file is something else.
+    Raises FileNotFoundError where there is none, UserError where the file is something else.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a checkpoint, found none; `python -m train fit` writes it")
     try:
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]})") from error
     if not isinstance(checkpoint, dict) or not {"config", "average"} <= set(checkpoint):
-        raise ValueError(f"{path}: expected a checkpoint with config and average, found something else")
+        raise UserError(f"{path}: expected a checkpoint with config and average, found something else")
     return checkpoint
 
 
 def restored(path: Path, checkpoint: dict[str, Any], network: nn.Module) -> nn.Module:
     """Give a network the weights that its run is judged by, the best epoch's, else the last average; end its training.
 
-    Raises ValueError where the weights do not fit.
+    Raises UserError where the weights do not fit.
     """
     _load_weights(network, checkpoint.get("best") or checkpoint["average"], path)
     return network.eval()
@@ -167,7 +168,7 @@ def restored(path: Path, checkpoint: dict[str, Any], network: nn.Module) -> nn.M
 def of_run(config: RunConfig, network: nn.Module) -> tuple[nn.Module, int]:
     """Give a network the weights of a configuration's run; return it and the number of epochs done.
 
-    Raises FileNotFoundError where nothing was trained yet, ValueError where the run was begun with something else.
+    Raises FileNotFoundError where nothing was trained yet, UserError where the run was begun with something else.
     """
     path = path_of(config)
     saved = load(path)
@@ -185,7 +186,7 @@ def _load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) ->
         network.load_state_dict(weights)
     except RuntimeError as error:
         problems = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
-        raise ValueError(f"{path}: its weights do not fit the configured model: {problems}") from error
+        raise UserError(f"{path}: its weights do not fit the configured model: {problems}") from error
 
 
 def _random_numbers() -> dict[str, Tensor]:

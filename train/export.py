@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from engines import EngineSpec, Outputs, Task, load_engine
+from engines.errors import UserError
 from engines.manifest import write_entry
 from train.config import RunConfig
 
@@ -27,9 +28,9 @@ Write = Callable[[EngineSpec, Path], None]
 
 
 def require_format(out: Path, formats: Sequence[str] = FORMATS) -> None:
-    """Raise ValueError where a file is not to be written in one of the formats."""
+    """Raise UserError where a file is not to be written in one of the formats."""
     if out.suffix.lstrip(".") not in formats:
-        raise ValueError(f"{out}: expected a name that ends in .{' or .'.join(formats)}")
+        raise UserError(f"{out}: expected a name that ends in .{' or .'.join(formats)}")
 
 
 def publish(

@@ -66,7 +66,7 @@ class Training(ABC, Generic[Batch]):
 def fit(config: Config, prepare: Callable[[Config, torch.device], Training[Any]], until: int | None = None) -> Path:
     """Train from the last checkpoint, if there is one, to the end or through epoch `until`; return the checkpoint.
 
-    Raises ValueError where the checkpoint is of another run, RuntimeError where loss or weights are not finite, and
+    Raises UserError where the checkpoint is of another run, RuntimeError where loss or weights are not finite, and
     OSError where the disk is full: the last good checkpoint stays.
     """
     with processes.joined() as device:

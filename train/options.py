@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from engines.errors import UserError
+
 KINDS = "A configuration (.yaml), a checkpoint (.pt) or a model (.onnx, .xml, .pt2)"
 SPLIT = "Split to judge on; the validation split unless said. Of several sets: validation or test."
 
@@ -27,6 +29,6 @@ def with_data(overrides: Sequence[str], data: Path | None, set_name: str | None 
 
 
 def refuse(what: str, given: Sequence[str]) -> None:
-    """Raise ValueError where options are given that would be ignored."""
+    """Raise UserError where options are given that would be ignored."""
     if given:
-        raise ValueError(f"{what}: expected it without {', '.join(given)}")
+        raise UserError(f"{what}: expected it without {', '.join(given)}")

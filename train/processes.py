@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from engines.errors import UserError
+
 
 @contextmanager
 def joined() -> Iterator[torch.device]:
@@ -38,9 +40,9 @@ def count() -> int:
 
 
 def share(batch: int) -> int:
-    """Return how many of a batch each process takes. Raises ValueError where it cannot be divided."""
+    """Return how many of a batch each process takes. Raises UserError where it cannot be divided."""
     if batch % count():
-        raise ValueError(f"optimizer.batch {batch}: expected a multiple of {count()} processes")
+        raise UserError(f"optimizer.batch {batch}: expected a multiple of {count()} processes")
     return batch // count()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from engines import BACKENDS, ZOO
+from engines.errors import UserError
 from streamer.config import load_config
 from train.config import RunConfig
 from train.options import refuse, with_data
@@ -60,7 +61,7 @@ class Asked:
 class Task:
     """Fit, judge and export by configurations alone.
 
-    package: has the modules. config: the class of its configuration. Raises ValueError for options that would be
+    package: has the modules. config: the class of its configuration. Raises UserError for options that would be
     ignored.
     """
 
@@ -144,7 +145,7 @@ class Expression(Task):
         from engines.tensorrt import check_buildable, plan_of
 
         if asked.target != "tensorrt":
-            raise ValueError(f"--target {asked.target}: expected tensorrt")
+            raise UserError(f"--target {asked.target}: expected tensorrt")
         check_buildable()
         model = sources[0]
         if model.suffix != ".pt2":
@@ -167,7 +168,7 @@ def task_of(source: Path) -> Task:
     """Return the task that a YAML file names; it configures an expression network where it names none.
 
     So does all that is no YAML file: checkpoints and models are opened by what opens those of expression networks.
-    Raises ValueError for a task that there is not.
+    Raises UserError for a task that there is not.
     """
     name = "expression"
     if source.suffix in YAML and source.is_file():
@@ -177,5 +178,5 @@ def task_of(source: Path) -> Task:
             values = None  # what reads it says what is wrong
         name = str(values.get("task", name)) if isinstance(values, dict) else name
     if name not in TASKS:
-        raise ValueError(f"{source}: unknown task '{name}': expected one of {', '.join(TASKS)}")
+        raise UserError(f"{source}: unknown task '{name}': expected one of {', '.join(TASKS)}")
     return TASKS[name]

@@ -52,8 +52,7 @@ def ours(pictures: list[Any], overrides: list[str]) -> dict[str, float]:
         [result] = stages.finish(stages.perceive([frame]))
         faces += len(result.faces)
     found = {"seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "faces": float(faces)}
-    for one in stages.owned:
-        one.close()
+    stages.close()
     return found
 
 

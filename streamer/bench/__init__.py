@@ -1,1 +1,1 @@
-"""`streamer bench`: what this machine bears; clips are encoded before, and played as cameras while it measures."""
+"""`streamer bench`: the capacity of this machine; clips are encoded first, and played as cameras during measurement."""

@@ -1,4 +1,4 @@
-"""Run the pipeline on test streams and tell what came of it: rates, latency, stages, drops, CPU and memory."""
+"""Run the pipeline on test streams and measure rates, latency, stages, drops, CPU and memory."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RATES = {
 
 @dataclass(frozen=True)
 class Reading:
-    """Hold what a run came to so far; the difference of two readings is what happened between them.
+    """Hold the totals of a run so far; the difference of two readings is what happened between them.
 
     wall, cpu: seconds. memory: resident MB. counts: totals by name. times: quantiles of every stage and of 'latency'.
     """
@@ -67,7 +67,7 @@ class Meter:
         self._counts[_left_out(result.shed)] += 1
 
     def read(self) -> Reading:
-        """Return what the run came to up to now."""
+        """Return the totals up to now."""
         counted = self._metrics.by_stream().values()
         counts = Counter({key: int(sum(one[name] for one in counted)) for key, name in COUNTS.items()})
         counts += self._counts + Counter(missed=sum(one.missed for one in self._played))

@@ -25,35 +25,37 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from streamer.commands.run import Outputs, run
+from engines.errors import MissingPackage, UserError
+from streamer.commands.run import run
 from streamer.config import Config
 from streamer.records.reading import read_log
 from streamer.records.run_manifest import describe, manifest_path, read_manifest
 from streamer.records.tables import convert
+from streamer.sinks.outputs import Outputs
 from streamer.sources import State, open_source, prepare_opencv
 
 LOG = "log.jsonl"
 PROBLEM = "problem.txt"  # of a damaged input: its records are those of what could be read
 UNFINISHED = ".unfinished-"
 REACH_TIMEOUT = 5.0  # s
-ATTEMPTS = 4  # of an input: it may be what its worker dies of
+ATTEMPTS = 4  # of an input: it may be the cause of its worker's death
 LONGEST_SILENCE = 24 * 3600  # s; a folder in which nothing was written for so long belongs to no running batch
 
 
 class Interrupted(Exception):
-    """Tell that a signal ended a task, as where its node is shut down: it is to be started again."""
+    """Tell that a signal ended a task, as when its node is shut down: it has to be started again."""
 
 
 def batch(config: Config, names: Sequence[str], out: Path, address: str) -> int:
     """Analyse every input that is not done yet; return the exit code, 1 where some failed, now or before.
 
     address: of a Ray cluster, or 'local' for one on this machine.
-    Raises ValueError for live inputs, OSError where input, output or cluster cannot be had, ImportError without Ray.
+    Raises UserError for live inputs, OSError for unusable inputs, outputs or clusters, MissingPackage without Ray.
     """
     inputs = [absolute(name) for name in dict.fromkeys(names)]
     for name in inputs:
         if open_source(name).live or "://" in name:
-            raise ValueError(f"{name}: expected files, which can be read again where a node dies, found a stream")
+            raise UserError(f"{name}: expected files, which can be read again where a node dies, found a stream")
     out = out.absolute()
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -75,17 +77,17 @@ def spread(config: Config, names: Sequence[str], out: Path, address: str, consol
     try:
         ray: Any = import_module("ray")
     except ImportError as error:
-        raise ImportError("batch needs Ray: pip install 'emotion-streamer[ray]'") from error
+        raise MissingPackage("batch needs Ray: pip install 'emotion-streamer[ray]'") from error
     check_reach(address)
     try:
         where = {"include_dashboard": False} if address == "local" else {"address": address}
         ray.init(log_to_driver=False, logging_level="ERROR", **where)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise OSError(f"--ray {address}: cannot reach the cluster: {str(error).strip().splitlines()[0]}") from error
-    own = f"{UNFINISHED}{uuid.uuid4().hex}-"  # other batches may work into the same folder
+    own = f"{UNFINISHED}{uuid.uuid4().hex}-"  # other batches may write into the same folder
     try:
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
-        # Ray itself would start a task that runs out of memory again for ever.
+        # Ray itself would retry a task that runs out of memory for ever.
         task, values = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(analyse), config.model_dump(mode="json")
 
         def attempt(name: str) -> Any:
@@ -154,7 +156,7 @@ def analyse(values: dict[str, Any], name: str, place: str, work: str) -> str:
             shutil.rmtree(target)
         folder.rename(target)
         return problem_of(target)
-    except (ValueError, OSError, ImportError) as error:
+    except (UserError, OSError) as error:
         return str(error)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -184,7 +186,7 @@ def is_done(config: Config, name: str, place: Path) -> bool:
     """Tell whether the records of this input, by these models and this configuration, are in place."""
     try:
         made = read_manifest(manifest_path(place / LOG))
-    except (OSError, ValueError):
+    except (UserError, OSError):
         return False
     now = describe(made.run, config, [name], [open_source(name)], place / LOG)
     same = (now.inputs, now.config, now.models) == (made.inputs, made.config, made.models)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import streamer
+from engines.errors import UserError
 from streamer.bench.measure import measure
 from streamer.bench.scene import Played, write_scene
 from streamer.config import Config
@@ -48,7 +49,7 @@ class Wishes:
 def bench(config: Config, wishes: Wishes, out: Path | None, plot: Path | None) -> None:
     """Measure, show the table, and write JSON and plot where they are wanted.
 
-    Raises ValueError, OSError or ImportError in one line.
+    Raises UserError or OSError in one line.
     """
     check_outputs(out, plot)
     console = Console(highlight=False)
@@ -63,11 +64,11 @@ def bench(config: Config, wishes: Wishes, out: Path | None, plot: Path | None) -
 
 
 def check_outputs(out: Path | None, plot: Path | None) -> None:
-    """Tell before the run what could not be written after it. Raises ValueError, OSError or ImportError."""
+    """Check before the run that its results can be written. Raises UserError or OSError."""
     if plot:
         require_charts()
         if plot.suffix not in PLOTS:
-            raise ValueError(f"--plot {plot}: expected a name that ends in {', '.join(PLOTS)}")
+            raise UserError(f"--plot {plot}: expected a name that ends in {', '.join(PLOTS)}")
     for path in filter(None, (out, plot)):
         if path.is_dir() or not os.access(path.parent, os.W_OK):
             raise OSError(f"{path}: cannot be written: expected a file in a folder that can be written to")
@@ -142,9 +143,9 @@ def draw_plot(found: dict[str, Any], path: Path) -> None:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Turn WIDTHxHEIGHT into two numbers. Raises ValueError."""
+    """Turn WIDTHxHEIGHT into two numbers. Raises UserError."""
     parts: Sequence[str] = text.lower().split("x")
     if len(parts) != 2 or not all(part.isdecimal() and 64 <= int(part) <= 8192 for part in parts):
-        raise ValueError(f"--size: expected WIDTHxHEIGHT from 64 to 8192 pixels, found '{text}'")
+        raise UserError(f"--size: expected WIDTHxHEIGHT from 64 to 8192 pixels, found '{text}'")
     width, height = (int(part) // 2 * 2 for part in parts)
     return width, height

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from engines.errors import UserError
 from engines.spec import text_of
 from streamer.config import Config
 from streamer.drawing.stencils import lettering
@@ -43,11 +44,11 @@ class Explained(NamedTuple):
 def explain_faces(analyst: Analyst, image: NDArray[np.uint8], most: int = 8) -> Explained:
     """Explain the answers to the faces of a (H, W, 3) uint8 BGR picture, the largest first, at most `most`.
 
-    Each is explained by the network, and for the region, that it was judged by. Raises ValueError where
+    Each is explained by the network that judged it, for the region that was judged. Raises UserError where
     `privacy.blur` hides faces.
     """
     if (blur := analyst.config.privacy.blur) != "none":
-        raise ValueError(f"privacy.blur={blur}: an explanation shows the face that it explains: expected 'none'")
+        raise UserError(f"privacy.blur={blur}: an explanation shows the face that it explains: expected 'none'")
     faces = sorted(analyst.look(image).faces, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))
     judged = [(face, face.expression.region) for face in faces if face.expression and face.expression.judged]
     judges = analyst.stages.express.judges
@@ -83,7 +84,7 @@ def words(number: int, one: Explanation) -> list[str]:
 
 
 def run(config: Config, path: Path, out: Path) -> int:
-    """Explain the faces of a photo into a folder; return the exit code. Raises ValueError or OSError with one line."""
+    """Explain the faces of a photo into a folder; return the exit code. Raises UserError or OSError with one line."""
     photo, name = read_photo(path), printable(path.name)
     with Analyst(config) as analyst:
         found = explain_faces(analyst, photo.image)

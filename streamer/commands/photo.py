@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from engines.errors import UserError
 from streamer.config import Config
 from streamer.photo.analyst import Analyst
 from streamer.photo.decode import photo_paths, read_photo
@@ -31,7 +32,7 @@ def run(config: Config, names: Sequence[str], out: Path, *, page: bool = True, a
     """Analyse photos into a folder; return the exit code: 1 where some could not be read.
 
     page: write report.html. attention: also show where an attention network looks in each whole photo. Raises
-    ValueError or OSError for a wrong request, as where a picture would replace a photo, or where no photo can be read.
+    UserError or OSError for a wrong request, as where a picture would replace a photo, or where no photo can be read.
     """
     console = Console(stderr=True, highlight=False, markup=False)
     paths = photo_paths(names)
@@ -48,7 +49,7 @@ def run(config: Config, names: Sequence[str], out: Path, *, page: bool = True, a
             name = printable(path.name)
             try:
                 photo = read_photo(path)
-            except ValueError as error:
+            except UserError as error:
                 unreadable.append(printable(str(error)))
                 continue
             result = analyst.look(photo.image, name)
@@ -59,7 +60,7 @@ def run(config: Config, names: Sequence[str], out: Path, *, page: bool = True, a
             found.append(record(name, photo, result, seen))
             pictures.append(as_jpegs(drawn) if len(pictures) < SHOWN else {})
     if not found:
-        raise ValueError("; ".join(unreadable))
+        raise UserError("; ".join(unreadable))
     values = {"photos": found, "unreadable": unreadable}
     _write(out / "photos.json", (json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
     if page:

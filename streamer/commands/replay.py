@@ -6,10 +6,12 @@ import hashlib
 import json
 from pathlib import Path
 
-from streamer.commands.run import Outputs, run
+from engines.errors import UserError
+from streamer.commands.run import run
 from streamer.records.journal import JournalSettings, parts
 from streamer.records.reading import read_log, trusting
 from streamer.records.run_manifest import check_unchanged, manifest_path, read_manifest
+from streamer.sinks.outputs import Outputs
 
 CLOCKS = ("wall_time",)  # what differs from run to run
 
@@ -17,7 +19,7 @@ CLOCKS = ("wall_time",)  # what differs from run to run
 def replay(path: Path, log: Path | None) -> int:
     """Repeat the run of a manifest into `log` (NAME.replay.jsonl) and print whether it gave the same records.
 
-    Returns the exit code: 1 where a record differs, more than 128 for a signal. Raises ValueError where the run cannot
+    Returns the exit code: 1 where a record differs, more than 128 for a signal. Raises UserError where the run cannot
     be repeated, and what a run raises.
     """
     manifest = read_manifest(path)
@@ -25,12 +27,12 @@ def replay(path: Path, log: Path | None) -> int:
     recorded = path.with_name(manifest.log)
     log = log or recorded.with_name(f"{recorded.stem}.replay.jsonl")
     if log.resolve() == recorded.resolve():
-        raise ValueError(f"{log}: is the log to compare with, and would be replaced: choose another name")
+        raise UserError(f"{log}: is the log to compare with, and would be replaced: choose another name")
     settings = manifest.config.model_copy(update={"log": JournalSettings()})
     code = run(settings, [one.source for one in manifest.inputs], Outputs(log=log))
     again = read_manifest(manifest_path(log))
     if [one.sha256 for one in again.inputs] != [one.sha256 for one in manifest.inputs]:
-        raise ValueError(f"{path}: the input has other files now than when it was recorded")
+        raise UserError(f"{path}: the input has other files now than when it was recorded")
     if code > 128 or not parts(recorded):
         print(f"{log}: not compared: {'ended by a signal' if code > 128 else f'there is no {recorded}'}")
         return code

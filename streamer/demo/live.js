@@ -5,7 +5,7 @@ const find = (name) => element.querySelector(".live-" + name);
 const canvas = find("canvas"), paper = canvas.getContext("2d"), plot = find("plot"), plotPaper = plot.getContext("2d");
 const video = document.createElement("video");
 video.muted = video.playsInline = true;
-const colours = props.colours, jet = props.jet;
+const colours = props.colours, grey = colours[props.uncertain], jet = props.jet;
 const kept = new Map();        // frames that were sent, by number
 const drawn = [];              // times at which answers were drawn
 const history = [];            // {at, probabilities} of the largest face
@@ -106,7 +106,7 @@ function take(answer) {
 function judged(face) { return face.label && face.region !== "none"; }
 
 function drawFace(face) {
-  const [x1, y1, x2, y2] = face.box, colour = colours[face.label] || colours.uncertain;
+  const [x1, y1, x2, y2] = face.box, colour = colours[face.label] || grey;
   paper.lineWidth = 3;
   paper.strokeStyle = colour;
   paper.setLineDash(face.label && !face.stable ? [8, 6] : []);
@@ -158,7 +158,7 @@ function drawPlot(faces, now) {
     let below = 0;
     for (const [label, share] of Object.entries(history[i].probabilities)) {
       const low = Math.round(plot.height * (1 - below)), high = Math.round(plot.height * (1 - below - share));
-      plotPaper.fillStyle = colours[label] || colours.uncertain;
+      plotPaper.fillStyle = colours[label] || grey;
       plotPaper.fillRect(left, high, right - left, low - high);
       below += share;
     }

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from streamer.build import build_stages
 from streamer.config import Config
-from streamer.pipeline import Pipeline
 from streamer.sources import Report
 from streamer.types import Frame, Result
 
@@ -31,7 +30,7 @@ Deliver = Callable[[Result], None]
 
 
 class Seat:
-    """Be a live source whose frames a guest brings; the newest one counts.
+    """Be a live source whose frames a browser sends; only the newest one counts.
 
     `bring` is called by the guest's thread, `frames` runs in the pipeline's.
     """
@@ -67,7 +66,7 @@ class Seat:
 class LiveRoom:
     """Own the pipeline that serves all live guests, and the thread that hands out its results.
 
-    seats: guests at a time. Raises ValueError, OSError or ImportError where the configuration does not work.
+    seats: guests at a time. Raises UserError or OSError where the configuration does not work.
     """
 
     def __init__(self, config: Config, seats: int) -> None:
@@ -75,9 +74,7 @@ class LiveRoom:
         self.stages = build_stages(config)
         self._seats = {name: Seat(name) for name in (f"live-{number}" for number in range(1, seats + 1))}
         self._lock = threading.Lock()
-        self._pipeline = Pipeline(
-            list(self._seats.values()), self.stages.perceive, self.stages.finish, owned=self.stages.owned
-        )
+        self._pipeline = self.stages.pipeline(list(self._seats.values()))
         self._thread = threading.Thread(target=self._run, name="live room", daemon=True)
         self.failure: BaseException | None = None
 

@@ -15,9 +15,11 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from streamer.commands.explain import sheet, to_markdown
 from streamer.demo.studio import KEPT, OFTEN, Studio
-from streamer.drawing.overlay import PALETTE, draw
+from streamer.drawing.overlay import draw
+from streamer.emotions import UNCERTAIN, colours
 from streamer.explain.maps import JET
 from streamer.report.page import hex_colour
 
@@ -58,7 +60,8 @@ def _live(studio: Studio, token: str) -> None:
         css_template=(HERE / "live.css").read_text(encoding="utf-8"),
         js_on_load=(HERE / "live.js").read_text(encoding="utf-8"),
         token=token,
-        colours={label: hex_colour(label) for label in PALETTE},
+        colours={label: hex_colour(label, studio.labels) for label in colours(studio.labels)},
+        uncertain=UNCERTAIN,
         jet=JET[:, 0, ::-1].tolist(),
         elem_id="live",
     )
@@ -166,7 +169,7 @@ def told() -> Iterator[None]:
     """Turn what is wrong with an upload into a message in the page."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         raise gr.Error(" ".join(str(error).split()), print_exception=False) from error
 
 

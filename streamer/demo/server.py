@@ -28,7 +28,7 @@ QUEUE = 32  # uploads that wait; more are told to come back
 def build_app(config: Config, photos: Config, *, seats: int = SEATS, auth: tuple[str, str] | None = None) -> FastAPI:
     """Load the engines and return the application; its lifespan runs the live room and deletes old results.
 
-    auth: name and password that the page asks for. Raises ValueError, OSError or ImportError with one line.
+    auth: name and password that the page asks for. Raises UserError or OSError with one line.
     """
     maps = config.overlay.model_copy(update={"cam": True})
     room = LiveRoom(config.model_copy(update={"overlay": maps}), seats)
@@ -80,7 +80,7 @@ async def _tidy(studio: Studio) -> None:
 
 
 def serve(app: FastAPI, host: str, port: int) -> None:
-    """Serve until a signal comes. Raises OSError where the port cannot be had."""
+    """Serve until a signal comes. Raises OSError where the port cannot be opened."""
     import socket
 
     with socket.socket() as probe:

@@ -20,6 +20,7 @@ import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from streamer.demo.live import LiveRoom, Seat
 from streamer.explain.maps import levels
 from streamer.faces.regions import REGIONS, region_box
@@ -58,7 +59,7 @@ class Visit:
                     await self._take(seat, await asyncio.wait_for(self.socket.receive(), IDLE))
         except TimeoutError:
             await self._refuse("The connection was closed because nothing came for a while. Press Start to go on.")
-        except ValueError as error:
+        except UserError as error:
             await self._refuse(str(error))
         except (WebSocketDisconnect, RuntimeError):
             pass  # it has gone
@@ -133,7 +134,7 @@ def _switches(text: str) -> dict[str, bool]:
         read = json.loads(text)
         return {name: bool(read[name]) for name in ("smooth", "cam", "regions") if name in read}
     except (ValueError, TypeError) as error:
-        raise ValueError("expected a JSON object of switches") from error
+        raise UserError("expected a JSON object of switches") from error
 
 
 def _decode(data: bytes) -> tuple[int, NDArray[np.uint8]]:
@@ -141,14 +142,14 @@ def _decode(data: bytes) -> tuple[int, NDArray[np.uint8]]:
     from PIL import Image, UnidentifiedImageError
 
     if len(data) > MOST_BYTES:
-        raise ValueError(f"expected a frame of at most {MOST_BYTES >> 20} MiB")
+        raise UserError(f"expected a frame of at most {MOST_BYTES >> 20} MiB")
     try:
         width, height = Image.open(io.BytesIO(data[4:])).size
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError("expected 4 bytes of number and a JPEG picture") from error
+        raise UserError("expected 4 bytes of number and a JPEG picture") from error
     if width * height > MOST_PIXELS:
-        raise ValueError(f"expected at most 1920 x 1080 pixels, found {width} x {height}")
+        raise UserError(f"expected at most 1920 x 1080 pixels, found {width} x {height}")
     image = cv2.imdecode(np.frombuffer(data, np.uint8, offset=4), cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError("expected a JPEG picture that is whole")
+        raise UserError("expected a JPEG picture that is whole")
     return struct.unpack_from("<I", data)[0], np.asarray(image, np.uint8)

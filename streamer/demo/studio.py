@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from streamer.build import build_stages
 from streamer.commands.explain import Explained, explain_faces
 from streamer.config import Config
@@ -53,12 +54,16 @@ class Studio:
         self._results = tempfile.TemporaryDirectory(prefix="demo-")
         self._folders: list[tuple[float, Path]] = []
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return all labels that a face of a video may get, in the order of the network."""
+        return tuple(self._video.express.engine.spec.labels)
+
     def close(self) -> None:
         """Close the engines and delete what is left of results."""
         self._results.cleanup()
         self._photos.close()
-        for one in self._video.owned:
-            one.close()
+        self._video.close()
 
     def delete_old(self) -> None:
         """Delete results that have been kept for their time."""
@@ -92,7 +97,7 @@ class Studio:
             self._video.forget(stream)
 
     def video(self, path: Path, progress: Callable[[float], None]) -> VideoResult:
-        """Analyse an uploaded video. Raises ValueError or OSError in one line where it gives no frame."""
+        """Analyse an uploaded video. Raises UserError or OSError in one line where it gives no frame."""
         folder = self._new_folder()
         found = VideoResult(folder / "annotated.webm", folder / f"{path.stem}.jsonl", folder / "timeline.html", "")
         source = open_source(str(path))
@@ -115,7 +120,7 @@ class Studio:
         finally:
             self.forget(stream)
         if not count:
-            raise ValueError(f"{path.name}: expected a video, found no frame in it")
+            raise UserError(f"{path.name}: expected a video, found no frame in it")
         write_timeline([found.log], found.page)
         return found._replace(note=note)
 

@@ -1,7 +1,7 @@
 """The annotated picture: boxes, labels and probability bars, drawn in the main thread over a copy of the frame.
 
-Labels and bars are placed largest face first, where they hide no face and no other text; what finds no room is
-shortened, then left out. Only the regions that they cover are blended.
+Labels and bars are placed largest face first, where they cover no face and no other text; where there is no room they
+are shortened, then left out. Only the regions that they cover are blended.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from streamer.drawing.shade import dim_hidden, frame_region
 from streamer.drawing.stencils import (
-    Colour,
     Rect,
     Stencil,
     bends,
@@ -25,20 +24,10 @@ from streamer.drawing.stencils import (
     panel,
     sides_and_corners,
 )
+from streamer.emotions import GREY, Colour, colours
 from streamer.explain.maps import lay_heat
 from streamer.types import Expression, Face, Result
 
-PALETTE: dict[str, Colour] = {  # after Okabe & Ito: apart for colour-blind people too, bright on dark panels
-    "neutral": (232, 232, 232),
-    "happiness": (66, 228, 240),
-    "surprise": (0, 159, 230),
-    "sadness": (240, 190, 96),
-    "anger": (30, 84, 232),
-    "disgust": (120, 178, 26),
-    "fear": (190, 124, 214),
-    "contempt": (236, 110, 62),
-    "uncertain": (150, 150, 150),
-}
 WHITE: Colour = (250, 250, 250)
 DIM: Colour = (196, 192, 190)
 TRACK: Colour = (112, 106, 102)
@@ -204,12 +193,12 @@ def _draw_bars(page: _Page, expression: Expression, rect: Rect) -> None:
     else:
         return
     bars.stamp(page.picture, *spot[:2])
-    leading = max(expression.probabilities.values(), default=0.0)
+    leading, own = max(expression.probabilities.values(), default=0.0), colours(tuple(expression.probabilities))
     for row, (label, probability) in enumerate(expression.probabilities.items()):
         y = spot[1] + _bars_margin(cap) + row * line_height(cap)
         if probability == leading:
             lettering(names[row], cap, WHITE).stamp(page.picture, spot[0] + cap, y)
-        _draw_bar(page.picture, spot[2] - cap, y, cap, probability, PALETTE.get(label, WHITE))
+        _draw_bar(page.picture, spot[2] - cap, y, cap, probability, own[label])
 
 
 @lru_cache(maxsize=8)
@@ -287,7 +276,7 @@ def _spots(corners: Sequence[tuple[int, int]], size: tuple[int, int]) -> list[Re
 
 
 def _colour(expression: Expression | None) -> Colour:
-    return PALETTE.get(expression.label, WHITE) if expression else PALETTE["uncertain"]
+    return colours(tuple(expression.probabilities)).get(expression.label, WHITE) if expression else GREY
 
 
 def _side(rect: Rect) -> int:

@@ -1,4 +1,4 @@
-"""What can be seen of a face, drawn: hidden parts are dimmed, the region that was judged by is framed."""
+"""What can be seen of a face, drawn: hidden parts are dimmed, the judged region is framed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.drawing.stencils import Colour, bends
+from streamer.drawing.stencils import bends
+from streamer.emotions import Colour
 from streamer.faces.regions import PARTS, REGIONS, region_box
 from streamer.faces.visibility import VisibilitySettings, part_visibility
 from streamer.types import Face
@@ -26,7 +27,7 @@ def dim_hidden(picture: NDArray[np.uint8], face: Face) -> None:
 
 
 def hidden_parts(face: Face) -> list[str]:
-    """Return what the region that was judged by lacks; where nothing was judged, what is below the usual border."""
+    """Return the parts outside of the judged region; where nothing was judged, the parts below the usual threshold."""
     if face.visibility is None:
         return []
     if face.expression and face.expression.judged:
@@ -36,7 +37,7 @@ def hidden_parts(face: Face) -> list[str]:
 
 
 def frame_region(picture: NDArray[np.uint8], face: Face, colour: Colour) -> None:
-    """Draw a thin line around the region that was judged by, where that is not the whole face."""
+    """Draw a thin line around the judged region, where that is not the whole face."""
     region = face.expression.region if face.expression else "face"
     if face.landmarks is None or region == "face" or region not in REGIONS:
         return

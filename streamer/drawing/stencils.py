@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Colour = tuple[int, int, int]  # BGR
+from streamer.emotions import Colour
+
 Rect = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels
 
 OVERSAMPLING = 4

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple, Protocol
 
+from engines.errors import UserError
+
 PUBLISHERS = {"kafka": "streamer.events.kafka:KafkaPublisher", "mqtt": "streamer.events.mqtt:MqttPublisher"}
 PUBLISHERS["mqtts"] = PUBLISHERS["mqtt"]
 
@@ -42,11 +44,11 @@ class Publisher(Protocol):
 def open_publisher(url: str) -> Publisher:
     """Return the publisher for a URL; it connects when it publishes.
 
-    Raises ValueError for another scheme or without a topic, ImportError without the extra `cluster`.
+    Raises UserError for another scheme or without a topic, MissingPackage without the extra `cluster`.
     """
     scheme = url.partition("://")[0]
     if scheme not in PUBLISHERS:
-        raise ValueError(f"--events: expected {', '.join(f'{name}://' for name in PUBLISHERS)}, found '{scheme}'")
+        raise UserError(f"--events: expected {', '.join(f'{name}://' for name in PUBLISHERS)}, found '{scheme}'")
     module, name = PUBLISHERS[scheme].split(":")
     publisher: Publisher = getattr(import_module(module), name)(url)
     return publisher

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from engines.errors import MissingPackage, UserError
 from streamer.events import Event
 from streamer.sources import redact
 
@@ -20,11 +21,11 @@ class KafkaPublisher:
         try:
             from confluent_kafka import KafkaException, Producer
         except ImportError as error:
-            raise ImportError("kafka:// needs confluent-kafka: pip install 'emotion-streamer[cluster]'") from error
+            raise MissingPackage("kafka:// needs confluent-kafka: pip install 'emotion-streamer[cluster]'") from error
         parts = urlsplit(url)
         self._topic = parts.path.strip("/")
         if not parts.netloc or not self._topic:
-            raise ValueError(f"--events {redact(url)}: expected kafka://host:port/topic")
+            raise UserError(f"--events {redact(url)}: expected kafka://host:port/topic")
         options: dict[str, Any] = {
             "bootstrap.servers": parts.netloc.rpartition("@")[2],
             "enable.idempotence": True,
@@ -37,7 +38,7 @@ class KafkaPublisher:
         try:
             self._producer = Producer(options)
         except KafkaException as error:
-            raise ValueError(f"--events {redact(url)}: {error.args[0].str()}") from error
+            raise UserError(f"--events {redact(url)}: {error.args[0].str()}") from error
 
     def publish(self, events: Sequence[Event]) -> list[int]:
         """Deliver; see `Publisher`."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from urllib.parse import unquote, urlsplit
 
+from engines.errors import MissingPackage, UserError
 from streamer.events import Event
 from streamer.sources import redact
 
@@ -22,19 +23,19 @@ class MqttPublisher:
             import paho.mqtt.client as paho
             from paho.mqtt.enums import CallbackAPIVersion
         except ImportError as error:
-            raise ImportError("mqtt:// needs paho-mqtt: pip install 'emotion-streamer[cluster]'") from error
+            raise MissingPackage("mqtt:// needs paho-mqtt: pip install 'emotion-streamer[cluster]'") from error
         scheme = url.partition("://")[0]
         expected = f"--events {redact(url)}: expected {scheme}://host:port/topic"
         try:
             self._parts = parts = urlsplit(url)
             self._port = parts.port or PORTS[scheme]
         except ValueError as error:  # whose text may hold a part of a password
-            raise ValueError(f"{expected}, the port a number up to 65535") from error
+            raise UserError(f"{expected}, the port a number up to 65535") from error
         self._topic = parts.path.strip("/")
         if not parts.hostname or not self._topic:
-            raise ValueError(expected)
+            raise UserError(expected)
         if "+" in self._topic or "#" in url or "?" in url:  # wildcards, which only subscribers may use; no options
-            raise ValueError(f"{expected} without '+', '#' and '?'")
+            raise UserError(f"{expected} without '+', '#' and '?'")
         self._new_client = partial(paho.Client, CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self._client = self._new_client()
 

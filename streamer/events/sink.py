@@ -1,4 +1,4 @@
-"""The sink that makes events of records, and the thread that delivers them."""
+"""The sink that turns records into events, and the thread that delivers them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class EventSink:
         failures, told = 0, ""
         while True:
             try:
-                last = self._closing.is_set()  # asked first: what is put before that is seen by the next line
+                last = self._closing.is_set()  # read first: the next line sees all that was put before
                 events = self._spool.head(BATCH)
                 self._metrics.waiting.labels(self._name).set(len(self._spool))
                 if not events and last:

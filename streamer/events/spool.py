@@ -13,7 +13,7 @@ from streamer.events import Event
 class Spool:
     """Keep events until they are taken out; what an earlier run left comes first.
 
-    most: bytes of events that wait at once. Raises OSError where the file cannot be had, or another run has it.
+    most: bytes of events that wait at once. Raises OSError where the file cannot be opened, or another run uses it.
     """
 
     def __init__(self, path: Path, most: int) -> None:

@@ -20,7 +20,7 @@ from streamer.types import Face
 
 PANEL = 224  # pixels, side of a picture in a sheet
 AROUND = 0.15  # of the face's side, shown on every side of it
-FRAME = (250, 250, 250)  # around the region that was judged by
+FRAME = (250, 250, 250)  # around the judged region
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class Explanation:
         return found if self.typical is None else found | {"typical": _fitted(self.typical)}
 
     def _framed(self) -> NDArray[np.uint8]:
-        """Return the face with a line around the region that was judged by, where that is not all of it."""
+        """Return the face with a line around the judged region, where that is not the whole face."""
         face = self.face.copy()
         if self.region != "face":
             x1, y1, x2, y2 = np.rint(self.part).astype(int).tolist()

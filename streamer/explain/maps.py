@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Engine, EngineSpec
+from engines.errors import UserError
 from streamer.faces.regions import seen_boxes
 from streamer.stages.ask import Answer, Due, Question, ask, by_frame, most_urgent
 from streamer.types import Face, Frame, Heat, Result, Step
@@ -72,7 +73,7 @@ class Explainer:
             self._remember(answer)
 
     def __call__(self, results: Sequence[Result]) -> list[Result]:
-        """Attach each face's map; on live streams only those that the budget bears, the oldest maps first."""
+        """Attach each face's map; on live streams only as many as the time budget allows, the oldest first."""
         for result in results:
             known = self._looks.get(result.frame.stream, {})
             self._looks[result.frame.stream] = {
@@ -124,7 +125,7 @@ class Explainer:
     def _remember(self, answer: Answer) -> None:
         (frame, faces, views), spec = answer.question, answer.spec
         looks = self._looks.setdefault(frame.stream, {})
-        if self.settings.name not in answer.outputs:  # what another network saw before is not why this answer was given
+        if self.settings.name not in answer.outputs:  # a map of another network does not explain this answer
             for face in faces:
                 looks.pop(face.track_id, None)
             return
@@ -152,14 +153,14 @@ class Explainer:
 
 
 def check_maps(settings: MapSettings, spec: EngineSpec) -> None:
-    """Raise ValueError where a network does not give the map that was asked for, or does not know the label."""
+    """Raise UserError where a network does not give the map that was asked for, or does not know the label."""
     if settings.name not in spec.outputs:
-        raise ValueError(
+        raise UserError(
             f"overlay.map: '{spec.name}' gives {', '.join(spec.outputs)}, no '{settings.name}': "
             "name a network that does by overlay.model"
         )
     if settings.label is not None and settings.label not in spec.labels:
-        raise ValueError(f"overlay.label '{settings.label}': expected one of {', '.join(spec.labels)}")
+        raise UserError(f"overlay.label '{settings.label}': expected one of {', '.join(spec.labels)}")
 
 
 def lay_heat(picture: NDArray[np.uint8], values: NDArray[np.float32], box: NDArray[np.float32] | None = None) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Engine
+from engines.errors import MissingPackage, UserError
 from streamer.faces.regions import crop, face_square
 
 # From the box of dlib's HOG detector to the canonical face box, in shares of its side: centre shift, width, height.
@@ -65,7 +66,7 @@ class ZooLandmarker:
     def __init__(self, engine: Engine) -> None:
         if engine.spec.height is None or engine.spec.height != engine.spec.width:
             size = f"{engine.spec.height}x{engine.spec.width}"
-            raise ValueError(f"landmarks '{engine.spec.name}': expected a fixed square input in its spec, found {size}")
+            raise UserError(f"landmarks '{engine.spec.name}': expected a fixed square input in its spec, found {size}")
         self.engine = engine
 
     def look(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray[np.float32]]) -> list[Landmarks]:
@@ -102,8 +103,8 @@ class ZooLandmarker:
 class DlibLandmarker:
     """Run dlib's 68-point predictor (Kazemi & Sullivan 2014) on each face; belongs to one thread.
 
-    path: a predictor file of yours; without it the one of the extra `dlib-landmarks`. Raises ModuleNotFoundError where
-    that extra is not installed, FileNotFoundError where there is no file, ValueError where it is no such predictor.
+    path: a predictor file of yours; without it the one of the extra `dlib-landmarks`. Raises MissingPackage where
+    that extra is not installed, FileNotFoundError where there is no file, UserError where it is no such predictor.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -113,17 +114,17 @@ class DlibLandmarker:
         try:
             self._predictor = dlib.shape_predictor(str(path))
         except RuntimeError as error:
-            raise ValueError(f"{path}: expected dlib's 68-point landmark predictor, found something else") from error
+            raise UserError(f"{path}: expected dlib's 68-point landmark predictor, found something else") from error
         points = self._predictor(np.zeros((8, 8), np.uint8), dlib.rectangle(0, 0, 7, 7)).num_parts
         if points != 68:
-            raise ValueError(f"{path}: expected a predictor of 68 landmarks, found one of {points}")
+            raise UserError(f"{path}: expected a predictor of 68 landmarks, found one of {points}")
 
     def look(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray[np.float32]]) -> list[Landmarks]:
         """Look at each picture on its own; what can be seen stays unknown."""
         return [Landmarks(self.locate(image, own)) for image, own in zip(images, boxes, strict=True)]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: dlib holds no resources."""
 
     def locate(self, image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Locate each face on its own; a box without area, not finite or outside the picture gives NaN."""
@@ -163,7 +164,7 @@ def face_to_hog(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def installed_predictor() -> Path:
-    """Find the predictor file of the extra `dlib-landmarks`. Raises ModuleNotFoundError where it is not installed."""
+    """Find the predictor file of the extra `dlib-landmarks`. Raises MissingPackage where it is not installed."""
     # Importing the package fails with setuptools 82 and newer; its list of files is all that is needed.
     try:
         files: Iterable[metadata.PackagePath] = metadata.distribution("face_recognition_models").files or ()
@@ -172,7 +173,7 @@ def installed_predictor() -> Path:
     for file in files:
         if file.name == "shape_predictor_68_face_landmarks.dat":
             return Path(str(file.locate()))
-    raise ModuleNotFoundError(
+    raise MissingPackage(
         'dlib\'s landmark predictor is not installed: run `pip install "emotion-streamer[dlib-landmarks]"`, '
         "or give the path of its file"
     )

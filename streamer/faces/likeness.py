@@ -1,6 +1,6 @@
 """How alike two face pictures look: a coarse description of grey pattern and colour, a few microseconds a face.
 
-It does not know people. It tells the face of a moment ago from another one at the same place (a crossing, a scene
+It does not recognise people. It tells the face of a moment ago from another one at the same place (a crossing, a scene
 cut), where position alone cannot. Measured on clips with people and on portraits: of 8x8 cells over an enlarged box
 (hair, clothes and background count), grey beside shares of colour tells most; the threshold that keeps 99 % of the same
 faces 0.12 s later lets 2 % of other faces pass.

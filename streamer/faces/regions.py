@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Crop, EngineSpec
+from engines.errors import UserError
 from streamer.types import Face
 
 Eyes = Literal["both", "paper"]
 Mode = Literal["pad", "centre", "mask"]
-HIDDEN = 0  # grey level of what a network of the mode 'mask' does not see; what it sees is 1 at least
+HIDDEN = 0  # grey level of masked pixels in the mode 'mask'; visible ones are 1 at least
 SEEN = 0.5  # visibility from which that network is shown what lies around a landmark
 
 
@@ -150,10 +151,11 @@ def crops(
     boxes: (N, 4) face boxes as the detector or the tracker gives them; the recipe in the spec turns them, or the
     (N, 68, 2) landmarks, into what is cut. views: for a network of several regions, the one that is shown of each
     face, the spec's own unless said. visibility: (N, 68) of the landmarks in 0-1, for the mode 'mask'; see
-    `unseen`. Raises ValueError where the spec leaves the input size open, or where landmarks are missing.
+    `unseen`. Raises UserError where the spec leaves the input size open, and ValueError where landmarks
+    are missing.
     """
     if spec.height is None or spec.width is None:
-        raise ValueError(f"{spec.name}: expected a network with a fixed input size, found none in its spec")
+        raise UserError(f"{spec.name}: expected a network with a fixed input size, found none in its spec")
     cut = np.empty((len(boxes), spec.height, spec.width, spec.channels), np.uint8)
     recipe = spec.crop
     wanted = input_boxes(boxes, landmarks, recipe, views)
@@ -218,7 +220,7 @@ def unseen(
 ) -> NDArray[np.bool_]:
     """Say which pixels of N pictures lie nearest to a landmark that cannot be seen, where one part alone is shown.
 
-    So much lies over such a face that the network would judge by what hides it. points: (N, 68, 2) landmarks in
+    So much covers such a face that the network would judge the occluder. points: (N, 68, 2) landmarks in
     pixels; where they are NaN no pixel does. visibility: (N, 68) in 0-1, NaN where nobody looked. Returns (N, height,
     width).
     """

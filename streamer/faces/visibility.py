@@ -1,7 +1,7 @@
 """From the visibility of 68 landmarks to that of eyes, nose and mouth, and to the largest region that can be seen.
 
 `part_visibility` says how far each part can be seen. `VisibleRegion`, one a track, turns that into the name of a region
-of `streamer.faces.regions`, or None where nothing can be judged by; it holds on to its answer at the border.
+of `streamer.faces.regions`, or None where no region can be judged; near a threshold it keeps its answer (hysteresis).
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class VisibilitySettings:
     """Set what counts as seen; all in 0-1.
 
     seen: visibility from which a part is seen. least: where none is, the one seen best counts from this visibility on.
-    usable: score below which there is no face to judge. hold: how far each must pass its border before the answer
-    changes.
+    usable: score below which there is no face to judge. hold: how far each must pass its threshold before the
+    answer changes.
     """
 
     seen: float = 0.35
@@ -82,7 +82,7 @@ class VisibleRegion:
         """Take in what was found in a picture and return the region to judge by.
 
         visibility: (68,) in 0-1, or None where nobody looked: then everything counts as seen. usable: `Face.usable`.
-        The first answer has no history and goes by the bare borders.
+        The first answer has no history and uses the plain thresholds.
         """
         hold = 0.0 if self._fresh else self.settings.hold
         self._fresh = False

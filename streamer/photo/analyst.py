@@ -19,7 +19,7 @@ from streamer.types import Face, Frame, Result
 class Analyst:
     """Look at single pictures with one set of engines; belongs to one thread.
 
-    attention: also open the network that looks at whole photos. Raises ValueError, OSError or ImportError with one line
+    attention: also open the network that looks at whole photos. Raises UserError or OSError with one line
     where the configuration does not work.
     """
 
@@ -43,8 +43,9 @@ class Analyst:
 
     def close(self) -> None:
         """Close the engines."""
-        for one in (*self.stages.owned, *([self._attention] if self._attention else [])):
-            one.close()
+        self.stages.close()
+        if self._attention:
+            self._attention.close()
 
     def __enter__(self) -> Self:
         return self

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Engine, EngineSpec
+from engines.errors import UserError
 from streamer.faces.regions import face_square
 from streamer.types import Face
 
@@ -88,9 +89,9 @@ def _fading(
 
 
 def check_attention(spec: EngineSpec) -> None:
-    """Raise ValueError where a network cannot be shown whole photos, or says nothing about attention."""
+    """Raise UserError where a network cannot be shown whole photos, or says nothing about attention."""
     if "attention" not in spec.outputs or not spec.resizable:
-        raise ValueError(
+        raise UserError(
             f"attention.model: '{spec.name}' gives {', '.join(spec.outputs)} for pictures of "
             f"{'any' if spec.resizable else 'one'} size: expected attention, for any size"
         )

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from streamer.sources.pictures import find_pictures, read_picture
 
 MOST_PIXELS = 40_000_000  # larger photos are shrunk to this
@@ -28,7 +29,7 @@ class Photo(NamedTuple):
 def photo_paths(names: Sequence[str]) -> list[Path]:
     """Return the files that names stand for: files as they are, the pictures of a folder or a glob.
 
-    Raises ValueError where a name stands for nothing.
+    Raises UserError where a name stands for nothing.
     """
     paths: list[Path] = []
     for name in names:
@@ -38,7 +39,7 @@ def photo_paths(names: Sequence[str]) -> list[Path]:
             continue
         found = find_pictures(path.iterdir() if path.is_dir() else map(Path, glob(name, recursive=True)))
         if not found:
-            raise ValueError(f"{name}: no photo there: expected a file, a folder or a pattern like 'photos/*.jpg'")
+            raise UserError(f"{name}: no photo there: expected a file, a folder or a pattern like 'photos/*.jpg'")
         paths += found
     return list(dict.fromkeys(paths))
 
@@ -46,15 +47,15 @@ def photo_paths(names: Sequence[str]) -> list[Path]:
 def read_photo(path: Path) -> Photo:
     """Decode a photo upright: EXIF orientation applied, grey, CMYK and 16 bits turned into 8-bit BGR, no transparency.
 
-    Of an animated picture the first one is taken. Raises ValueError with one line where it is no picture or too large.
+    Of an animated picture the first one is taken. Raises UserError with one line where it is no picture or too large.
     """
     size, animated = _look_up(path)
     pixels = size[0] * size[1]
     if pixels > REFUSED_PIXELS:
-        raise ValueError(f"{path.name}: {pixels / 1e6:.0f} megapixels, expected at most {REFUSED_PIXELS / 1e6:.0f}")
+        raise UserError(f"{path.name}: {pixels / 1e6:.0f} megapixels, expected at most {REFUSED_PIXELS / 1e6:.0f}")
     image = read_picture(path)
     if image is None:
-        raise ValueError(f"{path.name}: its picture cannot be decoded: is the file complete?")
+        raise UserError(f"{path.name}: its picture cannot be decoded: is the file complete?")
     notes = ["animated: its first picture"] if animated else []
     if pixels > MOST_PIXELS:
         scale = (MOST_PIXELS / pixels) ** 0.5
@@ -76,10 +77,10 @@ def _look_up(path: Path) -> tuple[tuple[int, int], bool]:
                 moving = head.format in ("GIF", "PNG", "WEBP", "AVIF") and bool(getattr(head, "is_animated", False))
                 return head.size, moving
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{path.name}: expected at most {REFUSED_PIXELS / 1e6:.0f} megapixels, found more") from error
+        raise UserError(f"{path.name}: expected at most {REFUSED_PIXELS / 1e6:.0f} megapixels, found more") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         kind = _kind(path)
-        raise ValueError(f"{path.name}: expected a picture (JPEG, PNG, WebP, TIFF, ...), found {kind}") from error
+        raise UserError(f"{path.name}: expected a picture (JPEG, PNG, WebP, TIFF, ...), found {kind}") from error
 
 
 def _kind(path: Path) -> str:

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from streamer.stages.express import UNCERTAIN
+from streamer.emotions import HAPPINESS, UNCERTAIN
 from streamer.types import Expression, Face
 
-HAPPINESS = "happiness"
 HAPPEI_TOP = 5  # Dhall et al. 2015: neutral, small smile, large smile, small laugh, large laugh, thrilled
 
 

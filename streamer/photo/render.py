@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import cv2
@@ -18,7 +19,7 @@ from streamer.photo.attention import GroupAttention
 from streamer.photo.decode import Photo
 from streamer.photo.group import sum_up
 from streamer.records.schema import FACE_READERS
-from streamer.report.page import label_colours, render, require_charts
+from streamer.report.page import hex_colour, label_colours, render, require_charts
 from streamer.types import Face, Result
 
 LONGEST = 1280  # pixels, of a picture in the page
@@ -59,12 +60,15 @@ def report(
         for photo, own in zip(photos, pictures, strict=True)
     ]
     total = sum(photo["summary"]["faces"] for photo in photos)
-    charts = {"shares": _chart(photos)} if total else {}
+    faces = [face for photo in photos for face in photo["faces"]]
+    known = list(dict.fromkeys(label for face in faces for label in face["probabilities"] or ()))
+    charts = {"shares": _chart(photos, known)} if total else {}
     title = photos[0]["name"] if len(photos) == 1 else "Photos"
-    return render("photos.html", charts, title=title, photos=shown, total=total, unreadable=unreadable)
+    colour = partial(hex_colour, known=known)
+    return render("photos.html", charts, title=title, photos=shown, total=total, unreadable=unreadable, colour=colour)
 
 
-def _chart(photos: Sequence[Mapping[str, Any]]) -> Any:
+def _chart(photos: Sequence[Mapping[str, Any]], known: Sequence[str]) -> Any:
     """Stack the shares of every photo's emotions."""
     alt = require_charts()
     rows = [
@@ -77,7 +81,7 @@ def _chart(photos: Sequence[Mapping[str, Any]]) -> Any:
     return bars.encode(
         x=alt.X("share:Q", axis=alt.Axis(format="%"), title="share of faces, weighted by confidence"),
         y=alt.Y("photo:N", sort=[photo["name"] for photo in photos], title=None),
-        color=label_colours("emotion", labels),
+        color=label_colours("emotion", labels, known),
         tooltip=["photo:N", "emotion:N", alt.Tooltip("share:Q", format=".0%"), "faces:Q"],
     ).properties(width="container")
 

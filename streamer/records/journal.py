@@ -32,10 +32,10 @@ PARTS_A_RETENTION = 10  # a part is closed after this share of the retention, so
 
 @dataclass(frozen=True)
 class JournalSettings:
-    """Say how safely and in what pieces a log is kept.
+    """Set flushing, rotation and retention of a log.
 
     sync: seconds between flushes to the disk. rotate_bytes, rotate_seconds: size and age at which the file is closed as
-    a numbered part and a new one begun. append: go on behind what an earlier run left, else replace it. retention:
+    a numbered part and a new one begun. append: continue an earlier run's file instead of replacing it. retention:
     seconds after which parts are deleted.
     """
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from engines.errors import UserError
 from streamer.records.journal import parts
 from streamer.records.schema import SCHEMA, problem_of
 
@@ -22,7 +23,7 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the records of a log and of its closed parts, each run's own first.
 
     A last line without an end, as of a log that is being written or was torn, is left out with a warning.
-    Raises FileNotFoundError where there is no log, and ValueError with file and line number where it is not one of
+    Raises FileNotFoundError where there is no log, and UserError with file and line number where it is not one of
     this schema.
     """
     run = None
@@ -36,11 +37,11 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def trusting(path: Path | str) -> Iterator[None]:
-    """Use records without checking each; raise ValueError where one turns out not to be as the schema says."""
+    """Use records without checking each; raise UserError where one turns out not to be as the schema says."""
     try:
         yield
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: a record is not as schema {SCHEMA} says: see `streamer log validate`") from error
+        raise UserError(f"{path}: a record is not as schema {SCHEMA} says: see `streamer log validate`") from error
 
 
 def read_lines(path: Path) -> Lines:
@@ -53,7 +54,7 @@ def read_lines(path: Path) -> Lines:
             empty = False
             yield place, record
     if empty:
-        raise ValueError(f"{path}: expected a log, found an empty file")
+        raise UserError(f"{path}: expected a log, found an empty file")
 
 
 def _read_file(path: Path) -> Lines:
@@ -66,7 +67,7 @@ def _read_file(path: Path) -> Lines:
             record = _parse(line, place)
             if (number == 1 or record["type"] == "run") and (record["type"], record.get("schema")) != ("run", SCHEMA):
                 found = f"type {record['type']!r} of schema {record.get('schema')!r}"
-                raise ValueError(f"{place}: expected type 'run' of schema {SCHEMA}, found {found}")
+                raise UserError(f"{place}: expected type 'run' of schema {SCHEMA}, found {found}")
             yield place, record
 
 
@@ -75,9 +76,9 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{place}: expected a JSON object, found {shown!r}") from error
+        raise UserError(f"{place}: expected a JSON object, found {shown!r}") from error
     if not isinstance(record, dict) or not isinstance(record.get("type"), str):
-        raise ValueError(f"{place}: expected a JSON object with a type, found {shown!r}")
+        raise UserError(f"{place}: expected a JSON object with a type, found {shown!r}")
     return record
 
 

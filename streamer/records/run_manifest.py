@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import streamer
+from engines.errors import UserError, invalid
 from engines.manifest import sha256_of
 from streamer.build import models
 from streamer.config import Config, Section
@@ -81,32 +82,30 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest. Raises OSError, and ValueError where it is none, or one of another version."""
+    """Read a manifest. Raises OSError, and UserError where it is none, or one of another version."""
     try:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict) or values.get("manifest") != 1:
             found = values.get("manifest") if isinstance(values, dict) else None
-            raise ValueError(f"{path}: expected a run's manifest of version 1, found version {found!r}")
+            raise UserError(f"{path}: expected a run's manifest of version 1, found version {found!r}")
         return Manifest.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{path}: '{key}': {first['msg'].lower()}") from error
+        raise invalid(str(path), error) from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: expected a run's manifest, found no JSON") from error
+        raise UserError(f"{path}: expected a run's manifest, found no JSON") from error
 
 
 def check_unchanged(manifest: Manifest, path: Path) -> None:
-    """Raise ValueError where the run cannot be repeated: a live input, or a file that is gone or another one."""
+    """Raise UserError where the run cannot be repeated: a live input, or a file that is gone or another one."""
     for one in manifest.inputs:
         if one.live or not one.sha256:
-            raise ValueError(f"{path}: cannot replay '{one.name}': only files can be read again, not a live source")
+            raise UserError(f"{path}: cannot replay '{one.name}': only files can be read again, not a live source")
     files = [item for one in manifest.inputs for item in one.sha256.items()]
     for name, expected in [*files, *manifest.models.items()]:
         if not Path(name).is_file():
-            raise ValueError(f"{path}: {name} is gone: expected the file with sha256 {expected}")
+            raise UserError(f"{path}: {name} is gone: expected the file with sha256 {expected}")
         if (found := sha256_of(Path(name))) != expected:
-            raise ValueError(f"{path}: {name} was changed: expected sha256 {expected}, found {found}")
+            raise UserError(f"{path}: {name} was changed: expected sha256 {expected}, found {found}")
     now = {"streamer": streamer.__version__, **_versions()}
     for name, then in {"streamer": manifest.version, **manifest.versions}.items():
         if now.get(name) != then:

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from engines.errors import described
 from streamer.faces.visibility import part_visibility
 from streamer.types import Expression, Face, Result
 
 SCHEMA = 1
-MOST_OFFSET = 0.5  # s; a wall clock that is further off than assumed was set, or the machine slept
+MOST_OFFSET = 0.5  # s; a larger change of the offset means that the wall clock was set, or that the machine slept
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -229,7 +230,5 @@ def problem_of(record: Mapping[str, Any]) -> str | None:
         if model:
             model.model_validate(record)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        return f"'{name}': {first['msg'][0].lower()}{first['msg'][1:]}, found {str(first.get('input'))[:40]}"
+        return described(error.errors()[0])
     return None

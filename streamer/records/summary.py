@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-UNCERTAIN = "uncertain"
+from streamer.emotions import UNCERTAIN
 
 
 @dataclass

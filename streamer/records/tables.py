@@ -14,6 +14,7 @@ from pathlib import Path
 from types import NoneType, TracebackType
 from typing import Any, Literal, Protocol, Self, get_args, get_origin
 
+from engines.errors import MissingPackage, UserError
 from streamer.records.reading import read_log, trusting
 from streamer.records.schema import SCHEMA, FaceRecord, FrameRecord, GapRecord, Record, SourceRecord
 
@@ -31,11 +32,11 @@ BATCH = 10_000  # rows written at once
 def convert(log: Path, table: Path, rows: Rows = "face") -> int:
     """Write a log as a table, whose suffix says the kind; return the number of rows.
 
-    The table gets its name when it is whole. Raises ValueError for an unknown suffix or what is no log, OSError, and
-    ImportError where PyArrow is missing.
+    The table gets its name when it is whole. Raises UserError for an unknown suffix or what is no log, OSError, and
+    MissingPackage where PyArrow is missing.
     """
     if table.suffix not in WRITERS:
-        raise ValueError(f"{table}: cannot write a table as '{table.suffix}': expected {' or '.join(WRITERS)}")
+        raise UserError(f"{table}: cannot write a table as '{table.suffix}': expected {' or '.join(WRITERS)}")
     with trusting(log):
         return _convert(log, table, rows)
 
@@ -159,14 +160,14 @@ class CsvWriter:
 
 
 class ParquetWriter:
-    """Write Parquet with types and, in the metadata, the schema's version. Raises ImportError without PyArrow."""
+    """Write Parquet with types and, in the metadata, the schema's version. Raises MissingPackage without PyArrow."""
 
     def __init__(self, path: Path, columns: Columns) -> None:
         try:
             import pyarrow as pa
             import pyarrow.parquet as pq
         except ImportError as error:
-            raise ImportError("Parquet needs PyArrow: pip install 'emotion-streamer[parquet]'") from error
+            raise MissingPackage("Parquet needs PyArrow: pip install 'emotion-streamer[parquet]'") from error
         kinds = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
         metadata = {"streamer.schema": str(SCHEMA)}
         self._schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()], metadata=metadata)

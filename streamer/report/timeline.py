@@ -14,9 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from engines.errors import UserError
+from streamer.emotions import UNCERTAIN
 from streamer.faces.regions import crop
 from streamer.records.reading import read_log, trusting
-from streamer.records.summary import UNCERTAIN, summarise_log
+from streamer.records.summary import summarise_log
 from streamer.report.page import label_colours, preparing_charts, render, require_charts, write_page
 from streamer.sinks.files import check_replaces_none
 from streamer.types import NO_REGION
@@ -83,8 +85,8 @@ def _added(sums: Mapping[str, float], values: Mapping[str, float]) -> Sums:
 def write(logs: Sequence[Path], out: Path, video: Path | None = None) -> Path:
     """Write the page of one or several logs; return its path.
 
-    video: what was analysed, to show faces from; then there must be one log of one stream. Raises ValueError, OSError
-    or ImportError with one line.
+    video: what was analysed, to show faces from; then there must be one log of one stream. Raises UserError or
+    OSError with one line.
     """
     check_replaces_none([out], [*logs, *filter(None, [video])])
     records = chain.from_iterable(_named(path, len(logs) > 1) for path in logs)
@@ -95,7 +97,7 @@ def write(logs: Sequence[Path], out: Path, video: Path | None = None) -> Path:
     faces = {}
     if video:
         if len(summary["streams"]) != 1 or summary["runs"] != 1:
-            raise ValueError(f"--thumbnails {video}: expected one log of one stream, found {len(summary['streams'])}")
+            raise UserError(f"--thumbnails {video}: expected one log of one stream, found {len(summary['streams'])}")
         faces = thumbnails(video, ordered[:MOST_ROWS])
     charted = [track for track in ordered[:MOST_CHARTS] if track.steps]
     page = render(
@@ -104,6 +106,7 @@ def write(logs: Sequence[Path], out: Path, video: Path | None = None) -> Path:
         title=", ".join(path.name for path in logs),
         streams=summary["streams"],
         lost=summary["lost"],
+        uncertain=UNCERTAIN,
         tracks=[_row(track, faces.get(track.id)) for track in ordered[:MOST_ROWS]],
         total=len(ordered),
         charted=len(charted),
@@ -172,7 +175,7 @@ def _chart(tracks: Sequence[Track]) -> Any:
             x=alt.X("from:Q", bin="binned", title="seconds", scale=alt.Scale(domain=[0, length], nice=False)),
             x2="to:Q",
             y=alt.Y("probability:Q", stack="normalize", title=None, axis=alt.Axis(values=[0, 1], format="%")),
-            color=label_colours("emotion", labels),
+            color=label_colours("emotion", labels, labels),
             row=alt.Row("track:N", sort=order, title=None, header=alt.Header(labelAngle=0, labelAlign="left")),
             tooltip=["track:N", "from:Q", "emotion:N", alt.Tooltip("probability:Q", format=".0%")],
         )

@@ -24,9 +24,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as AnyHTTPException
 
+from engines.errors import UserError, described
+from streamer.pipeline import Pipeline
 from streamer.watching.health import Answer as Verdict
 from streamer.watching.health import check_alive, check_ready
-from streamer.watching.metrics import Metrics
 
 Answer = TypeVar("Answer")
 
@@ -67,7 +68,7 @@ class Stream(BaseModel):
 
 
 class Health(BaseModel):
-    """Describe the whole. load: busy share of the busiest stage; shed: what is left out for want of time."""
+    """Describe the whole. load: busy share of the busiest stage; shed: what is left out to keep the latency."""
 
     streams: int
     load: float
@@ -95,7 +96,7 @@ class Board(Protocol):
 
 
 class Desk:
-    """Carry out in one thread what others ask for."""
+    """Run functions of other threads in one thread."""
 
     def __init__(self) -> None:
         self._asked: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
@@ -115,12 +116,12 @@ class Desk:
                     continue
                 try:
                     future.set_result(function())
-                except (Refused, ValueError, OSError) as error:
+                except (Refused, UserError, OSError) as error:
                     future.set_exception(error)
 
 
 class Turnstile:
-    """Let a client pass `rate` times a second on average, twice as often in a burst (token bucket)."""
+    """Limit each client to `rate` requests a second, bursts of twice as many (token bucket)."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
@@ -136,7 +137,7 @@ class Turnstile:
         return tokens >= 1
 
 
-def create_app(board: Board, desk: Desk, metrics: Metrics, *, token: str, requests: float) -> FastAPI:
+def create_app(board: Board, desk: Desk, pipeline: Pipeline, *, token: str, requests: float) -> FastAPI:
     """Build the HTTP API; `token` is asked of every request for streams."""
     app = FastAPI(title="streamer", docs_url=None, redoc_url=None, openapi_url=None)
     turnstile = Turnstile(requests)
@@ -169,17 +170,17 @@ def create_app(board: Board, desk: Desk, metrics: Metrics, *, token: str, reques
         return await _ask(desk, board.health)
 
     for path, check in (("/healthz", check_alive), ("/readyz", check_ready)):
-        app.add_api_route(path, partial(_checked, check, metrics))
+        app.add_api_route(path, partial(_checked, check, pipeline))
 
     @app.get("/metrics")
     async def scraped() -> Response:
-        return PlainTextResponse(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return PlainTextResponse(generate_latest(pipeline.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return app
 
 
-async def _checked(check: Callable[[Metrics], Verdict], metrics: Metrics) -> Response:
-    well, details = check(metrics)
+async def _checked(check: Callable[[Pipeline], Verdict], pipeline: Pipeline) -> Response:
+    well, details = check(pipeline)
     return JSONResponse({"ok": well, **details}, 200 if well else 503)
 
 
@@ -223,7 +224,7 @@ async def _ask(desk: Desk, function: Callable[[], Answer]) -> Answer:
         return await asyncio.wait_for(asyncio.wrap_future(desk.ask(function)), DEADLINE)
     except TimeoutError as error:
         raise Refused(503, f"no answer within {DEADLINE:.0f} s: the analyzer is busy or ends") from error
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         raise Refused(422, " ".join(str(error).split())) from error
 
 
@@ -234,5 +235,4 @@ def _told(status: int, reason: str, headers: Any = None) -> Response:
 def _describe(problem: Any) -> str:
     if problem["type"] == "json_invalid":
         return f"expected JSON: {problem['ctx']['error'].lower()} at character {problem['loc'][-1]}"
-    place = ".".join(str(part) for part in problem["loc"][1:]) or "body"
-    return f"'{place}': {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    return described(problem, skip=1)

@@ -5,26 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from streamer.build import TUNABLE, retune
+from engines.errors import UserError
+from streamer.build import TUNABLE, Stages
 from streamer.config import Config
-from streamer.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
 
-def reload(pipeline: Pipeline, now: Config, read: Callable[[], Config]) -> Config:
+def reload(stages: Stages, now: Config, read: Callable[[], Config]) -> Config:
     """Return the configuration that holds from here on; what is wrong with the new one is logged, and nothing changes.
 
-    read: gives the new configuration, or raises ValueError or OSError.
+    read: gives the new configuration, or raises UserError or OSError.
     """
     try:
         wanted = read()
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         log.warning("configuration not reloaded: %s", error)
         return now
     changed = [name for name in Config.model_fields if getattr(wanted, name) != getattr(now, name)]
     taken = {name: getattr(wanted, name) for name in changed if name in TUNABLE}
-    retune(pipeline, now := now.model_copy(update=taken))
+    stages.retune(now := now.model_copy(update=taken))
     if taken:
         log.warning("configuration reloaded: %s changed", ", ".join(taken))
     if waiting := [name for name in changed if name not in TUNABLE]:

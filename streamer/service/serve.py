@@ -20,19 +20,18 @@ from fastapi import FastAPI
 from rich.console import Console
 
 import streamer
-from streamer.build import build_pipeline
-from streamer.commands.run import Outputs, check_outputs, consume, open_sinks
+from engines.errors import UserError
 from streamer.config import Config, ServeConfig
 from streamer.pipeline import Pipeline
 from streamer.records.run_manifest import model_hashes
 from streamer.service.control import Desk, Health, Refused, Stream, Wish, create_app
-from streamer.service.reload import reload
 from streamer.service.signals import noted_signals
-from streamer.sinks import Enduring
-from streamer.sources import Cause, State, open_source, open_sources, unique_names
+from streamer.session import Session
+from streamer.sinks.outputs import Outputs, check_outputs
+from streamer.sources import State, open_source, open_sources, unique_names
 from streamer.types import Step
-from streamer.watching.logs import structured
-from streamer.watching.metrics import Metrics, Quantiles
+from streamer.watching.metrics import Quantiles
+from streamer.watching.terminal import Lines
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +45,16 @@ UNMEASURED = 4  # streams that may run before the load of any is known
 class Streams:
     """Carry out the requests of the API on a pipeline; in its thread."""
 
-    def __init__(self, config: Config, pipeline: Pipeline, metrics: Metrics) -> None:
+    def __init__(self, config: Config, pipeline: Pipeline) -> None:
         self.config = config
-        self._pipeline, self._metrics = pipeline, metrics
+        self._pipeline = pipeline
 
     def list(self) -> list[Stream]:
         """Return all streams, ended ones too until they are removed."""
         return [self._describe(name) for name in self._pipeline.captures]
 
     def add(self, wish: Wish) -> Stream:
-        """Start a stream where there is room. Raises Refused, or ValueError or OSError where the source is none."""
+        """Start a stream where there is room. Raises Refused, or UserError or OSError where the source is none."""
         if not self.config.serve.files and not re.match(r"\w+://|(/dev/video)?\d+$", wish.source):
             raise Refused(422, "expected a URL or a webcam's number; files of this machine need serve.files=true")
         taken = self._pipeline.captures
@@ -85,7 +84,8 @@ class Streams:
         ladder, limits = self._pipeline.ladder, self.config.serve
         if (listed := len(self._pipeline.captures)) >= LISTED * limits.streams:
             raise Refused(503, f"{listed} streams are listed, ended ones too: remove those by DELETE /streams/NAME")
-        running = [name for name in self._pipeline.captures if self._state(name) not in (State.ENDED, State.FAILED)]
+        over, state = (State.ENDED, State.FAILED), self._pipeline.state
+        running = [name for name in self._pipeline.captures if state(name) not in over]
         if len(running) >= limits.streams:
             raise Refused(503, f"{len(running)} streams run, serve.streams allows no more")
         measured = sum(map(self._is_measured, running))
@@ -97,19 +97,17 @@ class Streams:
 
     def _is_measured(self, name: str) -> bool:
         """Tell whether the load holds what a stream takes."""
-        began = self._pipeline.captures[name].first_frame_at
-        return self._state(name) == State.LIVE and began is not None and time.monotonic() - began >= MEASURED_AFTER
-
-    def _state(self, name: str) -> State:
-        return self._metrics.states.get(name, State.CONNECTING)
+        live, began = self._pipeline.state(name) is State.LIVE, self._pipeline.captures[name].first_frame_at
+        return live and began is not None and time.monotonic() - began >= MEASURED_AFTER
 
     def _describe(self, name: str) -> Stream:
-        capture, latency = self._pipeline.captures[name], self._metrics.quantiles.get(name, Quantiles())
+        capture, known = self._pipeline.captures[name], self._pipeline.states.get(name)
+        latency = self._pipeline.metrics.quantiles.get(name, Quantiles())
         return Stream(
             name=name,
             live=capture.source.live,
-            state=self._state(name),
-            reason=self._metrics.reasons.get(name, {}).get("reason", ""),
+            state=self._pipeline.state(name),
+            reason=known.reason if known else "",
             leaving=capture.stop.is_set(),
             frames=capture.captured,
             dropped=capture.dropped,
@@ -129,67 +127,44 @@ def serve(
 
     read_config: see `streamer.commands.run.run`. outputs: log and events.
 
-    Raises ValueError, OSError or ImportError for what is wrong with configuration, models, port or sources.
+    Raises UserError or OSError for what is wrong with configuration, models, port or sources.
     """
-    console, metrics, desk = Console(stderr=True, highlight=False, markup=False), Metrics(), Desk()
+    desk, terminal = Desk(), Lines(Console(stderr=True, highlight=False, markup=False))
     check_reach(config.serve, token)
     known = token or secrets.token_urlsafe(24)
     sources = open_sources(names, **config.source.model_dump())
     check_outputs(names, sources, outputs)
-    sinks: list[Enduring] = []
-
-    def say(line: str) -> None:
-        if structured():
-            log.info("%s", line)
-        else:
-            console.print(line, soft_wrap=True)
-
-    def on_state(stream: str, state: State, reason: str, cause: Cause | None) -> None:
-        say(f"{stream}: {state}{f': {reason}' if reason else ''}")
-        for sink in sinks:
-            sink.write_state(stream, state, reason, cause)
-
-    def on_poll() -> None:
-        nonlocal config
-        desk.work()
-        if read_config and signals.take_reload():
-            config = reload(pipeline, config, read_config)
-        if signals.ending:
-            pipeline.stop()
-
     with noted_signals(reloads=read_config is not None) as signals, ExitStack() as stack:
         listening = stack.enter_context(listen(config.serve))
-        pipeline = build_pipeline(config, sources, metrics, on_state, on_poll, keep_open=True)
-        metrics.describe(streamer.__version__, model_hashes(config))
-        opened = open_sinks(stack, config, outputs, names, sources, metrics)
-        sinks += [Enduring(name, sink, metrics, say) for name, sink in opened.items()]
-        board = Streams(config, pipeline, metrics)
-        app = create_app(board, desk, metrics, token=known, requests=config.serve.requests)
+        session = Session(config, sources, terminal, signals, read_config, on_poll=desk.work, keep_open=True)
+        session.metrics.describe(streamer.__version__, model_hashes(config))
+        session.open(stack, names, outputs)
+        board = Streams(config, session.pipeline)
+        app = create_app(board, desk, session.pipeline, token=known, requests=config.serve.requests)
         stack.enter_context(serving(app, listening))
         place = f"http://{config.serve.address}:{listening.getsockname()[1]}/streams"
-        say(f"control API on {place}" + ("" if token else f", token {known}"))
-        consume(pipeline, sinks, config.overlay)
-    for sink in sinks:
-        if sink.failure:
-            say(f"streamer: {sink.failure}; {sink.lost} records were lost")
-    return 128 + signals.ending if signals.ending else 0
+        terminal.say(f"control API on {place}" + ("" if token else f", token {known}"))
+        session.consume()
+    for failure in session.failures:
+        terminal.say(f"streamer: {failure}")
+    return session.exit_code
 
 
 def check_reach(config: ServeConfig, token: str | None) -> None:
-    """Raise ValueError where the API would be open to the network by a token that nobody chose."""
+    """Raise UserError where the API would be open to the network with a generated token."""
     try:
         local = config.address == "localhost" or ipaddress.ip_address(config.address).is_loopback
     except ValueError as error:
-        raise ValueError(f"serve.address: expected an IP address or localhost, found '{config.address}'") from error
+        raise UserError(f"serve.address: expected an IP address or localhost, found '{config.address}'") from error
     if not local and not token:
-        raise ValueError(f"serve.address {config.address} is open to the network: give a token with --token")
+        raise UserError(f"serve.address {config.address} is open to the network: give a token with --token")
     if token is not None and len(token) < 8:
-        raise ValueError("--token: expected at least 8 characters")
+        raise UserError("--token: expected at least 8 characters")
 
 
 @contextmanager
 def listen(config: ServeConfig) -> Iterator[socket.socket]:
-    """Open the port. Raises OSError in one line where it cannot be had."""
+    """Open the port. Raises OSError in one line where it cannot be opened."""
     try:
         family = socket.AF_INET6 if ":" in config.address else socket.AF_INET
         opened = socket.create_server((config.address, config.port), family=family)

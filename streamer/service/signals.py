@@ -1,4 +1,4 @@
-"""Signals noted for the main loop to act on, so that nothing is cut off in the middle."""
+"""Signals recorded for the main loop to act on, so that no write is cut off in the middle."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Signals:
 
 @contextmanager
 def noted_signals(*, reloads: bool) -> Iterator[Signals]:
-    """Note the signals instead of being ended by them; see `Signals`. A run under nohup outlives its terminal."""
+    """Record the signals instead of ending; see `Signals`. A run under nohup outlives its terminal."""
     signals = Signals(reloads=reloads)
     ignored = not reloads and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     noted = ENDING if ignored else (*ENDING, signal.SIGHUP)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from streamer.types import Result
 from streamer.watching.metrics import Metrics
 
-__all__ = ["Enduring", "PerStream", "Sink", "StateSink"]
+__all__ = ["ClosableSink", "Enduring", "PerStream", "Sink", "StateSink"]
 
 
 class Sink(Protocol):
@@ -34,7 +34,7 @@ class Sink(Protocol):
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
         """Take a result and its annotated picture, (H, W, 3) uint8 BGR, which is shared and not to be written to.
 
-        Raises OSError where the target takes no more.
+        Raises OSError where the target cannot be written.
         """
         ...
 
@@ -56,10 +56,20 @@ class StateSink(Protocol):
         ...
 
 
-class Enduring:
-    """Hand on to a sink, and let the run go on while its target takes nothing.
+@runtime_checkable
+class ClosableSink(Protocol):
+    """Be closed by a person, as a window is; that ends the run."""
 
-    The first failure of a target and its return are told once each; every result is another try; what was lost is
+    @property
+    def closed(self) -> bool:
+        """Tell whether it was closed."""
+        ...
+
+
+class Enduring:
+    """Pass results to a sink, and let the run go on while writing fails.
+
+    The first failure of a target and its recovery are reported once each; every result is another try; losses are
     counted, in metrics too. tell: shows a line to the user.
     """
 
@@ -72,6 +82,11 @@ class Enduring:
         self._failing: set[str] = set()  # targets: streams where each has its own, else one
         metrics.lost.labels(name).inc(0)
         metrics.failing.labels(name).set(0)
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether a person has closed the sink, so that the run is to end."""
+        return isinstance(self.sink, ClosableSink) and self.sink.closed
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
         """Hand the result on, or count it as lost."""

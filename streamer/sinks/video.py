@@ -1,7 +1,7 @@
 """Annotated video, written by OpenCV's FFmpeg in the caller's thread.
 
-The file is written beside its target as `NAME.part.SUFFIX`, and gets its name when it is closed and can be read: a file
-of the final name is whole, whatever ended the run, and one that a kill left unfinished does not look like a result.
+The file is written beside its target as `NAME.part.SUFFIX`, and renamed when it is closed and readable: a file of the
+final name is complete, however the run ended, and a partial file does not look like a result.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from streamer.sinks import PerStream
 from streamer.sources.source import printable
 from streamer.types import Result
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID", ".webm": "VP80"}
 USUAL_FPS = 25.0  # of streams that do not say, or say nonsense
 HIGHEST_FPS = 240.0
-FINE_FPS = 65.0  # up to which a rate may have thousandths
+FINE_FPS = 65.0  # highest rate that is written with thousandths
 LOWEST_FPS = 1 / 60
 LONGEST_GAP = 10.0  # seconds for which the last picture is held where a stream gave none
 JUMP_BACK = 1.0  # seconds; where stream time goes back by more, the video goes on from there
@@ -43,16 +44,16 @@ class VideoSink:
     Gaps repeat the last picture, pictures that come too fast are left out. The first picture sets the size; others are
     fitted into it between black bars. Of a stream slower than a picture a second each is repeated, as not all players
     and containers can show one for long. fps: pictures a second, or a function that tells when the first picture is
-    there. Raises ValueError for a suffix without a codec, OSError where the file cannot be written.
+    there. Raises UserError for a suffix without a codec, OSError where the file cannot be written.
     """
 
     wants_picture = True
 
     def __init__(self, path: Path, fps: float | Callable[[], float | None]) -> None:
         if path.suffix.lower() not in CODECS:
-            raise ValueError(f"{path}: cannot write video as '{path.suffix}': expected one of {', '.join(CODECS)}")
+            raise UserError(f"{path}: cannot write video as '{path.suffix}': expected one of {', '.join(CODECS)}")
         if printable(str(path)) != str(path):
-            raise ValueError(f"{printable(str(path))}: cannot write video there: expected a name in UTF-8")
+            raise UserError(f"{printable(str(path))}: cannot write video there: expected a name in UTF-8")
         self.path = path
         self.unfinished = unfinished_path(path)
         self._fps = fps

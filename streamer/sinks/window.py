@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import MissingPackage
 from streamer.types import Result
 
 BACKGROUND = (20, 22, 26)  # RGB
@@ -24,7 +25,7 @@ BACKGROUND = (20, 22, 26)  # RGB
 class WindowSink:
     """Show streams side by side in a window that can be resized; q, Esc or closing it sets `closed`.
 
-    Raises ImportError where pygame is missing, OSError where there is no display, RuntimeError off the main thread.
+    Raises MissingPackage where pygame is missing, OSError where there is no display, RuntimeError off the main thread.
     """
 
     wants_picture = True
@@ -111,5 +112,5 @@ def _import_pygame() -> Any:
         with redirect_stdout(io.StringIO()):  # pygame greets
             import pygame
     except ImportError as error:
-        raise ImportError('a window needs pygame: pip install "emotion-streamer[window]"') from error
+        raise MissingPackage('a window needs pygame: pip install "emotion-streamer[window]"') from error
     return pygame

@@ -1,8 +1,8 @@
 """Where frames come from: one class for pictures, one for finite videos, one for live streams, behind one protocol.
 
 `frames` runs in the thread that iterates it, the pipeline's capture thread; a live source reads on a thread of its own
-behind it, which it can give up (`reader`). A program calls
-`prepare_opencv` first: else OpenCV prints to stderr and opens one stream at a time, held up by any camera that hangs.
+behind it, which it can abandon (`reader`). A program calls `prepare_opencv` first: else OpenCV prints to stderr and
+opens one stream at a time, so that a camera that hangs blocks the others.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ CLIPS = {".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"}  # on 
 EXPECTED = "expected a webcam's number, a video or picture file, a folder or glob of pictures, or a URL"
 OPENCV_SETTINGS = {
     "OPENCV_FFMPEG_LOGLEVEL": "-8",  # FFmpeg's own lines; they can hold URLs
-    "OPENCV_FFMPEG_IS_THREAD_SAFE": "1",  # no process-wide lock: a camera that hangs does not hold up the others
+    "OPENCV_FFMPEG_IS_THREAD_SAFE": "1",  # no process-wide lock: a camera that hangs does not block the others
     "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": "3",  # s that a webcam's read may take, else 10
 }
 
@@ -92,7 +92,7 @@ def open_source(
     """
     camera = re.fullmatch(r"(?:/dev/video)?0*(\d+)", text)
     if camera:
-        if len(camera[1]) > 2:  # OpenCV takes the hundreds for a driver, and would open another camera
+        if len(camera[1]) > 2:  # OpenCV reads the hundreds as a driver, and would open another camera
             raise SourceError(f"{text}: expected a webcam's number, 0 to 99 (or ./{text} for a file of that name)")
         index = int(camera[1])
         opener = partial(open_webcam, index, width, height, fps)

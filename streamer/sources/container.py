@@ -1,4 +1,4 @@
-"""What a video file's own header promises, so that a shortened file can be told from a short clip.
+"""What a video file's header promises, so that a truncated file can be told from a short clip.
 
 OpenCV's frame count alone cannot: it is exact in some containers, follows the sound in others, and counts frames that
 an edit list hides. Where a container states its size in bytes, that is exact.

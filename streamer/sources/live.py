@@ -17,8 +17,8 @@ from streamer.sources.source import Cause, Report, SourceError, State
 from streamer.types import Frame
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # s before the stream is opened again
-SETTLED = 10.0  # s that a stream must live for the delays to begin small again
-PERIODS = 10  # pictures that may stay away before a slow stream counts as stalled
+SETTLED = 10.0  # s that a stream must last for the delays to start small again
+PERIODS = 10  # frame periods without a picture before a slow stream counts as stalled
 LONGEST_LIMIT = 60.0  # s
 OPENING = 3  # deadlines that opening may take in all: to connect, to explain why not, and a name look-up
 POLL = 0.25  # s between looks at `stop`
@@ -51,7 +51,7 @@ class StallLimit:
 
 
 class Live:
-    """Read a stream that goes on while nobody looks.
+    """Read a live stream, and reopen it when it is lost.
 
     connect: open it, or raise SourceError; called again after each loss. timeout: s, see `StallLimit`. retries:
     openings that may fail in a row once the stream has lived; None tries for ever. patient: treat a stream that is not

@@ -17,7 +17,7 @@ from streamer.sources.source import Cause, SourceError, check_utf8, redact
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "udp": 0}
 LARGEST_HEAD = 65536  # bytes of an answer's header
-LONGEST_READ = 65  # s; a hard end for reads whose reader was given up
+LONGEST_READ = 65  # s; a hard limit for reads whose reader was abandoned
 MEANINGS = {
     401: ("unauthorised (401): check user and password", Cause.UNAUTHORISED),
     403: ("forbidden (403): this user may not see it", Cause.UNAUTHORISED),

@@ -22,7 +22,7 @@ SUFFIXES = {
     *(".avif", ".bmp", ".dib", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm"),
     *(".png", ".pnm", ".ppm", ".ras", ".sr", ".tif", ".tiff", ".webp"),
 }
-NAMED = 5  # unreadable files that the error names
+NAMED = 5  # unreadable files that the error lists
 
 
 class Pictures:

@@ -1,7 +1,7 @@
-"""A connection read on a thread of its own, so that whoever waits for its pictures can give it up.
+"""A connection read on a thread of its own, so that a blocked read can be abandoned.
 
-No deadline of OpenCV's can be trusted alone: it is fixed before the stream's rate is known, and drivers ignore it. A
-reader that is given up ends by itself as soon as its call returns, and holds up nobody.
+OpenCV's own deadlines do not suffice: they are fixed before the stream's rate is known, and drivers ignore them. An
+abandoned reader ends as soon as its call returns, and nobody waits for it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Reader:
             return picture
 
     def close(self) -> None:
-        """Give the connection up; a read that goes on ends by itself."""
+        """Abandon the connection; a blocked read finishes later."""
         with self._condition:
             self._given_up = True
             self._condition.notify_all()

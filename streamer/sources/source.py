@@ -60,7 +60,7 @@ class SourceError(OSError):
 class Source(Protocol):
     """Give the frames of one stream.
 
-    name: short and without credentials. live: whether the world goes on while nobody reads. fps: nominal frame rate,
+    name: short and without credentials. live: whether frames are lost while nobody reads. fps: nominal frame rate,
     known after the first frame, or None. total: number of frames where it is known, else None.
     """
 

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Engine, tempered
+from streamer.emotions import UNCERTAIN
 from streamer.explain.maps import Explainer
 from streamer.faces.visibility import VisibilitySettings, VisibleRegion
 from streamer.stages.ask import Answer, Due, Question, ask, by_frame, most_urgent
 from streamer.types import NO_REGION, Expression, Face, Frame, Result, Step
 
-UNCERTAIN = "uncertain"
 DEFAULT = VisibilitySettings()
 FORGET_AFTER = 2.0  # seconds of stream time without the track
 GRACE = 0.1  # a label comes out of 'uncertain' so far above the threshold at which it goes
@@ -30,7 +30,7 @@ class ExpressionSettings:
 
     interval: a face is classified again when its last answer is so old. most: faces classified a tick on live streams,
     those with the oldest answers first. smoothing: time constant of the moving average of probabilities. hold: how long
-    another label must lead before it is shown; 0 takes every answer for itself. settle: how long a label must have been
+    another label must lead before it is shown; 0 judges every answer by itself. settle: how long a label must have been
     shown to be called stable. threshold: confidence below which a face is 'uncertain'. routing: judge a partly hidden
     face by the largest region that can be seen, where a network knows that region; else always by the same one.
     """
@@ -70,7 +70,7 @@ class Smoother:
     no longer leads or falls below the threshold goes at once. Another one takes its place at once where it has led the
     answers themselves, before averaging, for the holding time; else, and after 'uncertain', it is shown when it has
     been `GRACE` above the threshold for the holding time. The first answer does not wait, and without a holding time
-    the threshold alone counts: that hysteresis is one over time, which a photo does not have.
+    the threshold alone counts: hysteresis is for streams, not for photos.
     """
 
     def __init__(self, settings: ExpressionSettings) -> None:
@@ -101,7 +101,7 @@ class Smoother:
         self.classified_at = time
 
     def lose_sight(self, time: float) -> None:
-        """Take in that nothing could be judged by at `time`: no label is shown, and the next answer starts anew."""
+        """Record that no region was visible at `time`: no label is shown, and the next answer starts anew."""
         if self.region != NO_REGION:
             self._shown_since = time
         self.region, self.probabilities, self.shown = NO_REGION, None, -1
@@ -132,7 +132,7 @@ class Smoother:
 
 @dataclass
 class _Track:
-    """Hold what is known of one track: its answers, what of it can be seen, and the region it is judged by."""
+    """Hold what is known of one track: its answers, what can be seen of it, and the region that is judged."""
 
     smoother: Smoother
     visible: VisibleRegion
@@ -208,7 +208,7 @@ class Expresser:
             self.explainer.note(answer)
 
     def _look(self, frame: Frame, face: Face) -> bool:
-        """Find what a face can be judged by now; say whether there is anything."""
+        """Choose the region of a face to judge now; return whether there is one."""
         tracks = self._tracks[frame.stream]
         track = tracks.get(face.track_id) or tracks.setdefault(face.track_id, self._new_track())
         track.seen_at = frame.time

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -13,39 +12,41 @@ from numpy.typing import NDArray
 from streamer.faces.boxes import iou
 from streamer.faces.motion import Motion
 from streamer.faces.track import assign, usable
+from streamer.stages import Express
 from streamer.types import Detections, Frame, Result
 
 Blur = Literal["none", "faces", "frame"]
 
 MARGIN = 0.25  # share of a face's side that is hidden around it: hair and ears tell who it is too
-CELLS = 6  # across a face; too few to recognise anybody, and what lies between is gone for good
+CELLS = 6  # mosaic cells across a face: too few to recognise anybody, and averaging cannot be undone
 SAME = 0.4  # overlap (IoU) from which on a found face is taken for one that was there
-COVERED = 0.8  # overlap from which on the margin of a box hides another one as well
+COVERED = 0.8  # overlap above which the margin of a box hides the other one too
 
 
 class Hiding:
-    """Call a stage, then replace the pictures of its results by ones that hide nothing, the faces in them, or all.
+    """Call a stage, then hide nothing, the faces or the whole frame in the pictures of its results.
 
     Runs in the thread of the stage. lasting: seconds for which a face is hidden after it was found last, see
     `Sightings`. Faces that were not found are not hidden; 'frame' does not depend on finding them.
     """
 
-    def __init__(self, stage: Callable[[list[Result]], list[Result]], blur: Blur, lasting: float = 1.0) -> None:
+    def __init__(self, stage: Express, blur: Blur, lasting: float = 1.0) -> None:
         self.stage, self.blur, self.lasting = stage, blur, lasting
         self._sightings: dict[str, Sightings] = {}
 
     def __call__(self, results: list[Result]) -> list[Result]:
-        """Complete the results, and hide what is not to be seen."""
+        """Complete the results and hide what privacy asks for."""
         return [self._hide(result) for result in self.stage(results)]
 
     def forget(self, stream: str) -> None:
-        """Drop what is known of a stream that has ended; its name may come again."""
+        """Drop what is known of a stream that has ended, and have the stage do so; its name may come again."""
         self._sightings.pop(stream, None)
+        self.stage.forget(stream)
 
     def _hide(self, result: Result) -> Result:
         image, blur = result.frame.image, self.blur
         if blur != "faces":
-            self.forget(result.frame.stream)  # it would be old when it is asked for again
+            self._sightings.pop(result.frame.stream, None)  # it would be outdated when hiding is switched on again
         if blur == "frame":
             hidden = mosaic(image, max(1, min(image.shape[:2]) // 24))
         elif blur == "faces" and len(boxes := self._boxes(result)):
@@ -66,11 +67,11 @@ class Hiding:
 
 
 class Sightings:
-    """Follow all that a stream's detector found, sure or not, for as long as it may still be there.
+    """Follow every detection of a stream, at any score, for as long as the face may still be there.
 
-    A tracker drops what it is not sure of, since a false face is worse than a late one; here a face in the clear is
-    worse. What was found counts as there for `lasting` seconds, and while a search has not missed it: two of them on a
-    live stream, where seconds may lie between searches.
+    A tracker drops doubtful detections, since a false face is worse than a late one; here a visible face is worse. A
+    detection counts as present for `lasting` seconds, and until a search misses it: two searches on a live stream,
+    where they may lie seconds apart.
     """
 
     def __init__(self, lasting: float) -> None:

@@ -18,7 +18,6 @@ from streamer.faces.detect import Detector
 from streamer.faces.landmarks import Landmarker, Landmarks
 from streamer.faces.steady import LONGEST, Steady, SteadySettings
 from streamer.faces.track import Tracker
-from streamer.shedding import Ladder
 from streamer.types import Detections, Face, Frame, Result, Step
 
 Looks = dict[tuple[str, int], tuple[Landmarks, int]]  # what was found of a stream's track: a row of landmarks
@@ -54,14 +53,12 @@ class Perceiver:
         new_tracker: Callable[[], Tracker],
         settings: DetectionSettings,
         landmarker: Landmarker | None = None,
-        ladder: Ladder | None = None,
         steady: SteadySettings | None = None,
         min_face: int = 1,
     ) -> None:
         self.detector = detector
         self.landmarker = landmarker
         self.settings = settings
-        self.ladder = ladder or Ladder()
         self.steady = steady or SteadySettings()
         self.min_face = min_face
         self._new_tracker = new_tracker
@@ -72,18 +69,21 @@ class Perceiver:
         self._cost = 0.0  # seconds of detection a picture, smoothed
         self._rest_until = 0.0  # monotonic time before which no live picture is searched
 
-    def __call__(self, frames: list[Frame]) -> list[Result]:
-        """Detect on the frames that are due, as one batch, and update every stream's tracker."""
+    def __call__(self, frames: list[Frame], step: Step = Step.NONE) -> list[Result]:
+        """Detect on the frames that are due, as one batch, and update every stream's tracker.
+
+        step: what live streams do without now; the results say so.
+        """
         for frame in frames:
             self._heed_cut(frame)
-        due, started = self._due(frames), time.monotonic()
+        due, started = self._due(frames, step), time.monotonic()
         searched = self.detector.detect([frame.image for frame in due]) if due else []
         found = dict(zip(map(id, due), searched, strict=True))
         looks = self._start([(frame, new) for frame in frames if len(new := self._follow(frame, found.get(id(frame))))])
         if due:
             self._pace(time.monotonic() - started, len(due))
             self._detected_at.update((frame.stream, frame.time) for frame in due)
-        results = [self._result(frame, found.get(id(frame))) for frame in frames]
+        results = [self._result(frame, found.get(id(frame)), step) for frame in frames]
         return self._located(self.landmarker, results, looks) if self.landmarker else results
 
     def forget(self, stream: str) -> None:
@@ -100,10 +100,10 @@ class Perceiver:
             if tracker := self._trackers.get(frame.stream):
                 tracker.cut()
 
-    def _due(self, frames: Sequence[Frame]) -> list[Frame]:
+    def _due(self, frames: Sequence[Frame], step: Step) -> list[Frame]:
         """Pick the frames whose stream was searched too long ago; live ones only as the time budget allows."""
         waited = {id(frame): frame.time - self._detected_at.get(frame.stream, -np.inf) for frame in frames}
-        longer = 2 if self.ladder.step >= Step.DETECTIONS else 1
+        longer = 2 if step >= Step.DETECTIONS else 1
         due = [
             frame
             for frame in frames
@@ -140,10 +140,10 @@ class Perceiver:
                 looks |= {(frame.stream, number): (look, row) for row, number in enumerate(ids.tolist())}
         return looks
 
-    def _result(self, frame: Frame, found: Detections | None) -> Result:
+    def _result(self, frame: Frame, found: Detections | None, step: Step) -> Result:
         faces = self._trackers[frame.stream].faces(frame)
         large = tuple(face for face in faces if _sides(face.box[None])[0] >= self.min_face)
-        return Result(frame, large, self.ladder.step if frame.live else Step.NONE, found)
+        return Result(frame, large, step if frame.live else Step.NONE, found)
 
     def _located(self, landmarker: Landmarker, results: list[Result], looks: Looks) -> list[Result]:
         """Add landmarks, visibility and usable to the faces of all frames; those not looked at yet are one batch."""

@@ -6,19 +6,21 @@ The checks are plain functions, for any server. Those of this one run on its dae
 from __future__ import annotations
 
 import json
+import logging
 import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
 
+from streamer.pipeline import Pipeline, SourceState
 from streamer.sources import State
 
-if TYPE_CHECKING:
-    from streamer.watching.metrics import Metrics
+log = logging.getLogger(__name__)
 
 SILENT_FOR = 10.0  # s without a turn of the caller's loop after which the run counts as hung
 
@@ -26,23 +28,28 @@ Answer = tuple[bool, dict[str, Any]]
 """Whether all is well, and the details as JSON values."""
 
 
-def check_alive(metrics: Metrics, now: float | None = None) -> Answer:
+def check_alive(pipeline: Pipeline, now: float | None = None) -> Answer:
     """Tell whether the caller's loop turns, and what every source does; now: monotonic seconds.
 
-    It does not turn where a stage, a sink or the disk hangs. A source that is lost is no reason to start anew.
+    It stops turning where a stage, a sink or the disk hangs. A lost source is no reason to restart the program.
     """
     now = time.monotonic() if now is None else now
-    silent = 0.0 if metrics.turned_at is None else now - metrics.turned_at
-    states = dict(metrics.states)  # a copy: streams come and go meanwhile
-    sources = {stream: {"state": str(state), **metrics.reasons.get(stream, {})} for stream, state in states.items()}
+    silent = 0.0 if pipeline.turned_at is None else now - pipeline.turned_at
+    states = dict(pipeline.states)  # a copy: streams come and go meanwhile
+    sources = {stream: _told(one) for stream, one in states.items()}
     return silent < SILENT_FOR, {"silent_seconds": round(silent, 1), "sources": sources}
 
 
-def check_ready(metrics: Metrics, now: float | None = None) -> Answer:
+def check_ready(pipeline: Pipeline, now: float | None = None) -> Answer:
     """Tell whether the run is alive and has a live source, or none as yet, and what every source does."""
-    alive, details = check_alive(metrics, now)
+    alive, details = check_alive(pipeline, now)
     states = [source["state"] for source in details["sources"].values()]
-    return alive and metrics.turned_at is not None and (not states or State.LIVE in states), details
+    return alive and pipeline.turned_at is not None and (not states or State.LIVE in states), details
+
+
+def _told(source: SourceState) -> dict[str, Any]:
+    cause = source.cause and source.cause.value
+    return {"state": str(source.state), "reason": source.reason, "cause": cause, "since": round(source.since, 3)}
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
@@ -50,7 +57,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
 
 
 class _Silent(WSGIRequestHandler):
-    timeout = 10  # s; a client that says nothing holds no thread for ever
+    timeout = 10  # s; a silent client must not block a thread for ever
 
     def log_message(self, format: str, *args: object) -> None:
         """Write no line a request."""
@@ -59,22 +66,36 @@ class _Silent(WSGIRequestHandler):
 class HealthServer:
     """Answer `GET /metrics`, `/healthz` and `/readyz` (503 where not well) on a daemon thread until `close`.
 
-    Raises OSError where the port cannot be had.
+    Raises OSError where the port cannot be opened.
     """
 
-    def __init__(self, metrics: Metrics, port: int, address: str) -> None:
-        self._metrics = metrics
-        self._scrape = make_wsgi_app(metrics.registry)
-        self._server = make_server(address, port, self._answer, _Server, _Silent)
+    def __init__(self, pipeline: Pipeline, port: int, address: str) -> None:
+        self._pipeline = pipeline
+        self._scrape = make_wsgi_app(pipeline.metrics.registry)
+        try:
+            self._server = make_server(address, port, self._answer, _Server, _Silent)
+        except OSError as error:
+            raise OSError(
+                f"metrics.port: {address}:{port} cannot be opened ({error.strerror}); choose another port"
+            ) from error
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="metrics", daemon=True)
         self._thread.start()
+        log.info("metrics on http://%s:%d/metrics", address, self.port)
 
     def close(self) -> None:
         """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         checks = {"/healthz": check_alive, "/readyz": check_ready}
@@ -85,6 +106,6 @@ class HealthServer:
         if path not in checks:
             start_response("404 Not Found", [("Content-Type", "text/plain")])
             return [b"expected /metrics, /healthz or /readyz\n"]
-        well, details = checks[path](self._metrics)
+        well, details = checks[path](self._pipeline)
         start_response("200 OK" if well else "503 Service Unavailable", [("Content-Type", "application/json")])
         return [json.dumps({"ok": well, **details}).encode() + b"\n"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import platform
 import time
@@ -10,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +16,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from streamer.sources import Cause, State
 from streamer.types import Result
-from streamer.watching.health import HealthServer
-
-log = logging.getLogger(__name__)
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.35, 0.5, 1.0, 2.0, 5.0)
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -29,7 +24,7 @@ CLASSIFIED_WITHIN = 0.1
 
 
 class Metrics:
-    """Own the metrics of one run, in a registry of its own so that runs do not meet.
+    """Own the metrics of one run, in a registry of its own, so that runs do not mix.
 
     Results and states are recorded by the caller's thread, `stage` by the threads of the stages.
     """
@@ -80,20 +75,16 @@ class Metrics:
         self.changes = self._counter("streamer_label_changes", "Times a followed face was shown another label")
         self.build = Info("streamer_build", "What runs", registry=self.registry)
         self.model = Gauge("streamer_model", "1 for each model", ["path", "sha256"], registry=self.registry)
-        self.turned_at: float | None = None  # monotonic time at which the caller's loop last turned
         self.step = Gauge(
             "streamer_shedding_step",
             "0 nothing is left out, 1 maps, 2 also detections, 3 also classifications, 4 also frames",
             registry=self.registry,
         )
         self.load = Gauge("streamer_load", "Share of the time that the busiest stage works", registry=self.registry)
-        self.states: dict[str, State] = {}
-        self.reasons: dict[str, dict[str, Any]] = {}
         self._shown: dict[str, dict[int, str]] = {}  # label by track, by stream
         self.quantiles: defaultdict[str, Quantiles] = defaultdict(Quantiles)
         self.stage_quantiles: defaultdict[str, Quantiles] = defaultdict(Quantiles)
         self._totals: dict[tuple[Counter, str], int] = {}
-        self._server: HealthServer | None = None
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(name, text, ["stream"], registry=self.registry)
@@ -103,22 +94,6 @@ class Metrics:
         self.build.info({"version": version, "python": platform.python_version()})
         for path, sha256 in models.items():
             self.model.labels(Path(path).name, sha256).set(1)
-
-    def serve(self, port: int, address: str) -> None:
-        """Answer `/metrics`, `/healthz` and `/readyz` until `close`. Raises OSError where the port cannot be had."""
-        try:
-            self._server = HealthServer(self, port, address)
-        except OSError as error:
-            raise OSError(
-                f"metrics.port: {address}:{port} cannot be opened ({error.strerror}); choose another port"
-            ) from error
-        log.info("metrics on http://%s:%d/metrics", address, port)
-
-    def close(self) -> None:
-        """Stop serving."""
-        if self._server:
-            self._server.close()
-            self._server = None
 
     @contextmanager
     def stage(self, name: str, frames: int) -> Iterator[None]:
@@ -168,12 +143,10 @@ class Metrics:
             counter.labels(stream).inc(total - before)
             self._totals[counter, stream] = total
 
-    def record_state(self, stream: str, state: State, reason: str = "", cause: Cause | None = None) -> None:
-        """Remember the state of a source and why, and count the cause of a failure."""
-        self.reasons[stream] = {"reason": reason, "cause": cause and cause.value, "since": round(time.time(), 3)}
+    def record_state(self, stream: str, state: State, cause: Cause | None = None) -> None:
+        """Show the state of a source, and count the cause of a failure."""
         if cause:
             self.failures.labels(stream, cause.value).inc()
-        self.states[stream] = state
         for one in State:
             self.state.labels(stream, one.value).set(one is state)
         self.retries.labels(stream).inc(state is State.RETRYING)
@@ -184,9 +157,7 @@ class Metrics:
         more = (self.classifications, self.retries, self.failures, self.labels, self.changes)
         for metric in (*counters, *more, self.faces, self.latency, self.state):
             metric.remove_by_labels({"stream": stream})
-        self.reasons.pop(stream, None)
         self._shown.pop(stream, None)
-        self.states.pop(stream, None)
         self.quantiles.pop(stream, None)
         self._totals = {key: total for key, total in self._totals.items() if key[1] != stream}
 

@@ -1,4 +1,4 @@
-"""What a run came to: read out of its metrics, printed as a table and written as JSON."""
+"""The totals of a run: read from its metrics, printed as a table and written as JSON."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streamer.pipeline import SourceState
 from streamer.watching.metrics import Metrics, Quantiles
 
 COUNTS = {
@@ -28,7 +29,9 @@ COUNTS = {
 }
 
 
-def summarise(metrics: Metrics, seconds: float, failures: Mapping[str, Exception]) -> dict[str, Any]:
+def summarise(
+    metrics: Metrics, states: Mapping[str, SourceState], seconds: float, failures: Mapping[str, Exception]
+) -> dict[str, Any]:
     """Return totals, latency in ms, mean milliseconds a call of each stage, and the same per source.
 
     frames: captured; results: analysed; fresh_results: those whose faces were all detected at most 0.2 s and classified
@@ -37,12 +40,12 @@ def summarise(metrics: Metrics, seconds: float, failures: Mapping[str, Exception
     counted = metrics.by_stream()
     streams = {
         stream: {
-            "state": str(metrics.states.get(stream, "ended")),
+            "state": str(states[stream].state),
             **_figures({key: int(counted[stream][name]) for key, name in COUNTS.items()}, seconds),
             "latency_ms": _latency(metrics.quantiles.get(stream, Quantiles())),
             **({"error": str(failures[stream])} if stream in failures else {}),
         }
-        for stream in sorted(metrics.states)
+        for stream in sorted(states)
     }
     totals = {key: sum(one[key] for one in streams.values()) for key in COUNTS}
     return {

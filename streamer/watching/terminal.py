@@ -1,4 +1,4 @@
-"""What the terminal shows during a run: a bar for files, one line for streams, a line for each trouble."""
+"""What the terminal shows: a bar for files, a line for streams and one for each trouble; of a service, lines alone."""
 
 from __future__ import annotations
 
@@ -86,3 +86,21 @@ class Status:
             self.say(f"{stream}: {state}: {reason}")
         if stream in self._tasks:
             self._progress.update(self._tasks[stream], figures=str(state))
+
+
+class Lines:
+    """Print a line for every change of a source's state; for a service, which shows no progress."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def say(self, line: str) -> None:
+        """Print a line, as a log record where those are JSON."""
+        if structured():
+            log.info("%s", line)
+        else:
+            self._console.print(line, soft_wrap=True)
+
+    def tell(self, stream: str, state: State, reason: str) -> None:
+        """Print the new state of a source."""
+        self.say(f"{stream}: {state}{f': {reason}' if reason else ''}")

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from streamer.commands.replay import replay
-from streamer.commands.run import Outputs, run
+from streamer.commands.run import run
 from streamer.config import Config
 from streamer.records.run_manifest import manifest_path
+from streamer.sinks.outputs import Outputs
 from tests.make import start
 from tests.media import cut, write_video
 

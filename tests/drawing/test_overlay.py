@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from streamer.drawing.overlay import PALETTE, TRACK, draw
+from streamer.drawing.overlay import TRACK, draw
+from streamer.emotions import UNCERTAIN, colours
 from streamer.types import Face, Result
 from tests.conftest import LABELS
 from tests.make import expression, face, result
@@ -26,7 +27,7 @@ def changed(result: Result, picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def count_colour(picture: NDArray[np.uint8], label: str) -> int:
-    return int((picture == PALETTE[label]).all(axis=2).sum())
+    return int((picture == colours()[label]).all(axis=2).sum())
 
 
 def test_draws_on_a_copy() -> None:
@@ -73,8 +74,8 @@ def test_draws_uncertain_faces_and_faces_without_expression_in_grey() -> None:
 
 
 def test_gives_every_emotion_a_colour_of_its_own() -> None:
-    assert set(LABELS) <= set(PALETTE)
-    assert len(set(PALETTE.values())) == len(PALETTE)
+    assert [*colours(), *colours(LABELS)] == 2 * [*LABELS, UNCERTAIN]
+    assert len(set(colours().values())) == len(LABELS) + 1
 
 
 @pytest.mark.parametrize(
@@ -88,15 +89,29 @@ def test_gives_every_emotion_a_colour_of_its_own() -> None:
 )
 def test_keeps_the_colours_apart_for_colour_blind_people_too(seen_as: NDArray[np.float64]) -> None:
     seen = {}
-    for label, bgr in PALETTE.items():
+    for label, bgr in colours().items():
         linear = np.clip(seen_as @ (np.array(bgr[::-1]) / 255) ** 2.2, 0, 1)
         seen[label] = rgb2lab(linear ** (1 / 2.2))
     assert min(deltaE_ciede2000(a, b) for a, b in combinations(seen.values(), 2)) > 9
 
 
-def test_draws_an_unknown_label_all_the_same() -> None:
-    odd = expression(label="boredom", probabilities={"boredom": 0.75, "other": 0.25})
-    assert changed(given := framed([face((200, 150, 300, 270), expression=odd)]), draw(given))[100:300].any()
+ODD = ("boredom", "happiness", "pain", "calm", "pride", "shame", "relief", "envy", "doubt")
+
+
+def test_labels_that_are_no_emotions_have_colours_apart_from_all_others() -> None:
+    found = colours(ODD)
+    assert list(found) == ["happiness", *(label for label in ODD if label != "happiness"), UNCERTAIN]
+    assert found["happiness"] == colours()["happiness"]
+    seen = [rgb2lab(np.array(bgr[::-1]) / 255) for bgr in (found | colours()).values()]
+    assert min(deltaE_ciede2000(a, b) for a, b in combinations(seen, 2)) > 9
+    many = tuple(str(number) for number in range(60))
+    assert len(set(colours(many).values())) == 61
+
+
+def test_draws_an_unknown_label_in_its_own_colour() -> None:
+    odd = expression(label="pain", probabilities=dict.fromkeys(ODD, 1 / len(ODD)))
+    picture = draw(framed([face((200, 150, 300, 270), expression=odd)]), details=False)
+    assert (picture == colours(ODD)["pain"]).all(axis=2).sum() > 200
 
 
 def test_draws_less_of_the_box_while_the_label_is_not_stable() -> None:

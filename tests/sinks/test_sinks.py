@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamer.commands.run import Outputs, check_outputs
 from streamer.records.reading import read_log
 from streamer.records.schema import SCHEMA
 from streamer.sinks import PerStream, video
 from streamer.sinks.log import LogSink
+from streamer.sinks.outputs import Outputs, check_outputs
 from streamer.sinks.video import CODECS, VideoSink, video_sink
 from streamer.sources import open_sources
 from streamer.types import Expression, Face, Frame, Result

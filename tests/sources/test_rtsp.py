@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from streamer.pipeline import Pipeline
 from streamer.sources import Cause, SourceError, State, observed, open_source
 from streamer.sources.network import explain
-from streamer.types import Result
 from tests.faults import Link, Server, ServerAbsent
+from tests.make import pipeline
 
 
 @pytest.fixture
@@ -224,7 +223,7 @@ def test_a_failing_camera_does_not_hold_up_another(serve: Callable[..., Server])
     gaps, before = [], None
     sources = [open_source(good.url()), open_source(bad.url())]
     seen: Counter[str] = Counter()
-    with Pipeline(sources, lambda frames: [Result(frame, ()) for frame in frames], lambda results: results) as results:
+    with pipeline(*sources) as results:
         for result in results:
             seen[result.frame.stream] += 1
             if seen[bad.url()] == 5 and before is None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from streamer.commands.photo import run as photo
-from streamer.commands.run import Outputs, run
+from streamer.commands.run import run
 from streamer.config import Config
 from streamer.records.run_manifest import manifest_path, read_manifest
+from streamer.sinks.outputs import Outputs
 from streamer.sinks.video import VideoSink
 from streamer.sources import State, open_source, redact
 from streamer.sources.live import Live

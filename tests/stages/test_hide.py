@@ -13,7 +13,7 @@ from streamer.stages.hide import Hiding, hide_boxes, mosaic
 from streamer.stages.perceive import DetectionSettings, Perceiver
 from streamer.types import Detections, Face, Frame, Result
 from tests.conftest import picture
-from tests.make import SAMPLE
+from tests.make import SAMPLE, Plain
 
 NOISE = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
 
@@ -41,7 +41,7 @@ class Seeing:
 def play(detector, seconds, interval, *, live=True):
     """Show noise at 25 fps, searched each `interval`; return (time, was a face shown, is its place hidden)."""
     perceive = Perceiver(detector, Tracker, DetectionSettings(interval=interval, share=1.0, budget=10))
-    hide, seen = Hiding(lambda results: results, "faces"), []
+    hide, seen = Hiding(Plain(), "faces"), []
     for index in range(round(seconds * 25)):
         frame = Frame(NOISE.copy(), "cam", index, index / 25, 0.0, live)
         [result] = hide(perceive([frame]))
@@ -85,7 +85,7 @@ def test_boxes_at_and_beyond_the_edge_are_borne(box):
 
 
 def test_a_whole_frame_is_hidden_whether_faces_are_found_or_not():
-    [result] = Hiding(lambda results: results, "frame")([Result(Frame(NOISE.copy(), "cam", 0, 0.0, 0.0), ())])
+    [result] = Hiding(Plain(), "frame")([Result(Frame(NOISE.copy(), "cam", 0, 0.0, 0.0), ())])
     assert detail(result.frame.image) < detail(NOISE) / 5
     assert mosaic(picture(7), 100).shape == picture().shape
 
@@ -121,7 +121,7 @@ def test_an_unknown_way_to_hide_is_refused():
 
 def test_faces_without_a_picture_of_their_own_stay_as_they_are():
     face = Face(1, np.array([10, 10, 30, 30], np.float32), 0.9, 0.0)
-    [result] = Hiding(lambda results: results, "faces")([Result(Frame(NOISE.copy(), "cam", 3, 0.1, 0.2), (face,))])
+    [result] = Hiding(Plain(), "faces")([Result(Frame(NOISE.copy(), "cam", 3, 0.1, 0.2), (face,))])
     assert result.faces == (face,)
     assert (result.frame.index, result.frame.time, result.frame.captured_at) == (3, 0.1, 0.2)
 
@@ -156,7 +156,7 @@ def test_a_face_that_left_is_hidden_for_a_second_and_until_two_searches_missed_i
 
 
 def test_a_moving_face_is_hidden_where_it_is_between_searches():
-    hide = Hiding(lambda results: results, "faces")
+    hide = Hiding(Plain(), "faces")
     for index in range(20):
         box = PLACE + np.array([4 * index, 0, 4 * index, 0], np.float32)
         [result] = hide([result_at(index / 25, [box] if index % 5 == 0 else None)])
@@ -164,14 +164,14 @@ def test_a_moving_face_is_hidden_where_it_is_between_searches():
 
 
 def test_the_next_photo_of_a_folder_is_not_hidden_where_the_one_before_had_a_face():
-    hide = Hiding(lambda results: results, "faces")
+    hide = Hiding(Plain(), "faces")
     first, second = (hide([result_at(time, found, live=False)])[0] for time, found in ((0.0, [PLACE]), (1.0, [])))
     assert hides(first.frame.image, PLACE) is True
     assert (second.frame.image == NOISE).all()
 
 
 def test_faces_in_view_are_hidden_at_once_when_hiding_is_asked_for_and_old_ones_are_not_remembered():
-    hide, face = Hiding(lambda results: results, "none"), Face(1, PLACE, 0.9, 0.0)
+    hide, face = Hiding(Plain(), "none"), Face(1, PLACE, 0.9, 0.0)
     assert hides(hide([result_at(0.0, [PLACE], faces=(face,))])[0].frame.image, PLACE) is False
     hide.blur = "faces"
     assert hides(hide([result_at(0.04, None, faces=(face,))])[0].frame.image, PLACE) is True
@@ -189,12 +189,11 @@ def test_a_stream_that_ended_leaves_nothing_behind_for_another_of_its_name():
         stages.forget("cam")
         [result] = stages.finish([result_at(0.0, None)])
     finally:
-        for one in stages.owned:
-            one.close()
+        stages.close()
     assert (result.frame.image == NOISE).all()
 
 
 def test_what_is_no_box_hides_nothing():
     wrong = [[np.nan] * 4, [1e9, 0, 2e9, 10], [20, 20, 20, 20]]
-    [result] = Hiding(lambda results: results, "faces")([result_at(0.0, wrong)])
+    [result] = Hiding(Plain(), "faces")([result_at(0.0, wrong)])
     assert (result.frame.image == NOISE).all()

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import re
+import urllib.error
 import urllib.request
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from streamer.pipeline import SourceState
 from streamer.sources import State
 from streamer.types import NO_REGION, Detections
+from streamer.watching.health import HealthServer
 from streamer.watching.metrics import Metrics, Quantiles
 from streamer.watching.run_summary import summarise
-from tests.make import expression, face, result
+from tests.make import expression, face, pipeline, result
 
 
 def aged(time, *, detected=0.0, classified=0.0, track_id=1):
@@ -69,27 +72,32 @@ def test_tracks_are_counted_once():
 
 def test_metrics_are_served_and_stop_being_served():
     metrics = Metrics()
-    metrics.serve(19473, "127.0.0.1")
     metrics.record(aged(1.0), captured=7, dropped=3)
     metrics.record_state("cam", State.LIVE)
-    with urllib.request.urlopen("http://127.0.0.1:19473/metrics", timeout=5) as answer:
-        text = answer.read().decode()
+    empty = pipeline(metrics=metrics)
+    with HealthServer(empty, 0, "127.0.0.1") as served:
+        place = f"127.0.0.1:{served.port}"
+        with urllib.request.urlopen(f"http://{place}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        with pytest.raises(OSError, match=rf"metrics\.port: {place} cannot be opened"):
+            HealthServer(empty, served.port, "127.0.0.1")
     assert 'streamer_frames_dropped_total{stream="cam"} 3.0' in text
     assert 'streamer_source_state{state="live",stream="cam"} 1.0' in text
     assert all(re.match(r"streamer_\w+", line) for line in text.splitlines() if line and line[0] != "#")
-    with pytest.raises(OSError, match=r"metrics\.port: 127\.0\.0\.1:19473 cannot be opened"):
-        Metrics().serve(19473, "127.0.0.1")
-    metrics.close()
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(f"http://{place}/metrics", timeout=5)
 
 
 def test_the_summary_adds_up_what_the_sources_did():
     metrics = Metrics()
     for index in range(10):
         metrics.record(aged(index / 25), captured=index + 3, dropped=2)
-    for name in ("cam", "dead"):
-        metrics.record_state(name, State.ENDED if name == "cam" else State.FAILED)
-    summary = summarise(metrics, 2.0, {"dead": OSError("no such camera")})
+    states = {
+        name: SourceState(state, "", None, 0.0) for name, state in {"cam": State.ENDED, "dead": State.FAILED}.items()
+    }
+    summary = summarise(metrics, states, 2.0, {"dead": OSError("no such camera")})
     assert (summary["frames"], summary["dropped"], summary["results"], summary["tracks"]) == (12, 2, 10, 1)
     assert summary["fps"] == 5.0
+    assert [one["state"] for one in summary["sources"].values()] == ["ended", "failed"]
     assert summary["sources"]["dead"]["error"] == "no such camera"
     assert set(summary["latency_ms"]) == {"p50", "p95", "p99"}

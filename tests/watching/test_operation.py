@@ -11,23 +11,22 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
-from streamer.build import build_pipeline
+from streamer.build import build_stages
 from streamer.config import Config, load_config
+from streamer.pipeline import SourceState
 from streamer.service.reload import reload
 from streamer.sources import Cause, State
 from streamer.types import Expression, Face, Frame, Result
-from streamer.watching.health import SILENT_FOR, check_alive, check_ready
+from streamer.watching.health import SILENT_FOR, HealthServer, check_alive, check_ready
 from streamer.watching.logs import JsonFormatter
 from streamer.watching.metrics import Metrics
 from tests.conftest import ListSource, picture
-from tests.make import SAMPLE, start, streamer
-from tests.test_pipeline import pipeline
+from tests.make import SAMPLE, pipeline, start, streamer
 
 DEPLOY = Path(__file__).parents[2] / "configs" / "deploy"
 PROMTOOL = shutil.which("promtool")
@@ -55,7 +54,7 @@ def served() -> Metrics:
         metrics.record(said(label), captured=3, dropped=1)
     with metrics.stage("perceive", 2):
         pass
-    metrics.record_state("cam", State.RETRYING, "gone", Cause.LOST)
+    metrics.record_state("cam", State.RETRYING, Cause.LOST)
     metrics.lost.labels("log").inc()
     metrics.failing.labels("log").set(1)
     return metrics
@@ -92,12 +91,8 @@ def test_a_label_of_another_face_is_no_change():
 
 @needs_promtool
 def test_prometheus_finds_no_fault_with_the_metrics():
-    metrics = served()
-    metrics.serve(19474, "127.0.0.1")
-    try:
-        _, text = get(19474, "/metrics")
-    finally:
-        metrics.close()
+    with HealthServer(pipeline(metrics=served()), 0, "127.0.0.1") as server:
+        _, text = get(server.port, "/metrics")
     assert promtool("check", "metrics", stdin=text).strip() == ""
 
 
@@ -143,20 +138,22 @@ def test_alerts_and_dashboard_use_metrics_and_labels_that_exist():
 
 
 def test_a_run_is_alive_while_its_loop_turns_and_ready_once_a_source_is_live():
-    metrics = Metrics()
-    assert check_alive(metrics)[0]
-    assert not check_ready(metrics)[0]
-    metrics.turned_at = 100.0
-    metrics.record_state("cam", State.LIVE)
-    metrics.record_state("door", State.RETRYING, "connection refused", Cause.REFUSED)
-    ready, details = check_ready(metrics, 101.0)
+    run = pipeline()
+    assert check_alive(run)[0]
+    assert not check_ready(run)[0]
+    run.turned_at = 100.0
+    run.states["cam"] = SourceState(State.LIVE, "", None, 0.0)
+    run.states["door"] = SourceState(State.RETRYING, "connection refused", Cause.REFUSED, 12.3456)
+    ready, details = check_ready(run, 101.0)
     assert ready
-    door = details["sources"]["door"]
-    assert (door["state"], door["reason"], door["cause"]) == ("retrying", "connection refused", "refused")
-    assert not check_alive(metrics, 100.0 + SILENT_FOR)[0]
-    assert not check_ready(metrics, 100.0 + SILENT_FOR)[0]
-    metrics.record_state("cam", State.STALLED)
-    assert not check_ready(metrics, 101.0)[0]
+    assert details["sources"] == {
+        "cam": {"state": "live", "reason": "", "cause": None, "since": 0.0},
+        "door": {"state": "retrying", "reason": "connection refused", "cause": "refused", "since": 12.346},
+    }
+    assert not check_alive(run, 100.0 + SILENT_FOR)[0]
+    assert not check_ready(run, 100.0 + SILENT_FOR)[0]
+    run.states["cam"] = SourceState(State.STALLED, "", None, 0.0)
+    assert not check_ready(run, 101.0)[0]
 
 
 def free_port() -> int:
@@ -166,20 +163,18 @@ def free_port() -> int:
 
 
 def test_health_is_served_beside_the_metrics():
-    metrics, port = Metrics(), free_port()
-    metrics.serve(port, "127.0.0.1")
-    try:
+    run = pipeline(ListSource("a", 1))
+    with HealthServer(run, 0, "127.0.0.1") as server:
+        port = server.port
         assert get(port, "/readyz")[0] == 503
-        with pipeline(ListSource("a", 1), metrics=metrics) as results:
+        with run as results:
             list(results)
-        metrics.record_state("a", State.LIVE)
+        run.states["a"] = SourceState(State.LIVE, "", None, 0.0)
         for path in ("/healthz", "/readyz"):
             code, text = get(port, path)
             assert (code, json.loads(text)["sources"]["a"]["state"]) == (200, "live")
         assert get(port, "/else")[0] == 404
         assert "streamer_results_total" in get(port, "/metrics")[1]
-    finally:
-        metrics.close()
 
 
 # Logs and reload
@@ -207,24 +202,25 @@ def test_with_json_logs_nothing_else_is_printed(tmp_path: Path):
 def test_a_reload_takes_over_what_can_be_changed_and_says_what_cannot(caplog: pytest.LogCaptureFixture):
     now = Config()
     wanted = load_config(Config, None, ["expression.threshold=0.9", "privacy.blur=faces", "detector.min_face=60"])
-    with build_pipeline(now, [ListSource("a", 5)]) as results:
-        kept = reload(results, now, lambda: wanted)
+    stages = build_stages(now)
+    with stages.pipeline([ListSource("a", 5)]) as results:
+        kept = reload(stages, now, lambda: wanted)
         list(results)
     assert (kept.expression.threshold, kept.privacy.blur, kept.detector.min_face) == (0.9, "faces", None)
     assert "expression, privacy changed" in caplog.text
     assert "detector can only be changed by a restart" in caplog.text
-    hiding: Any = results.stages[1]
-    assert hiding.stage.settings.threshold == 0.9
-    assert hiding.blur == "faces"
+    assert stages.express.settings.threshold == 0.9
+    assert stages.finish.blur == "faces"
 
 
 def test_a_wrong_configuration_is_not_reloaded(caplog: pytest.LogCaptureFixture):
-    now = Config()
+    now, stages = Config(), build_stages(Config())
 
     def wrong() -> Config:
         return load_config(Config, None, ["expression.threshold=9"])
 
-    assert reload(pipeline(), now, wrong) is now
+    assert reload(stages, now, wrong) is now
+    stages.close()
     assert "configuration not reloaded: configuration: 'expression'" in caplog.text
 
 

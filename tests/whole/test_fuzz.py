@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engines import load_engine
+from engines.errors import UserError
 from streamer.config import Config, check_config, load_config
 from streamer.records.reading import problems, read_log, trusting
 from streamer.records.run_manifest import read_manifest
@@ -33,8 +34,7 @@ from streamer.records.tables import convert
 from streamer.sinks.log import LogSink
 from streamer.sources import SourceError, open_source, redact
 from streamer.sources.pictures import read_picture
-from streamer.watching.metrics import Metrics
-from tests.make import face, result
+from tests.make import face, pipeline, result
 
 CASES = 10_000
 thoroughly = settings(
@@ -93,7 +93,7 @@ def test_any_configuration_is_taken_or_refused_in_words():
         try:
             check_config(Config, section, overrides, "fuzz")
             taken += 1
-        except ValueError as error:
+        except UserError as error:
             one_line(error)
     assert taken > CASES / 100
 
@@ -138,7 +138,7 @@ def test_any_file_is_a_configuration_or_refused_in_words(tmp_path: Path):
         path.write_text("".join(chance.choices(PIECES, k=chance.randrange(25))), encoding="utf-8")
         try:
             load_config(Config, path)
-        except ValueError as error:
+        except UserError as error:
             one_line(error)
 
 
@@ -231,7 +231,7 @@ def test_any_damaged_log_is_read_or_refused_in_words(whole_log: bytes, tmp_path:
         ):
             try:
                 use()
-            except (ValueError, OSError) as error:
+            except (UserError, OSError) as error:
                 one_line(error)
 
 
@@ -244,7 +244,7 @@ def test_any_json_is_a_manifest_or_refused_in_words(tmp_path: Path):
         path.write_text(json.dumps(value if chance.random() < 0.95 else anything(chance, names), default=str))
         try:
             read_manifest(path)
-        except ValueError as error:
+        except UserError as error:
             one_line(error)
 
 
@@ -281,7 +281,7 @@ def api() -> Iterator[Callable[..., Any]]:
 
     thread = threading.Thread(target=work)
     thread.start()
-    app = create_app(Board(), desk, Metrics(), token="right", requests=1e9)
+    app = create_app(Board(), desk, pipeline(keep_open=True), token="right", requests=1e9)
     with TestClient(app, raise_server_exceptions=True) as client:
         yield client.request
     done.set()
@@ -352,7 +352,7 @@ def refused_or_run(path: Path, task: str) -> bool:
     """Load a model and tell whether it runs; a refusal must be one short line."""
     try:
         load_engine(path, task, precision="f32").close()
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         one_line(error)
         return False
     return True
@@ -497,7 +497,7 @@ def test_a_small_part_of_each_surface_holds_in_every_run(whole_log: bytes, tmp_p
     path = tmp_path / "out.jsonl"
     for _ in range(200):
         path.write_bytes(damaged(whole_log, chance))
-        with suppress(ValueError, OSError):
+        with suppress(UserError, OSError):
             list(problems(path))
         picture = tmp_path / "x.png"
         picture.write_bytes(damaged(cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes(), chance))

@@ -13,12 +13,11 @@ import pytest
 from streamer.build import build_pipeline
 from streamer.config import Config
 from streamer.drawing.overlay import draw
-from streamer.pipeline import Pipeline
 from streamer.sinks.log import LogSink
 from streamer.sources import Report
-from streamer.types import Frame, Result
+from streamer.types import Frame
 from tests.conftest import ListSource
-from tests.make import SAMPLE
+from tests.make import SAMPLE, pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -68,9 +67,7 @@ def test_starting_and_leaving_a_hundred_times_leaves_nothing_behind():
     threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
     for _ in range(100):
         sources = ListSource("a", 1000), ListSource("b", 1000, live=True)
-        with Pipeline(
-            sources, lambda frames: [Result(frame, ()) for frame in frames], lambda results: results
-        ) as results:
+        with pipeline(*sources) as results:
             next(iter(results))
     assert threading.active_count() == threads
     assert len(os.listdir("/proc/self/fd")) == descriptors

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engines import ZOO
+from engines.errors import UserError
 from train.options import DataPath, Folder, Overrides, SetName, Source, Sources, Split, with_data
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def saliency(given: Given, faces: Annotated[int, typer.Option(min=1, help="The m
     for source in given.sources:
         classifier, network = given.open(source, "f32"), open_gradients(source, given.overrides)
         if network is None:
-            raise ValueError(f"{source}: expected a checkpoint or an exported network (.onnx) in float, found another")
+            raise UserError(f"{source}: expected a checkpoint or an exported network (.onnx) in float, found another")
         epochs = len(classifier.epochs)
         name = f"{classifier.name} after epoch {epochs}" if epochs else source.stem  # int8 forms have no gradients
         found.append(maps.Source(name, network, given.rows(classifier)))

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
+
 
 def embed(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (N, 2) places for (N, K) features, the same for the same features. Raises ValueError for under 4 rows."""
+    """Return (N, 2) places for (N, K) features, the same for the same features. Raises UserError for under 4 rows."""
     from sklearn.manifold import TSNE
 
     if len(features) < 4:
-        raise ValueError(f"t-SNE: expected at least 4 rows, found {len(features)}")
+        raise UserError(f"t-SNE: expected at least 4 rows, found {len(features)}")
     perplexity = min(30.0, (len(features) - 1) / 3)
     found = TSNE(perplexity=perplexity, init="pca", random_state=0, n_jobs=1).fit_transform(features)
     return np.asarray(found, np.float32)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from engines import Outputs
+from engines.errors import UserError
 from train.analysis.maps import maps_of
 from train.data import FaceSet
 from train.expression.classifier import Classifier
@@ -35,17 +36,17 @@ def write(
     """Write `faithful.md`, `.json` and `.png` for rightly answered faces, at most `most`, drawn with a fixed seed.
 
     network: what saliency takes gradients of; without it saliency is left out. Returns what the JSON holds.
-    Raises ValueError where no face is answered rightly or the network has no map.
+    Raises UserError where no face is answered rightly or the network has no map.
     """
     outputs = classifier.infer(rows.images)
     right = np.flatnonzero(outputs["probabilities"].argmax(axis=1) == rows.labels)
     chosen = np.sort(np.random.default_rng(0).permutation(right)[:most])
     if not len(chosen):
-        raise ValueError(f"{classifier.name}: expected faces that are answered rightly, found none")
+        raise UserError(f"{classifier.name}: expected faces that are answered rightly, found none")
     images, labels = rows.images[chosen], rows.labels[chosen]
     maps = orders({name: value[chosen] for name, value in outputs.items()}, network, images, labels)
     if set(maps) == set(BASELINES):
-        raise ValueError(f"{classifier.name}: expected a network with maps (cam or attention), found none")
+        raise UserError(f"{classifier.name}: expected a network with maps (cam or attention), found none")
     curves = {name: {way: curve(classifier, images, labels, heat, way) for way in WAYS} for name, heat in maps.items()}
     values = {"network": classifier.name, "faces": len(chosen), "steps": STEPS, **judge(curves)}
     folder.mkdir(parents=True, exist_ok=True)

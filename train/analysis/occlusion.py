@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from engines import load_engine, tempered
+from engines.errors import UserError
 from streamer.faces.landmarks import DlibLandmarker, Landmarks, ZooLandmarker
 from streamer.faces.regions import crops
 from streamer.faces.visibility import VisibilitySettings, VisibleRegion
@@ -78,13 +79,13 @@ def write(
     Every network of whole faces is measured with each of those of several regions, which are rivals in judging partly
     hidden ones; see `pairs`. landmarks: model file of the landmark network. split: the first network's validation
     split unless said. families: occluders to draw. most: the most rows that are judged, evenly chosen; 0 takes all.
-    Raises ValueError where the networks do not share data and labels, or where none knows whole faces.
+    Raises UserError where the networks do not share data and labels, or where none knows whole faces.
     """
     first, judged = classifiers[0], pairs(classifiers)
     if any((one.data, one.labels) != (first.data, first.labels) for one in classifiers):
-        raise ValueError("expected networks of one data set with the same labels")
+        raise UserError("expected networks of one data set with the same labels")
     if unknown := set(families) - set(FAMILIES):
-        raise ValueError(f"unknown occluders {sorted(unknown)}: expected some of {', '.join(FAMILIES)}")
+        raise UserError(f"unknown occluders {sorted(unknown)}: expected some of {', '.join(FAMILIES)}")
     rows, left_out = _rows(first, split or first.data.validation, most)
     engine = load_engine(landmarks, "landmarks")
     try:
@@ -120,7 +121,7 @@ def learned(classifier: Classifier) -> tuple[str, ...]:
 def pairs(classifiers: Sequence[Classifier]) -> list[Pair]:
     """Pair every network of whole faces alone with each of several regions, as the analyzer runs them.
 
-    Where there are none of the one kind, those of the other stand alone. Raises ValueError where no whole face can be
+    Where there are none of the one kind, those of the other stand alone. Raises UserError where no whole face can be
     judged.
     """
     whole = [one for one in classifiers if learned(one) == ("face",)]
@@ -130,7 +131,7 @@ def pairs(classifiers: Sequence[Classifier]) -> list[Pair]:
     if whole:
         return [Pair(one, None) for one in whole]
     if blind := [one.name for one in routed if "face" not in learned(one)]:
-        raise ValueError(f"expected a network of whole faces beside {', '.join(blind)}, found none")
+        raise UserError(f"expected a network of whole faces beside {', '.join(blind)}, found none")
     return [Pair(one, one) for one in routed]
 
 

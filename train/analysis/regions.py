@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from engines.errors import UserError
 from streamer.explain.maps import heated
 from train.analysis import embedding
 from train.analysis.maps import draw_grid, surest
@@ -31,7 +32,7 @@ def regions(classifiers: Sequence[Classifier], split: str | None, folder: Path) 
     """Write Tables 5 and 6, the reliability of every <emotion, region> and Figures 5 to 7 for the given networks.
 
     split: what accuracy is reported on, each network's validation split unless said; reliability is always measured on
-    the validation split. Returns what `regions.json` holds. Raises ValueError where two networks are of one kind.
+    the validation split. Returns what `regions.json` holds. Raises UserError where two networks are of one kind.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[tuple[str, str, str], Evaluation] = {}
@@ -39,7 +40,7 @@ def regions(classifiers: Sequence[Classifier], split: str | None, folder: Path) 
     for classifier in (view for one in classifiers for view in one.views()):
         kind = (classifier.data.set, classifier.input.region, classifier.input.mode)
         if kind in found:
-            raise ValueError(f"{classifier.name}: another network for {' '.join(kind)} was given before")
+            raise UserError(f"{classifier.name}: another network for {' '.join(kind)} was given before")
         found[kind] = evaluate(classifier, split or classifier.data.validation)
         same = found[kind].split == classifier.data.validation
         chosen[kind] = found[kind] if same else evaluate(classifier, classifier.data.validation)

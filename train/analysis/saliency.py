@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from engines.errors import UserError
 from streamer.explain.maps import levels
 from train.analysis.maps import draw_grid, saliency
 from train.data import FaceSet
@@ -28,10 +29,10 @@ class Source(NamedTuple):
 
 
 def of_the_same_faces(sources: Sequence[Source], most: int) -> list[Source]:
-    """Keep the rows that all networks know by name, at most so many, in one order. Raises ValueError for none."""
+    """Keep the rows that all networks know by name, at most so many, in one order. Raises UserError for none."""
     common = sorted(set.intersection(*(set(one.rows.names.tolist()) for one in sources)))
     if not common:
-        raise ValueError("expected networks of one data set, found no face that all of them know")
+        raise UserError("expected networks of one data set, found no face that all of them know")
     chosen = np.array(common)[np.sort(np.random.default_rng(0).permutation(len(common))[:most])]
     found = []
     for one in sources:

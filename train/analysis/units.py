@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Outputs
+from engines.errors import UserError
 from streamer.build import load_landmarker
 from streamer.config import LandmarksConfig
 from streamer.explain.maps import colour
@@ -64,7 +65,7 @@ def mean_landmarks(rows: FaceSet) -> NDArray[np.float32]:
     """Return the mean (68, 2) landmarks of the faces, in shares of the picture's width and height."""
     landmarker = load_landmarker(LandmarksConfig())
     if landmarker is None:
-        raise ValueError("expected a landmark network, found none")
+        raise UserError("expected a landmark network, found none")
     images = [colour(image) for image in rows.images[:SAMPLE]]
     try:
         found = landmarker.look(images, [middle_square(image)[None] for image in images])

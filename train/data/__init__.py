@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+from engines.errors import UserError
+from streamer.emotions import EMOTIONS as EMOTIONS  # the order of all sets
+
 BASIC = EMOTIONS[:7]  # the classes of most sets: contempt is last, so the numbers stay the same
 
 
@@ -99,12 +101,12 @@ def load(name: str, path: Path, split: str, labels: str) -> FaceSet:
     where there are none), and `SPLIT:rest` the others, for sets that have no split to choose on. `SPLIT:fifth` and
     `SPLIT:others` divide it by the names, class by class, for sets that have none to report on. A part is divided like
     a split: `train:others:tenth`.
-    Raises ValueError for an unknown set, split, label rule or row, OSError where a file is missing.
+    Raises UserError for an unknown set, split, label rule or row, OSError where a file is missing.
     """
     from train.data.splits import part_of
 
     if name not in LOADERS:
-        raise ValueError(f"unknown data set '{name}': expected one of {', '.join(sorted(LOADERS))}")
+        raise UserError(f"unknown data set '{name}': expected one of {', '.join(sorted(LOADERS))}")
     module, function = LOADERS[name].split(":")
     loader: Loader = getattr(import_module(module), function)
     whole, *parts = split.split(":")
@@ -112,5 +114,5 @@ def load(name: str, path: Path, split: str, labels: str) -> FaceSet:
     for part in parts:
         found = found[part_of(found, part)]
     if not len(found):
-        raise ValueError(f"{path}: split '{split}' of '{name}' is empty")
+        raise UserError(f"{path}: split '{split}' of '{name}' is empty")
     return found

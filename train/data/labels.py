@@ -8,41 +8,31 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data import EMOTIONS, FaceSet
+from engines.errors import UserError
+from streamer.emotions import EMOTIONS, KNOWN
+from train.data import FaceSet
 
-WORDS = {
-    "neutral": ("neutral", "neutrality"),
-    "happiness": ("happiness", "happy", "joy"),
-    "surprise": ("surprise", "surprised"),
-    "sadness": ("sadness", "sad"),
-    "anger": ("anger", "angry"),
-    "disgust": ("disgust", "disgusted"),
-    "fear": ("fear", "fearful", "afraid"),
-    "contempt": ("contempt", "contemptuous"),
-}
-INDEX = {word: EMOTIONS.index(emotion) for emotion, words in WORDS.items() for word in words}
+INDEX = {word: number for number, (name, one) in enumerate(KNOWN.items()) for word in (name, *one.words)}
 VOTED = 8  # columns of the votes that are emotions; 'unknown' and 'not a face' follow
 
 
 def emotion(word: str, source: str) -> int:
-    """Return the index of an emotion. Raises ValueError that names the source of an unknown word."""
+    """Return the index of an emotion. Raises UserError that names the source of an unknown word."""
     if word.lower() not in INDEX:
-        raise ValueError(f"{source}: unknown label '{word}': expected one of {', '.join(INDEX)}")
+        raise UserError(f"{source}: unknown label '{word}': expected one of {', '.join(INDEX)}")
     return INDEX[word.lower()]
 
 
 def renamed(rows: FaceSet, names: Mapping[str, str | None], place: str) -> FaceSet:
     """Number a set's labels as the emotions, some of them by another name; rows of a name of None have no label.
 
-    Raises ValueError that names the place for a label that is no emotion, or a name that the set has not.
+    Raises UserError that names the place for a label that is no emotion, or a name that the set has not.
     """
     if strange := sorted(set(names) - set(rows.classes)):
-        raise ValueError(
-            f"{place}: its map names '{strange[0]}': expected labels of the set, {', '.join(rows.classes)}"
-        )
+        raise UserError(f"{place}: its map names '{strange[0]}': expected labels of the set, {', '.join(rows.classes)}")
     wanted = [names.get(name, name) for name in rows.classes]
     if unknown := [name for name in wanted if name is not None and name not in EMOTIONS]:
-        raise ValueError(f"{place}: unknown label '{unknown[0]}': expected {', '.join(EMOTIONS)}, or a line in its map")
+        raise UserError(f"{place}: unknown label '{unknown[0]}': expected {', '.join(EMOTIONS)}, or a line in its map")
     classes = tuple(name for name in EMOTIONS if name in wanted)
     numbers = np.array([*(-1 if name is None else classes.index(name) for name in wanted), -1])  # -1 stays -1
     distribution = np.zeros((len(rows), len(classes)), np.float32)

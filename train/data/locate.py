@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from engines.errors import UserError
 from engines.manifest import sha256_of
 from streamer.build import SHIPPED_DETECTOR, in_zoo, load_detector, preset
 from streamer.config import Config, load_config
@@ -217,14 +218,14 @@ def _agreed(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def read_cache(file: Path) -> dict[bytes, NDArray[np.float32]]:
-    """Read what was found: (70, 2) box corners and landmarks by key. Raises ValueError for a damaged file."""
+    """Read what was found: (70, 2) box corners and landmarks by key. Raises UserError for a damaged file."""
     if not file.exists():
         return {}
     try:
         with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             return {key.tobytes(): value for key, value in zip(arrays["keys"], arrays["found"], strict=True)}
     except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
-        raise ValueError(f"{file}: not a readable cache of landmarks ({error}); delete it") from error
+        raise UserError(f"{file}: not a readable cache of landmarks ({error}); delete it") from error
 
 
 def write_cache(file: Path, known: dict[bytes, NDArray[np.float32]]) -> None:

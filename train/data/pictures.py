@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
+
 log = logging.getLogger(__name__)
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
@@ -31,7 +33,7 @@ def read_pictures(
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read files and change each picture; return the readable ones as `FaceSet.images` and which they are, (N,).
 
-    Raises ValueError where more than 1 % cannot be read.
+    Raises UserError where more than 1 % cannot be read.
     """
     found = [read_picture(file, colour) for file in files]
     readable = np.array([picture is not None for picture in found], bool)
@@ -61,12 +63,12 @@ def decode(content: bytes, colour: bool) -> Picture | None:
 
 
 def report_unreadable(names: Sequence[str], total: int) -> None:
-    """Log what was left out; raise ValueError where it is more than 1 % of all."""
+    """Log what was left out; raise UserError where it is more than 1 % of all."""
     if not names:
         return
     listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
     if len(names) > UNREADABLE * total:
-        raise ValueError(f"{len(names)} of {total} pictures cannot be read, more than 1 %: {listed}")
+        raise UserError(f"{len(names)} of {total} pictures cannot be read, more than 1 %: {listed}")
     log.warning("%d of %d pictures cannot be read and are left out: %s", len(names), total, listed)
 
 

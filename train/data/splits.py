@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from train.data import FaceSet
 
 FOLDS = 5
@@ -16,9 +17,9 @@ FOLD_SPLITS = ("all", *(f"{prefix}fold{k}" for prefix in ("", "not ") for k in r
 
 
 def require(kind: str, value: str, known: Sequence[str]) -> None:
-    """Raise ValueError where `value` is not a known split or label rule."""
+    """Raise UserError where `value` is not a known split or label rule."""
     if value not in known:
-        raise ValueError(f"unknown {kind} '{value}': expected one of {', '.join(known)}")
+        raise UserError(f"unknown {kind} '{value}': expected one of {', '.join(known)}")
 
 
 def share(key: str) -> float:

@@ -34,7 +34,7 @@ PARITY = {"f32": (1e-3, 1e-3), "auto": (0.06, 0.06)}  # most that scores, and bo
 def export(config: DetectorConfig, out: Path) -> Path:
     """Write the network of a run with its threshold, check it against its source, and enter it into the manifest.
 
-    Raises ValueError where the configuration is not the run's own, RuntimeError where the artefact disagrees with the
+    Raises UserError where the configuration is not the run's own, RuntimeError where the artefact disagrees with the
     network; then nothing is written.
     """
     require_format(out, ("onnx",))

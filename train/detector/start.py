@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from engines.errors import UserError
 from train import loop
 from train.checkpoint import State
 from train.detector.config import DetectorConfig
@@ -39,12 +40,12 @@ def start(config: DetectorConfig, device: torch.device) -> State:
 def go_on_from(network: nn.Module, path: Path) -> None:
     """Give a network without batch norms the weights of an artefact of the same or smaller widths.
 
-    Raises ValueError where the artefact has weights that the network has no place for.
+    Raises UserError where the artefact has weights that the network has no place for.
     """
     given, wanted = weights_of(path), network.state_dict()
     unfit = [name for name, value in given.items() if name not in wanted or not _fits(value, wanted[name])]
     if unfit:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected weights of the same or smaller widths without batch norms, found {', '.join(unfit)}"
         )
     missing = [name for name in wanted if name not in given]

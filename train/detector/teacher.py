@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from streamer.faces.boxes import iou
 from streamer.types import Detections
 from train.detector.centerface import CenterFace
@@ -32,7 +33,7 @@ class Finder(Protocol):
 
 
 class YuNet:
-    """Run YuNet through OpenCV. Raises FileNotFoundError where it is not there, ValueError where it is another file."""
+    """Run YuNet through OpenCV. Raises FileNotFoundError where it is not there, UserError where it is another file."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
@@ -40,7 +41,7 @@ class YuNet:
         try:
             self._net = cv2.FaceDetectorYN.create(str(path), "", (32, 32), LOWEST, 0.3)
         except cv2.error as error:
-            raise ValueError(f"{path}: expected the ONNX file of YuNet, found something else") from error
+            raise UserError(f"{path}: expected the ONNX file of YuNet, found something else") from error
 
     def __call__(self, view: NDArray[np.uint8]) -> Detections:
         """Return the faces; boxes that are not finite are left out."""
@@ -57,7 +58,7 @@ class YuNet:
 class Teacher:
     """Find faces in several views of a picture. It belongs to one thread.
 
-    Raises FileNotFoundError where YuNet is not there, ValueError where the file is something else.
+    Raises FileNotFoundError where YuNet is not there, UserError where the file is something else.
     """
 
     def __init__(self, path: Path, scales: Sequence[float] = (1.0, 1.5), witness: Path | None = None) -> None:

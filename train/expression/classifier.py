@@ -42,7 +42,7 @@ class Classifier:
 
     @cached_property
     def spec(self) -> EngineSpec:
-        """Say, as an artefact does, how faces are cut out for this network. Raises ValueError where it cannot serve."""
+        """Say, as an artefact does, how faces are cut out for this network. Raises UserError where it cannot serve."""
         height, width = self.input.shape
         return EngineSpec(
             name=self.name,
@@ -91,6 +91,6 @@ class Classifier:
     def rows(self, split: str) -> FaceSet:
         """Load the rows of a split that have a label, cut as the classifier sees them.
 
-        Raises ValueError where the data have other classes than it answers.
+        Raises UserError where the data have other classes than it answers.
         """
         return labelled_rows(self.data, self.input, split, self.labels, self.name)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from train.data import FaceSet
 from train.expression.batches.rows import judged_rows, near_duplicates, read, require_classes
 from train.expression.classifier import Classifier
@@ -95,7 +96,7 @@ def _answers(classifier: Classifier, rows: FaceSet) -> NDArray[np.float32]:
 def _near_duplicates(data: Data, split: str) -> NDArray[np.bool_] | None:
     try:
         return near_duplicates(data, split)
-    except (OSError, ValueError) as error:
+    except (UserError, OSError) as error:
         log.warning("no check for near-duplicates of the training rows: %s", error)
         return None
 

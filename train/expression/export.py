@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from engines import EngineSpec, View, load_engine, precisions_of
+from engines.errors import UserError
 from engines.manifest import remove_entry, sha256_of, write_entry
 from engines.precision import int8_name
 from engines.spec import Rule
@@ -82,7 +83,7 @@ def export_int8(source: Path, data: Data, seen: Input, *, test: bool = False) ->
     and the form that was there before stays.
     """
     if source.suffixes[-2:] == [".int8", source.suffix] or source.suffix.lstrip(".") not in FORMATS:
-        raise ValueError(f"{source}: expected an exported NAME.{' or NAME.'.join(FORMATS)}")
+        raise UserError(f"{source}: expected an exported NAME.{' or NAME.'.join(FORMATS)}")
     out = int8_name(source)
     engine = load_engine(source, "expression", precision="f32")
     spec = engine.spec
@@ -122,7 +123,7 @@ def _open(sources: Sequence[Path], overrides: Sequence[str]) -> tuple[TrainConfi
     config, labels, _ = opened[0]
     for source, (other, other_labels, _) in zip(sources, opened, strict=True):
         if (other.input, other.data, other_labels) != (config.input, config.data, labels):
-            raise ValueError(f"{source}: expected the input, data and labels of {sources[0]}, found others")
+            raise UserError(f"{source}: expected the input, data and labels of {sources[0]}, found others")
     return config, labels, [network for _, _, network in opened]
 
 
@@ -164,7 +165,7 @@ def provenance(config: TrainConfig, networks: int) -> dict[str, Any]:
 def store_explanation(path: Path, rules: Sequence[Rule], prototypes: Mapping[str, str]) -> None:
     """Write rules and typical faces into the spec of an exported ONNX model and of its int8 form.
 
-    The new checksums are written where the old ones stand. prototypes: by label, see `EngineSpec`. Raises ValueError
+    The new checksums are written where the old ones stand. prototypes: by label, see `EngineSpec`. Raises UserError
     where a file carries no spec.
     """
     import onnx
@@ -175,7 +176,7 @@ def store_explanation(path: Path, rules: Sequence[Rule], prototypes: Mapping[str
         model = onnx.load(file)
         found = [entry.value for entry in model.metadata_props if entry.key == "spec"]
         if not found:
-            raise ValueError(f"{file}: expected a model that carries its spec, found none")
+            raise UserError(f"{file}: expected a model that carries its spec, found none")
         spec = EngineSpec.parse(found[0], str(file))
         spec = spec.model_copy(update={"rules": tuple(rules), "prototypes": prototypes})
         if "int8" in spec.training:  # says of which file it is the int8 form

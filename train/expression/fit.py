@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engines.errors import UserError
 from train import loop, processes
 from train.checkpoint import State
 from train.data import FaceSet
@@ -38,9 +39,9 @@ Answer = Callable[[NDArray[np.uint8]], Tensor]
 
 
 def fit(config: TrainConfig, until: int | None = None) -> Path:
-    """Train a network as `loop.fit` does. Raises ValueError too where the splits differ in their classes."""
+    """Train a network as `loop.fit` does. Raises UserError too where the splits differ in their classes."""
     if config.model.name in FEATURES:
-        raise ValueError(f"{config.name}: '{config.model.name}' is fitted where it is judged: use `train evaluate`")
+        raise UserError(f"{config.name}: '{config.model.name}' is fitted where it is judged: use `train evaluate`")
     if (last := config.size_at(config.epochs - 1)) != config.input.size:
         log.warning("trained at %d pixels at last, judged and served at %d (input.size)", last, config.input.size)
     return loop.fit(config, ExpressionTraining, until)

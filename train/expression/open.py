@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from engines import BACKENDS, EngineSpec, load_engine
+from engines.errors import UserError
 from engines.precision import int8_name
 from streamer.config import Section, check_config, load_config
 from train import models
@@ -36,7 +37,7 @@ def open_classifier(source: Path, overrides: Sequence[str] = (), precision: str 
     """Open a checkpoint (`.pt`), the checkpoint of a configuration's run (`.yaml`) or an engine file.
 
     A configuration of a hand-made baseline is fitted here. precision: of an engine file, see `load_engine`: by 'auto'
-    it answers as it serves here, maybe by the int8 form beside it; by 'f32' the file itself does. Raises ValueError or
+    it answers as it serves here, maybe by the int8 form beside it; by 'f32' the file itself does. Raises UserError or
     OSError with one line where the file is none of these or does not fit.
     """
     if source.suffix in BACKENDS:
@@ -59,7 +60,7 @@ def open_classifier(source: Path, overrides: Sequence[str] = (), precision: str 
 def open_network(source: Path, overrides: Sequence[str] = ()) -> tuple[TrainConfig, tuple[str, ...], nn.Module]:
     """Build the averaged network of a checkpoint or a configuration's run, on the CPU; return it with its labels.
 
-    Raises FileNotFoundError where nothing was trained yet, ValueError where the weights do not fit.
+    Raises FileNotFoundError where nothing was trained yet, UserError where the weights do not fit.
     """
     config, checkpoint = read_run(source, overrides)
     return config, classes_of(checkpoint), restore(source, checkpoint, config)
@@ -98,7 +99,7 @@ def read_run(source: Path, overrides: Sequence[str] = ()) -> tuple[TrainConfig, 
         values = checkpoint["config"]
     else:
         kinds = f"a configuration (.yaml), a checkpoint (.pt) or a model ({', '.join(BACKENDS)})"
-        raise ValueError(f"{source}: expected {kinds}")
+        raise UserError(f"{source}: expected {kinds}")
     return check_config(TrainConfig, copy.deepcopy(values), overrides, str(source)), checkpoint
 
 
@@ -147,6 +148,6 @@ def fit_classic(config: TrainConfig) -> Classifier:
 
 def _judged_by(spec: EngineSpec) -> dict[str, object]:
     if spec.height is None or spec.width is None:
-        raise ValueError(f"{spec.name}: expected a fixed input size to evaluate, found any")
+        raise UserError(f"{spec.name}: expected a fixed input size to evaluate, found any")
     seen = {"size": spec.height, "width": spec.width, "channels": spec.channels, **spec.crop.model_dump()}
     return {"data": dict(spec.training.get("data", {})), "input": {**spec.training.get("input", {}), **seen}}

@@ -52,7 +52,7 @@ def quantised(path: Path, images: NDArray[np.uint8]) -> Any:
     """
     import nncf
 
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # its own function turns down handlers that others share
     faces = nncf.Dataset([images[row : row + 1] for row in range(len(images))], lambda face: {"images": face})
     return nncf.quantize(onnx.load(path), faces, subset_size=len(images))
 

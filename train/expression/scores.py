@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import tempered
+from engines.errors import UserError
 
 BINS = 15  # of the reliability diagram and the expected calibration error
 SUREST = 0.8  # of the rows, those that an application would act on
@@ -55,11 +56,11 @@ class Scores:
 
 
 def measure(probabilities: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str]) -> Scores:
-    """Compare (N, C) probabilities with (N,) labels in 0..C-1. Raises ValueError where there are no rows."""
+    """Compare (N, C) probabilities with (N,) labels in 0..C-1. Raises UserError where there are no rows."""
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     if not len(labels):
-        raise ValueError("expected labelled rows to measure, found none")
+        raise UserError("expected labelled rows to measure, found none")
     answers, every = probabilities.argmax(axis=1), np.arange(len(classes))
     parts = precision_recall_fscore_support(labels, answers, labels=every, zero_division=0.0)
     confusion = confusion_matrix(labels, answers, labels=every)

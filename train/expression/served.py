@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engines import EngineSpec, Outputs
+from engines.errors import UserError
 from train.export import Write, onnx_writer, quiet, traced
 
 LEAST = 32  # pixels of a side, of pictures for a resizable network
@@ -96,11 +97,11 @@ def _write_program(program: Any, spec: EngineSpec, path: Path) -> None:
 
 
 def check_resizable(served: Served, images: NDArray[np.uint8]) -> None:
-    """Raise ValueError where the network takes pictures of one size only; images: four of that size."""
+    """Raise UserError where the network takes pictures of one size only; images: four of that size."""
     try:
         answer(served, in_fours(images))
     except (ValueError, RuntimeError) as error:
-        raise ValueError(f"serve.resizable: the network takes pictures of one size only ({error})") from error
+        raise UserError(f"serve.resizable: the network takes pictures of one size only ({error})") from error
 
 
 def in_fours(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from engines.errors import UserError
 from train import loop, models
 from train.checkpoint import State, classes_of, restored
 from train.data import FaceSet
@@ -22,7 +23,7 @@ SETTLING = 512  # pictures that show an artefact's batch norms what flows throug
 def start(config: TrainConfig, rows: FaceSet, device: torch.device) -> State:
     """Build network, average and optimizer from the seed, the same in every process."""
     if config.freeze and not config.init:
-        raise ValueError(f"freeze {list(config.freeze)}: expected weights to start from (init), found none")
+        raise UserError(f"freeze {list(config.freeze)}: expected weights to start from (init), found none")
     torch.manual_seed(config.seed)
     model = build(config, len(rows.classes))
     if config.init:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from engines import BACKENDS, load_engine
+from engines.errors import UserError
 from train.checkpoint import classes_of, load
 from train.data import FaceSet
 from train.expression.batches.cutting import as_seen
@@ -43,11 +44,11 @@ def _teacher(weights: Path, rows: FaceSet, config: TrainConfig, device: torch.de
     if weights.suffix in BACKENDS:
         engine = load_engine(weights, "expression", precision="f32")  # the same targets on every machine
         if engine.spec.labels != tuple(rows.classes):
-            raise ValueError(f"{weights}: expected a teacher of {tuple(rows.classes)}, found {engine.spec.labels}")
+            raise UserError(f"{weights}: expected a teacher of {tuple(rows.classes)}, found {engine.spec.labels}")
         return lambda images: engine.infer(images)["probabilities"]
     saved = load(weights)
     if (found := classes_of(saved)) != tuple(rows.classes):
-        raise ValueError(f"{weights}: expected a teacher of {tuple(rows.classes)}, found {found}")
+        raise UserError(f"{weights}: expected a teacher of {tuple(rows.classes)}, found {found}")
     network = restore(weights, saved, config).to(device)
     return lambda images: predict(network, images, device, config.precision).softmax(1).numpy()
 

@@ -34,7 +34,7 @@ PARITY = {"f32": (1e-3, 1e-4), "auto": (0.05, 6e-3)}
 def export(config: LandmarksConfig, out: Path) -> Path:
     """Write the network of a run with its borders, check it against its source, and enter it into the manifest.
 
-    Raises ValueError where the configuration is not the run's own, RuntimeError where the artefact disagrees with the
+    Raises UserError where the configuration is not the run's own, RuntimeError where the artefact disagrees with the
     network; then nothing is written.
     """
     require_format(out, ("onnx",))

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from streamer.faces.landmarks import DlibLandmarker
 from train.data import load
 from train.data.locate import locate, plausible
@@ -57,7 +58,7 @@ def read(source: Source, split: str) -> Faces:
     if source.cache is not None:
         rows = locate(rows, source.cache, DlibLandmarker())
     if rows.landmarks is None:
-        raise ValueError(f"{source.set}: the set has no landmarks; expected `cache`, a folder for those of dlib's")
+        raise UserError(f"{source.set}: the set has no landmarks; expected `cache`, a folder for those of dlib's")
     found = rows.landmarks
     kept = np.isfinite(found.reshape(len(found), -1)).min(axis=1)
     if source.cache is not None:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from streamer.faces.boxes import iou
 from train.data.locate import plausible
 from train.detector.batches.pictures import Picture, load, save
@@ -24,10 +25,10 @@ AROUND = 1.0  # face sides of surroundings that are kept on every side
 def read_taught(source: Source, split: str) -> Faces:
     """Return the faces of a split, 'train' or 'validation'; the first call asks the teacher, which takes some minutes.
 
-    Raises ValueError where the source lacks a path.
+    Raises UserError where the source lacks a path.
     """
     if source.cache is None or source.teacher is None:
-        raise ValueError(f"{source.set}: expected `cache`, a folder, and `teacher`, MediaPipe's face_landmarker.task")
+        raise UserError(f"{source.set}: expected `cache`, a folder, and `teacher`, MediaPipe's face_landmarker.task")
     file = source.cache / "taught.npz"
     if not file.is_file():
         save(file, list(taught(load(source.path), MeshTeacher(source.teacher))))

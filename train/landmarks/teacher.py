@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from engines.openvino import COMPILING, CORE
 
 SIDE = 256  # pixels of the crop
@@ -44,7 +45,7 @@ WAY = np.array([*(way for _, _, way in JAW), *(0.0 for _ in INNER)], np.float32)
 class MeshTeacher:
     """Locate the mesh of faces. It belongs to one thread.
 
-    Raises FileNotFoundError where the file is not there, ValueError where it is something else.
+    Raises FileNotFoundError where the file is not there, UserError where it is something else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,7 +57,7 @@ class MeshTeacher:
                 with zipfile.ZipFile(path) as archive:
                     archive.extract(NETWORK, folder)
             except (zipfile.BadZipFile, KeyError) as error:
-                raise ValueError(f"{path}: expected MediaPipe's face_landmarker.task, found something else") from error
+                raise UserError(f"{path}: expected MediaPipe's face_landmarker.task, found something else") from error
             model: Any = CORE.read_model(Path(folder) / NETWORK)
             with COMPILING:
                 self._request = CORE.compile_model(model, "CPU", settings).create_infer_request()

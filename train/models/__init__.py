@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from engines.errors import UserError
 from train.models.alexnet import AlexNet
 from train.models.attention import AttentionNet, BaselineNet
 from train.models.densenet import DenseNet
@@ -52,10 +53,10 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
 
 
 def build(name: str, classes: int, channels: int, args: dict[str, Any]) -> nn.Module:
-    """Build a network by name. Raises ValueError for an unknown name or argument."""
+    """Build a network by name. Raises UserError for an unknown name or argument."""
     if name not in BUILDERS:
-        raise ValueError(f"unknown model '{name}': expected one of {', '.join(sorted(BUILDERS))}")
+        raise UserError(f"unknown model '{name}': expected one of {', '.join(sorted(BUILDERS))}")
     try:
         return BUILDERS[name](classes=classes, channels=channels, **args)
     except TypeError as error:
-        raise ValueError(f"model '{name}': {error}") from error
+        raise UserError(f"model '{name}': {error}") from error

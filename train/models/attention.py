@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from engines.errors import UserError
 from train.models.inputs import DEFAULT, Step, preparation
 from train.models.layers import FlatHead, Output, Size, activation_maps, he_initialise, pair, require_size
 
@@ -60,7 +61,7 @@ class AttentionNet(nn.Module):
     ) -> None:
         super().__init__()
         if weights not in {"free", "symmetric", "uniform"}:
-            raise ValueError(f"model.args.weights: expected free, symmetric or uniform, found '{weights}'")
+            raise UserError(f"model.args.weights: expected free, symmetric or uniform, found '{weights}'")
         self.prepare = preparation(prepare, channels)
         self.layers = _convolutions(channels)
         self.weigh = None if weights == "uniform" else Weigh(PLAN[-2], units, beta, mirrored=weights == "symmetric")

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from train.data import FaceSet
 
 Picture = NDArray[np.uint8]
@@ -72,14 +73,14 @@ FEATURES: dict[str, Feature] = {"lbp_svm": lbp, "gabor_svm": gabor, "lpq_svm": l
 class FeatureSvm:
     """Classify pictures by one feature and a linear or RBF machine, one class against the rest.
 
-    feature: a name of `FEATURES`. cost: the penalty C. Raises ValueError for an unknown feature.
+    feature: a name of `FEATURES`. cost: the penalty C. Raises UserError for an unknown feature.
     """
 
     def __init__(
         self, feature: str, kernel: Literal["linear", "rbf"] = "linear", cost: float = 1.0, seed: int = 1
     ) -> None:
         if feature not in FEATURES:
-            raise ValueError(f"unknown feature '{feature}': expected one of {', '.join(FEATURES)}")
+            raise UserError(f"unknown feature '{feature}': expected one of {', '.join(FEATURES)}")
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import SVC, LinearSVC
@@ -91,10 +92,10 @@ class FeatureSvm:
         self._classes = 0
 
     def fit(self, rows: FaceSet) -> Self:
-        """Fit to the labelled rows. Raises ValueError where fewer than two classes have any."""
+        """Fit to the labelled rows. Raises UserError where fewer than two classes have any."""
         known = rows[rows.labels >= 0]
         if len(set(known.labels.tolist())) < 2:
-            raise ValueError("a support vector machine needs rows of two classes at least")
+            raise UserError("a support vector machine needs rows of two classes at least")
         self._classes = len(rows.classes)
         self._machine.fit(self.describe(known.images), known.labels)
         return self
@@ -125,11 +126,11 @@ class FeatureSvm:
 
 
 def build_classic(name: str, args: dict[str, Any], seed: int) -> FeatureSvm:
-    """Build a baseline by name. Raises ValueError for an unknown name or argument."""
+    """Build a baseline by name. Raises UserError for an unknown name or argument."""
     try:
         return FeatureSvm(name, seed=seed, **args)
     except TypeError as error:
-        raise ValueError(f"model '{name}': {error}") from error
+        raise UserError(f"model '{name}': {error}") from error
 
 
 def _grey(image: Picture) -> Picture:

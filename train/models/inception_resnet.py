@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from engines.errors import UserError
 from train.models.inputs import DEFAULT, Step, preparation
 from train.models.layers import CamHead, Output, Size, conv_norm_relu, he_initialise
 
@@ -74,7 +75,7 @@ class Reduction(nn.Module):
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
         if outside <= inside:
-            raise ValueError(
+            raise UserError(
                 f"model.args.widths: expected each stage wider than the last, found {outside} after {inside}"
             )
         self.pool = nn.MaxPool2d(3, 2, 1)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from engines.errors import UserError
 from train.models.layers import Size, normalise, pair, require_size
 
 Step = str | Mapping[str, Mapping[str, Any]]
@@ -125,17 +126,17 @@ STEPS: dict[str, type[nn.Module]] = {
 
 
 def preparation(steps: Iterable[Step], channels: int) -> nn.Sequential:
-    """Build the steps, each a name or {name: {argument: value}}. Raises ValueError for an unknown name or argument."""
+    """Build the steps, each a name or {name: {argument: value}}. Raises UserError for an unknown name or argument."""
     built = []
     for step in steps:
         (name, args) = (step, {}) if isinstance(step, str) else next(iter(step.items()))
         if name not in STEPS:
-            raise ValueError(f"unknown step '{name}' in model.args.prepare: expected one of {', '.join(sorted(STEPS))}")
+            raise UserError(f"unknown step '{name}' in model.args.prepare: expected one of {', '.join(sorted(STEPS))}")
         given = {**args, "channels": channels} if name == "zca" else args
         try:
             built.append(STEPS[name](**given))
         except TypeError as error:
-            raise ValueError(f"step '{name}' in model.args.prepare: {error}") from error
+            raise UserError(f"step '{name}' in model.args.prepare: {error}") from error
     return nn.Sequential(*built)
 
 

@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from engines.errors import UserError
+
 Size = int | Sequence[int]
 
 
@@ -102,10 +104,10 @@ def pair(size: Size) -> tuple[int, int]:
 
 
 def require_size(images: Tensor, size: tuple[int, int]) -> None:
-    """Raise ValueError where (N, C, H, W) pictures do not have the (height, width) that the layers were built for."""
+    """Raise UserError where (N, C, H, W) pictures do not have the (height, width) that the layers were built for."""
     if tuple(images.shape[2:]) != size:
         expected, found = f"{size[0]}x{size[1]}", f"{images.shape[2]}x{images.shape[3]}"
-        raise ValueError(f"the network was built for {expected} pictures (model.args.size), found {found} (input.size)")
+        raise UserError(f"the network was built for {expected} pictures (model.args.size), found {found} (input.size)")
 
 
 class BasicBlock(nn.Module):

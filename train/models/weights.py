@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from engines.errors import UserError
+
 
 def load_weights(model: nn.Module, path: Path, freeze: tuple[str, ...] = ()) -> list[str]:
     """Copy the weights of a file into a network; return the names of the last layer where it stayed as drawn.
 
     Only a layer whose number of outputs differs, that is the last one of other classes, may stay, and further blocks of
-    a deeper residual network. freeze: parameters whose names start so are not trained. Raises ValueError where anything
+    a deeper residual network. freeze: parameters whose names start so are not trained. Raises UserError where anything
     else does not fit, FileNotFoundError.
     """
     given, wanted = read_weights(path), model.state_dict()
@@ -30,18 +32,18 @@ def load_weights(model: nn.Module, path: Path, freeze: tuple[str, ...] = ()) -> 
         problems.append(f"has {tuple(given[name].shape)} for {name}, not {tuple(wanted[name].shape)}")
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ValueError(f"{path}: does not fit the model: it {'; '.join(problems[:3])}{more}")
+        raise UserError(f"{path}: does not fit the model: it {'; '.join(problems[:3])}{more}")
     model.load_state_dict({**given, **{name: wanted[name] for name in redrawn}})
     freeze_parameters(model, freeze)
     return redrawn
 
 
 def freeze_parameters(model: nn.Module, prefixes: tuple[str, ...]) -> None:
-    """Leave parameters whose names start with a prefix untrained. Raises ValueError for a prefix that fits none."""
+    """Leave parameters whose names start with a prefix untrained. Raises UserError for a prefix that fits none."""
     names = [name for name, _ in model.named_parameters()]
     for prefix in prefixes:
         if not any(name.startswith(prefix) for name in names):
-            raise ValueError(f"freeze: no parameter starts with '{prefix}'; they are {', '.join(names[:4])}, ...")
+            raise UserError(f"freeze: no parameter starts with '{prefix}'; they are {', '.join(names[:4])}, ...")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not name.startswith(prefixes))
 
@@ -57,7 +59,7 @@ def rest_frozen(model: nn.Module) -> None:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read tensors by name: the network that a checkpoint is judged by, a plain state dict, safetensors, an artefact.
 
-    Raises FileNotFoundError, or ValueError where the file is something else. Nothing in it is run.
+    Raises FileNotFoundError, or UserError where the file is something else. Nothing in it is run.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected weights to start from, found none")
@@ -70,10 +72,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return dict(load_file(path))
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError, _safetensors_error()) as error:
-        raise ValueError(f"{path}: not readable weights ({' '.join(str(error).split())[:200]})") from error
+        raise UserError(f"{path}: not readable weights ({' '.join(str(error).split())[:200]})") from error
     tensors = (found.get("best") or found.get("average", found)) if isinstance(found, dict) else None
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise ValueError(f"{path}: expected tensors by name, found something else")
+        raise UserError(f"{path}: expected tensors by name, found something else")
     return dict(tensors)
 
 
@@ -81,7 +83,7 @@ def read_artefact(path: Path) -> dict[str, Tensor]:
     """Read the float weights of an exported network under their names in torch.
 
     The exporter folds most batch norms into the convolutions before them: those have a bias here and no norm follows.
-    Raises ValueError where the file is no ONNX.
+    Raises UserError where the file is no ONNX.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -90,7 +92,7 @@ def read_artefact(path: Path) -> dict[str, Tensor]:
     try:
         tables = onnx.load(path).graph.initializer
     except DecodeError as error:
-        raise ValueError(f"{path}: not readable weights ({error})") from error
+        raise UserError(f"{path}: not readable weights ({error})") from error
     found = {}
     for table in tables:
         owner, _, name = table.name.replace("networks.0.", "network.").partition("network.")

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from train.occluders.before import blot, hair, hand, hand_over_eyes, scrap, thing
 from train.occluders.canvas import Canvas
 from train.occluders.picture import bar, blur, darkness, edge
@@ -62,7 +63,7 @@ def occlude(
     if not len(pictures) == len(points) == len(families):
         raise ValueError(f"expected one length, found {len(pictures)}, {len(points)} and {len(families)}")
     if unknown := set(families) - {*FAMILIES, NONE}:
-        raise ValueError(f"unknown occluder {sorted(unknown)}: expected one of {', '.join(FAMILIES)}")
+        raise UserError(f"unknown occluder {sorted(unknown)}: expected one of {', '.join(FAMILIES)}")
     changed, visibility = pictures.copy(), np.full((len(pictures), 68), np.nan, np.float32)
     for row, family in enumerate(families):
         if not np.isfinite(points[row]).all():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engines.errors import UserError
 from train.data import EMOTIONS, FaceSet, labelled
 from train.data.labels import emotion
 from train.data.pictures import list_pictures, read_pictures
@@ -34,5 +35,5 @@ def load(path: Path, split: str, labels: str) -> FaceSet:
 def _person(file: Path) -> str:
     match = NAME.fullmatch(file.stem)
     if not match:
-        raise ValueError(f"{file}: expected a name like S010_004_00000017.png, which begins with the person")
+        raise UserError(f"{file}: expected a name like S010_004_00000017.png, which begins with the person")
     return match[1]

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from train.data import BASIC, FaceSet, labelled
 from train.data.pictures import Picture, at_most, pack, read_picture, report_unreadable
 from train.data.sets.fer import FER2013_TO_EMOTIONS  # ExpW numbers the classes in the same order
@@ -54,20 +55,20 @@ def load(path: Path, split: str, labels: str) -> FaceSet:
 
 
 def read_list(file: Path) -> Iterator[Row]:
-    """Yield the rows of `label.lst`. Raises ValueError that names the line of a wrong one."""
+    """Yield the rows of `label.lst`. Raises UserError that names the line of a wrong one."""
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         source, parts = f"{file}, line {number}", line.split()
         if not parts:
             continue
         if len(parts) != 8:
-            raise ValueError(f"{source}: expected 8 columns (name, id, box, confidence, label), found {len(parts)}")
+            raise UserError(f"{source}: expected 8 columns (name, id, box, confidence, label), found {len(parts)}")
         top, left, right, bottom = (whole_number(part, -(10**6), 10**6, source) for part in parts[2:6])
         if right <= left or bottom <= top:
-            raise ValueError(f"{source}: expected top < bottom and left < right, found {' '.join(parts[2:6])}")
+            raise UserError(f"{source}: expected top < bottom and left < right, found {' '.join(parts[2:6])}")
         try:
             confidence = float(parts[6])
         except ValueError as error:
-            raise ValueError(f"{source}: expected a confidence, found '{parts[6]}'") from error
+            raise UserError(f"{source}: expected a confidence, found '{parts[6]}'") from error
         label = int(FER2013_TO_EMOTIONS[whole_number(parts[7], 0, 6, f"{source}, label")])
         yield Row(parts[0], parts[1], (left, top, right, bottom), confidence, label)
 

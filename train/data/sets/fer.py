@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from train.data import BASIC, EMOTIONS, FaceSet, labelled
 from train.data.labels import label_distribution
 from train.data.pictures import decode, pack, report_unreadable
@@ -53,6 +54,6 @@ def _read(path: Path, split: str, labels: str) -> dict[str, list[Any]]:
     for file in files:
         missing = set(columns) - set(parquet.read_schema(file).names)
         if missing:
-            raise ValueError(f"{file}: missing column {', '.join(sorted(missing))}")
+            raise UserError(f"{file}: missing column {', '.join(sorted(missing))}")
         tables.append(parquet.read_table(file, columns=columns, filters=[("split", "=", split)]).to_pydict())
     return {column: [value for table in tables for value in table[column]] for column in columns}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from train.data import BASIC, FaceSet, labelled
 from train.data.sets.fer import FER2013_TO_EMOTIONS, SPLITS
 from train.data.splits import require
@@ -45,9 +46,9 @@ def picture_name(number: int) -> str:
 
 
 def split_of(usage: str, source: str) -> str:
-    """Return our name of a Usage cell. Raises ValueError for an unknown one."""
+    """Return our name of a Usage cell. Raises UserError for an unknown one."""
     if usage not in USAGES:
-        raise ValueError(f"{source}, Usage: expected one of {', '.join(USAGES)}, found '{usage}'")
+        raise UserError(f"{source}, Usage: expected one of {', '.join(USAGES)}, found '{usage}'")
     return USAGES[usage]
 
 
@@ -56,7 +57,7 @@ def parse_pixels(text: str, source: str) -> NDArray[np.uint8]:
     try:
         values = bytes(map(int, text.split()))
     except ValueError as error:
-        raise ValueError(f"{source}, pixels: expected numbers in 0-255: {error}") from error
+        raise UserError(f"{source}, pixels: expected numbers in 0-255: {error}") from error
     if len(values) != SIDE * SIDE:
-        raise ValueError(f"{source}, pixels: expected {SIDE * SIDE} numbers, found {len(values)}")
+        raise UserError(f"{source}, pixels: expected {SIDE * SIDE} numbers, found {len(values)}")
     return np.frombuffer(values, np.uint8).reshape(SIDE, SIDE, 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engines.errors import UserError
 from train.data import EMOTIONS, FaceSet
 from train.data.labels import label_distribution, majority_labels, seed_labels
 from train.data.sets.fer import SPLITS
@@ -44,15 +45,15 @@ def load(path: Path, split: str, labels: str) -> FaceSet:
 
 
 def _joined(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the rows of both files side by side. Raises ValueError where they do not belong together."""
+    """Yield the rows of both files side by side. Raises UserError where they do not belong together."""
     votes_file, pixels_file = path / "fer2013new.csv", first_existing(path, FILES)
     votes = read_rows(votes_file, ("Usage", "Image name", *VOTES))
     pixels = read_rows(pixels_file, ("pixels", "Usage"))
     for left, right in zip_longest(votes, pixels):
         if left is None or right is None:
-            raise ValueError(f"{votes_file} and {pixels_file}: expected equally many rows, found more in one of them")
+            raise UserError(f"{votes_file} and {pixels_file}: expected equally many rows, found more in one of them")
         (line, row), (_, picture) = left, right
         source = f"{votes_file}, line {line}"
         if row["Usage"] != picture["Usage"]:
-            raise ValueError(f"{source}: Usage is {row['Usage']}, but {picture['Usage']} in {pixels_file.name}")
+            raise UserError(f"{source}: Usage is {row['Usage']}, but {picture['Usage']} in {pixels_file.name}")
         yield source, {**row, "pixels": picture["pixels"]}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engines.errors import UserError
 from train.data import EMOTIONS, FaceSet, labelled
 from train.data.labels import emotion
 from train.data.pictures import list_pictures, read_pictures
@@ -28,7 +29,7 @@ def load(path: Path, split: str, labels: str) -> FaceSet:
     misplaced = [file for file in files if file.parent.parent != root]
     if misplaced:
         other = "" if divided else f", or a folder {path}/{split}; data.train, .validation and .test name these"
-        raise ValueError(f"{misplaced[0]}: expected pictures in {root}/<class>/{other}")
+        raise UserError(f"{misplaced[0]}: expected pictures in {root}/<class>/{other}")
     if not divided and split != "all":
         files = [files[i] for i in np.flatnonzero(drawn([file.relative_to(root).as_posix() for file in files], split))]
     classes: tuple[str, ...] = EMOTIONS

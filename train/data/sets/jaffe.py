@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engines.errors import UserError
 from train.data import BASIC, FaceSet, labelled
 from train.data.pictures import list_pictures, read_pictures
 from train.data.splits import folded, require
@@ -36,7 +37,7 @@ def load(path: Path, split: str, labels: str) -> FaceSet:
 def _parse(file: Path) -> re.Match[str]:
     match = NAME.fullmatch(file.stem)
     if not match:
-        raise ValueError(f"{file}: expected a name like KA.AN1.39.tiff (person, emotion, number)")
+        raise UserError(f"{file}: expected a name like KA.AN1.39.tiff (person, emotion, number)")
     if match[2] not in CODES:
-        raise ValueError(f"{file}: unknown label '{match[2]}': expected one of {', '.join(CODES)}")
+        raise UserError(f"{file}: unknown label '{match[2]}': expected one of {', '.join(CODES)}")
     return match

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from train.data import EMOTIONS, FaceSet, labelled
 from train.data.pictures import decode, list_pictures, pack, read_pictures, report_unreadable
 from train.data.splits import DRAWN, drawn, require
@@ -41,7 +42,7 @@ def _read_tables(tables: list[Path], split: str) -> FaceSet:
             raise FileNotFoundError(f"{table}: expected a folder of people or a parquet file, found neither")
         missing = {"name", "jpg"} - set(parquet.read_schema(table).names)
         if missing:
-            raise ValueError(f"{table}: missing column {', '.join(sorted(missing))}")
+            raise UserError(f"{table}: missing column {', '.join(sorted(missing))}")
         rows = parquet.read_table(table, columns=["name", "jpg"]).to_pydict()
         for name, content in zip(rows["name"], rows["jpg"], strict=True):
             if split != "all" and not drawn([_person(name)], split)[0]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from engines.errors import UserError
 from train.data import BASIC, EMOTIONS, FaceSet, labelled
 from train.data.labels import emotion
 from train.data.pictures import Picture, at_most, list_pictures, read_pictures
@@ -45,7 +46,7 @@ def _load(path: Path, split: str, labels: str, angles: tuple[str, ...], pose: bo
     for file in list_pictures(path):
         match = NAME.fullmatch(file.stem)
         if not match:
-            raise ValueError(f"{file}: expected a name like Rafd090_01_Caucasian_female_angry_frontal.jpg")
+            raise UserError(f"{file}: expected a name like Rafd090_01_Caucasian_female_angry_frontal.jpg")
         label = emotion(match[5], str(file))
         if match[1] in angles and label < len(classes):
             files.append(file)

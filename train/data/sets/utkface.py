@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from engines.errors import UserError
 from train.data import EMOTIONS, FaceSet, labelled
 from train.data.pictures import list_pictures, read_pictures
 from train.data.splits import require
@@ -41,10 +42,10 @@ def load(path: Path, split: str, labels: str) -> FaceSet:
 
 
 def person(name: str, source: str) -> Person:
-    """Read who is seen from a file's name. Raises ValueError that names the source."""
+    """Read who is seen from a file's name. Raises UserError that names the source."""
     parts = name.split("_")
     if len(parts) < 4:
-        raise ValueError(f"{source}: expected a name like 25_0_2_20170116174525125.jpg, found {name}")
+        raise UserError(f"{source}: expected a name like 25_0_2_20170116174525125.jpg, found {name}")
     limits = (("age", OLDEST), ("gender", len(GENDERS) - 1), ("race", len(RACES) - 1))
     age, gender, race = (
         whole_number(part, 0, most, f"{source}, {what}") for part, (what, most) in zip(parts, limits, strict=False)

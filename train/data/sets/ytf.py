@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engines.errors import UserError
 from train.data import EMOTIONS, FaceSet, labelled
 from train.data.pictures import decode, pack, report_unreadable
 from train.data.splits import DRAWN, drawn, require
@@ -31,7 +32,7 @@ def load(path: Path, split: str, labels: str) -> FaceSet:
             raise FileNotFoundError(f"{table}: expected a parquet file of frames with landmarks, found none")
         missing = set(COLUMNS) - set(parquet.read_schema(table).names)
         if missing:
-            raise ValueError(f"{table}: missing column {', '.join(sorted(missing))}")
+            raise UserError(f"{table}: missing column {', '.join(sorted(missing))}")
         rows = parquet.read_table(table, columns=COLUMNS).to_pydict()
         for name, content, given in zip(*(rows[column] for column in COLUMNS), strict=True):
             if split != "all" and not drawn([person(name)], split)[0]:

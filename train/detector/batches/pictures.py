@@ -10,6 +10,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
+
 EMPTY = ("textures", "backgrounds", "things", "rendered")  # sources without people
 
 
@@ -50,7 +52,7 @@ def save(path: Path, pictures: Sequence[Picture], made: str = "") -> None:
 
 
 def load(path: Path, made: str = "") -> list[Picture]:
-    """Read what `save` wrote. Raises ValueError where the file is something else, or made of something else."""
+    """Read what `save` wrote. Raises UserError where the file is something else, or made of something else."""
     try:
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             table = {name: file[name] for name in file.files}
@@ -62,9 +64,9 @@ def load(path: Path, made: str = "") -> list[Picture]:
             for pixels, shape in zip(np.split(table["pixels"], ends), table["shapes"], strict=True)
         ]
     except (KeyError, ValueError, EOFError, BadZipFile) as error:
-        raise ValueError(f"{path}: not a file of labelled pictures ({error}); delete it, it is made anew") from error
+        raise UserError(f"{path}: not a file of labelled pictures ({error}); delete it, it is made anew") from error
     found = str(table.get("made", ""))  # files from before it was noted have none
     if made and found and found != made:
-        raise ValueError(f"{path}: made of {found}, expected {made}; name another `data.cache`, or delete it")
+        raise UserError(f"{path}: made of {found}, expected {made}; name another `data.cache`, or delete it")
     rows = zip(images, *columns, table["source"].tolist(), table["held"].tolist(), strict=True)
     return [Picture(*row) for row in rows]

@@ -46,7 +46,7 @@ class Row(NamedTuple):
 def prepared(data: DetectorData) -> list[Picture]:
     """Return the labelled pictures; the first call makes them, which takes some minutes.
 
-    Raises ValueError where those in the cache were made of other sources, or of another share of them.
+    Raises UserError where those in the cache were made of other sources, or of another share of them.
     """
     names = {"root": data.root, "teacher": data.teacher, "backgrounds": data.backgrounds}
     names |= {key: path for key in ("witness", "fonts") if (path := getattr(data, key))}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Crop, load_engine
+from engines.errors import UserError
 from streamer.build import in_zoo
 from streamer.faces.landmarks import DlibLandmarker, ZooLandmarker
 from streamer.faces.regions import HIDDEN, crop, face_square, hidden_boxes, hide, in_crop, region_box, unseen
@@ -40,7 +41,7 @@ def needs(seen: Input) -> Needs:
 def located(rows: FaceSet, needed: Needs, data: Data) -> FaceSet:
     """Find in the rows what `as_seen` needs; `data` says by what, and where it is kept.
 
-    Raises ImportError or OSError where landmarks are needed and the landmarker is not there.
+    Raises MissingPackage or OSError where landmarks are needed and the landmarker is not there.
     """
     if needed == "nothing" or (needed == "landmarks" and rows.landmarks is not None):
         return rows
@@ -78,10 +79,10 @@ def landmarker_of(data: Data) -> ZooLandmarker:
 def recipe(seen: Input) -> Crop:
     """Return what an artefact says of its crop.
 
-    Raises ValueError for an input that serving cannot cut: an aligned one, or a face by its landmarks.
+    Raises UserError for an input that serving cannot cut: an aligned one, or a face by its landmarks.
     """
     if seen.align or (seen.region == "face" and seen.face_box == "landmarks"):
-        raise ValueError("input.align and input.face_box=landmarks are for comparison with the papers and cannot serve")
+        raise UserError("input.align and input.face_box=landmarks are for comparison with the papers and cannot serve")
     keys = ("region", "margin", "shift_y", "padding", "mode", "view_margin", "eyes")
     return Crop(**{key: getattr(seen, key) for key in keys})
 
@@ -98,12 +99,10 @@ def as_seen(
     larger: cut so much more, as a share of the side, for random windows in training (`augment.crop`). rng: with the
     mode 'centre' the piece lies at a random place of the region, for training. visibility: (N, 68) of the
     landmarks, by which the mode 'mask' hides what cannot be seen. Rows must be `located`; where nothing was found the
-    whole picture is cut. Raises ValueError where landmarks are needed and were never looked for.
+    whole picture is cut. Raises UserError where landmarks are needed and were never looked for.
     """
     if needs(seen) == "landmarks" and rows.landmarks is None:
-        raise ValueError(
-            f"the region '{seen.region}' is cut by landmarks, and the rows have none: call `located` first"
-        )
+        raise UserError(f"the region '{seen.region}' is cut by landmarks, and the rows have none: call `located` first")
     shape = larger_shape(seen.shape, larger)
     offsets = np.full(len(rows), 0.5) if rng is None else rng.random(len(rows))
     cut = np.empty((len(rows), *shape, seen.channels), np.uint8)

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engines.errors import UserError
 from train.data import EMOTIONS, FaceSet, load
 from train.data.labels import renamed
 from train.data.leaks import close, hashes
@@ -133,7 +134,7 @@ def adjustment(own: NDArray[np.float64], answered: NDArray[np.float64], tau: flo
 
 
 def answered_prior(wanted: Prior, parts: Sequence[Part], learned: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the prior, by emotion, that the network is to answer for. Raises ValueError for other labels."""
+    """Return the prior, by emotion, that the network is to answer for. Raises UserError for other labels."""
     names = [name for name, known in zip(EMOTIONS, learned, strict=True) if known]
     if wanted.answers == "even":
         shares = learned.astype(np.float64)
@@ -143,14 +144,14 @@ def answered_prior(wanted: Prior, parts: Sequence[Part], learned: NDArray[np.boo
     elif set(wanted.answers) == set(names):
         shares = np.array([wanted.answers.get(name, 0.0) for name in EMOTIONS])
     else:
-        raise ValueError(f"prior.answers: expected a share of {', '.join(names)}, found {', '.join(wanted.answers)}")
+        raise UserError(f"prior.answers: expected a share of {', '.join(names)}, found {', '.join(wanted.answers)}")
     return np.asarray(shares / shares.sum(), np.float64)
 
 
 def training_parts(config: TrainConfig) -> list[Part]:
     """Load the training rows of every set, without those that show a photo which is judged.
 
-    Raises ValueError with one line where a set has no usable row or an unknown label, or two have a picture in common.
+    Raises UserError with one line where a set has no usable row or an unknown label, or two have a picture in common.
     """
     judged = judged_hashes(config.data)
     parts = [_part(config, number, one, judged) for number, one in enumerate(config.data.sets)]
@@ -166,7 +167,7 @@ def _part(config: TrainConfig, number: int, one: OneSet, judged: NDArray[np.bool
     again = np.isin(np.arange(len(rows)), close(hashes(rows), judged).first)
     kept = usable & ~again
     if not kept.any():
-        raise ValueError(
+        raise UserError(
             f"{place}: no row of '{one.train}' is left to train on: {again.sum()} are judged, the others "
             "have no label that is used"
         )
@@ -174,7 +175,7 @@ def _part(config: TrainConfig, number: int, one: OneSet, judged: NDArray[np.bool
     rows = replace(rows, distribution=own_targets(rows, one.loss, config.smoothing))
     lacking = [name for name, share in zip(EMOTIONS, rows.distribution.sum(axis=0), strict=True) if not share]
     if len(lacking) > len(EMOTIONS) - 2:
-        raise ValueError(
+        raise UserError(
             f"{place}: expected rows of two labels at least, found {[name for name in EMOTIONS if name not in lacking]}"
         )
     counts = {
@@ -206,7 +207,7 @@ def judged_parts(config: TrainConfig, classes: Sequence[str], split: str = "vali
         rows = _emotions(data, getattr(one, split), place)
         rows = rows[rows.labels >= 0]
         if not len(rows):
-            raise ValueError(f"{place}: '{getattr(one, split)}' has no labelled row to judge by")
+            raise UserError(f"{place}: '{getattr(one, split)}' has no labelled row to judge by")
         trained = _emotions(data, one.train, place)
         own = np.array([(trained.labels == EMOTIONS.index(name)).any() for name in classes])
         numbers = np.array([classes.index(name) if name in classes else -1 for name in EMOTIONS])
@@ -246,13 +247,13 @@ def judged_splits(data: Data) -> Iterator[tuple[str, Path, str, str]]:
 
 
 def require_apart(parts: Sequence[Part]) -> None:
-    """Raise ValueError where two sets have a picture in common: its row would count twice, under two priors."""
+    """Raise UserError where two sets have a picture in common: its row would count twice, under two priors."""
     owner: dict[bytes, tuple[int, str]] = {}
     for number, part in enumerate(parts):
         for digest, name in zip(digests(part.rows), part.rows.names, strict=True):
             other, twin = owner.setdefault(digest, (number, str(name)))
             if other != number:
-                raise ValueError(
+                raise UserError(
                     f"data.sets[{number}] ({part.name}): {name} is {twin} of data.sets[{other}] ({parts[other].name}) "
                     "again, pixel by pixel: leave one of the two out"
                 )

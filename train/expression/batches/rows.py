@@ -10,6 +10,7 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from train.data import FaceSet, load
 from train.data.labels import renamed
 from train.data.leaks import leaks
@@ -19,11 +20,9 @@ from train.expression.losses import has_target
 
 
 def read(data: Data, split: str) -> FaceSet:
-    """Load a split of a set, its labels mapped. Raises ValueError where several sets are named: only one is read."""
+    """Load a split of a set, its labels mapped. Raises UserError where several sets are named: only one is read."""
     if data.sets:
-        raise ValueError(
-            f"expected one data set, found {len(data.sets)} in data.sets; name one: --set data.sets=[] ..."
-        )
+        raise UserError(f"expected one data set, found {len(data.sets)} in data.sets; name one: --set data.sets=[] ...")
     rows = load(data.set, data.path, split, data.labels)
     return renamed(rows, dict(data.map), data.set) if data.map else rows
 
@@ -36,7 +35,7 @@ def judged_rows(data: Data, seen: Input, split: str) -> FaceSet:
 def labelled_rows(data: Data, seen: Input, split: str, classes: tuple[str, ...], name: str) -> FaceSet:
     """Load the rows of a split that have a label, for the network `name` of these classes, as it sees them.
 
-    The labels are numbered as the network's. Raises ValueError where the data have others.
+    The labels are numbered as the network's. Raises UserError where the data have others.
     """
     rows = judged_rows(data, seen, split)
     require_classes(rows, data, classes, name)
@@ -44,9 +43,9 @@ def labelled_rows(data: Data, seen: Input, split: str, classes: tuple[str, ...],
 
 
 def require_classes(rows: FaceSet, data: Data, classes: tuple[str, ...], name: str) -> None:
-    """Raise ValueError where rows have classes that the network `name` does not answer."""
+    """Raise UserError where rows have classes that the network `name` does not answer."""
     if not set(rows.classes) <= set(classes):
-        raise ValueError(f"{name}: answers {classes}, '{data.set}' has {tuple(rows.classes)}")
+        raise UserError(f"{name}: answers {classes}, '{data.set}' has {tuple(rows.classes)}")
 
 
 def as_answered(rows: FaceSet, classes: tuple[str, ...]) -> FaceSet:
@@ -87,7 +86,7 @@ def training_rows(config: TrainConfig) -> tuple[FaceSet, dict[str, int]]:
         "used": int(kept.sum()),
     }
     if not kept.any():
-        raise ValueError(f"{data.path}: no row of '{data.train}' is left to train on: {counts}")
+        raise UserError(f"{data.path}: no row of '{data.train}' is left to train on: {counts}")
     return located(rows[kept], needs(config.input), data), counts
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from engines.errors import UserError
 from train.expression.evaluate import evaluate
 from train.expression.open import open_classifier
 from train.expression.reports.report import to_json
@@ -53,7 +54,7 @@ class Run:
 def open_run(source: Path, split: str | None, overrides: Sequence[str] = ()) -> Run:
     """Read a report or repeats, given as file or folder; judge anything else on a split (its validation split).
 
-    Raises FileNotFoundError where a folder holds neither, ValueError where a file is something else.
+    Raises FileNotFoundError where a folder holds neither, UserError where a file is something else.
     """
     if source.is_dir():
         known = [source / name for name in ("report.json", "repeats.json") if (source / name).is_file()]
@@ -71,10 +72,10 @@ def _read(source: Path) -> Run:
     try:
         values = json.loads(source.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{source}: not a readable JSON file: {error}") from error
+        raise UserError(f"{source}: not a readable JSON file: {error}") from error
     found = values.keys() if isinstance(values, Mapping) else set()
     if not any(found >= REPORT | measured for measured in MEASURED):
-        raise ValueError(
+        raise UserError(
             f"{source}: expected what `train evaluate --out` or `train repeat` writes, found something else"
         )
     return Run(values)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from engines.errors import UserError
 from train.data.splits import FOLDS
 from train.expression.classifier import Classifier
 from train.expression.config import TrainConfig
@@ -69,16 +70,14 @@ def with_seeds(config: TrainConfig, seeds: Sequence[int], split: str | None = No
 def with_folds(config: TrainConfig) -> list[tuple[TrainConfig, str]]:
     """Return the configuration once for every fold of subjects, with the fold that it is tested on.
 
-    Raises ValueError where its splits are no folds ('not foldK' to train on, 'foldK' to judge on).
+    Raises UserError where its splits are no folds ('not foldK' to train on, 'foldK' to judge on).
     """
     data = config.data
     if not all(
         re.fullmatch(r"(not )?fold\d(:rest|:tenth)?", split) for split in (data.train, data.validation, data.test)
     ):
         found = ", ".join((data.train, data.validation, data.test))
-        raise ValueError(
-            f"{config.name}: expected splits like 'not fold0' and 'fold0' to cross-validate, found {found}"
-        )
+        raise UserError(f"{config.name}: expected splits like 'not fold0' and 'fold0' to cross-validate, found {found}")
     folded = []
     for k in range(FOLDS):
         splits = {name: re.sub(r"\d", str(k), getattr(data, name)) for name in ("train", "validation", "test")}
@@ -116,8 +115,8 @@ def _pooled(found: Sequence[Evaluation]) -> Scores | None:
 
 
 def seeds_of(text: str) -> list[int]:
-    """Read seeds like '1,2,3'. Raises ValueError for anything else."""
+    """Read seeds like '1,2,3'. Raises UserError for anything else."""
     try:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
-        raise ValueError(f"--seeds {text}: expected numbers like 1,2,3,4,5") from error
+        raise UserError(f"--seeds {text}: expected numbers like 1,2,3,4,5") from error

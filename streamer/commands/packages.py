@@ -1,0 +1,31 @@
+"""The packages beside this one have plain names: a foreign `engines` or `train` may be found before ours.
+
+Imports neither, so that a command can check before it imports them.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parents[2]
+
+
+def check_packages(*names: str) -> None:
+    """End the program with one line and exit code 2 where a package found first is not ours."""
+    for name in names:
+        spec = find_spec(name)
+        places = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
+        found = next((Path(place).resolve() for place in places if place), None)
+        if found != HOME / name / "__init__.py":
+            what = f"{found} is found before it: rename that, or start in another folder" if found else "found none"
+            print(f"streamer: expected the package '{name}' in {HOME}: {what}", file=sys.stderr)
+            sys.exit(2)
+
+
+def train() -> None:
+    """Run the command line of `train`: the console script `streamer-train`."""
+    check_packages("engines", "train")
+    import_module("train.__main__").run()
