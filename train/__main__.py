@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engines.errors import UserError
 from streamer.commands.packages import check_packages
 
 check_packages("engines")  # `python -m train` finds what lies in the current folder first
 
 from engines import BACKENDS, ZOO  # noqa: E402
+from engines.errors import UserError  # noqa: E402
 from streamer.config import load_config  # noqa: E402
 from train.expression.config import TrainConfig  # noqa: E402
 
