@@ -85,7 +85,8 @@ def readers_of(data: DetectorData) -> dict[str, Reader]:
 def _labelled(name: str, read: Reader, data: DetectorData) -> Iterator[Picture]:
     rows = read(data.root)
     rows = evenly(rows, data.most) if data.most else rows
-    teacher = Teacher(data.teacher, SCALES.get(name, (1.0, 1.5)), data.witness)
+    alone = name in UNSEEN_BY_TEACHERS
+    teacher = None if alone else Teacher(data.teacher, SCALES.get(name, (1.0, 1.5)), data.witness)
     faces = sure = 0
     for row in track(rows, f"labelling {name}", transient=True):
         picture = label(name, row, teacher)
@@ -100,10 +101,11 @@ def evenly(rows: list[Row], most: int) -> list[Row]:
     return [rows[number] for number in np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int).tolist()]
 
 
-def label(name: str, row: Row, teacher: Teacher) -> Picture | None:
+def label(name: str, row: Row, teacher: Teacher | None) -> Picture | None:
     """Label one encoded picture, or return None where it is unreadable or has no face although it should.
 
-    In a picture without people, what the teachers agree about is disputed, and what they do not is nothing.
+    In a picture without people, what the teachers agree about is disputed, and what they do not is nothing. Without a
+    teacher there is nobody in the picture.
     """
     read = cv2.imdecode(np.frombuffer(row.content, np.uint8), cv2.IMREAD_COLOR)
     if read is None:
@@ -111,7 +113,7 @@ def label(name: str, row: Row, teacher: Teacher) -> Picture | None:
     image = _prepare(name, np.asarray(read, np.uint8))
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     held = is_held(name, row.key)
-    if name in UNSEEN_BY_TEACHERS:
+    if teacher is None:
         return _empty(grey, name, held)
     faces, sure = teacher.label(image)
     if name in EMPTY:
