@@ -23,8 +23,9 @@ from train.data.textures import textures
 from train.descent import descend
 from train.expression.fit import autocast, build_optimizer
 from train.landmarks.batches import Batches
+from train.landmarks.bias import EYES
 from train.landmarks.config import LandmarksConfig
-from train.landmarks.faces import EYES, Faces, read
+from train.landmarks.faces import Faces, read
 from train.models.landmarks import LandmarkNet, Points
 
 log = logging.getLogger(__name__)
