@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
+
 EYES = (36, 45)  # the outer corners, whose distance is the unit of errors
 
 
@@ -40,8 +42,8 @@ def save_bias(path: Path, bias: NDArray[np.float32]) -> None:
 
 
 def load_bias(path: Path) -> NDArray[np.float32]:
-    """Read what `save_bias` wrote. Raises ValueError where the file is something else."""
+    """Read what `save_bias` wrote. Raises UserError where the file is something else."""
     found = np.loadtxt(path, np.float32, delimiter=",", skiprows=1, ndmin=2)
     if found.shape != (68, 2):
-        raise ValueError(f"{path}: expected 68 rows of right,down, found {found.shape[0]} of {found.shape[1]}")
+        raise UserError(f"{path}: expected 68 rows of right,down, found {found.shape[0]} of {found.shape[1]}")
     return found
