@@ -33,7 +33,7 @@ class CenterFace:
             raise FileNotFoundError(f"{path}: expected the ONNX file of CenterFace, found none; is data.witness right?")
         model = CORE.read_model(path)
         model.reshape({model.inputs[0]: [1, 3, -1, -1]})
-        settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+        settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "bf16"}
         with COMPILING:
             self._request = CORE.compile_model(model, "CPU", settings).create_infer_request()
 

@@ -19,7 +19,7 @@ class Source(Section):
     MediaPipe's landmarker (teacher: its file). labels: the loader's label rule. train: the split to learn from. cache:
     folder of landmarks that dlib or the teacher finds; without it the set brings its own. shift: how far the labels lie
     to the right of what they mark, in distances of the outer eye corners; it is taken back. Where training mirrors
-    faces, nothing else tells such a shift from noise.
+    faces, nothing else tells such a shift from noise. bias: a CSV file that says so point by point instead.
     """
 
     set: str
@@ -30,6 +30,7 @@ class Source(Section):
     cache: Path | None = None
     teacher: Path | None = None
     shift: float = 0.0
+    bias: Path | None = None
 
 
 class Architecture(Section):

@@ -12,12 +12,12 @@ from engines.errors import UserError
 from streamer.faces.landmarks import DlibLandmarker
 from train.data import load
 from train.data.locate import locate, plausible
+from train.landmarks.bias import EYES, from_frame, load_bias
 from train.landmarks.config import Source
 
 # From the tight box of the 68 points to the canonical face box, in shares of its width and height: the median of
 # YuNet's boxes on 500 frames of YouTube-Faces (median IoU of box and mapped box 0.88, scale within 16 % for 98 %).
 POINTS_TO_BOX = np.array([0.023, -0.322, -0.03, -0.024], np.float32)
-EYES = (36, 45)  # the outer corners, whose distance is the unit of errors
 MIDDLE = np.float32(0.5)  # of a pixel, from its edge
 TAUGHT = "taught"  # the set whose points a teacher gave
 LARGEST = 96  # pixels of a face's longer side; larger pictures are shrunk when they are read
@@ -65,6 +65,8 @@ def read(source: Source, split: str) -> Faces:
         kept &= plausible(found)  # a profile is not; those that a set brings are its own affair
     rows, points = rows[kept], found[kept] + MIDDLE
     points[:, :, 0] -= source.shift * np.linalg.norm(points[:, EYES[0]] - points[:, EYES[1]], axis=1)[:, None]
+    if source.bias is not None:
+        points -= from_frame(load_bias(source.bias), points)
     boxes = face_boxes(points)
     pictures = []
     for row, picture in enumerate(rows.images):

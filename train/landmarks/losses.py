@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from train.landmarks.bias import EYES
 from train.landmarks.config import LandmarksConfig
-from train.landmarks.faces import EYES
 from train.models.landmarks import Points
 
 OUTSIDE = 0.4  # weight of points that cannot be seen

@@ -463,6 +463,18 @@ def test_in_pictures_without_people_only_what_teachers_agree_about_is_disputed(t
     assert sources._read_backgrounds(tmp_path, tmp_path) == []
 
 
+def test_what_is_labelled_of_a_source_is_kept_before_all_are(tmp_path):
+    data = DetectorData(root=tmp_path, cache=tmp_path / "faces.npz", most=2)
+    made = sources.part("textures", data)
+    assert [len(one.boxes) for one in made] == [0, 0]
+    file = tmp_path / "faces-textures.npz"
+    written = file.stat().st_mtime_ns
+    np.testing.assert_array_equal(sources.part("textures", data)[1].image, made[1].image)
+    assert file.stat().st_mtime_ns == written
+    with pytest.raises(ValueError, match=r"expected {\"most\": 1"):
+        sources.part("textures", data.model_copy(update={"most": 1}))
+
+
 def test_marked_faces_are_sure_whoever_sees_them_and_others_as_the_teachers_agree():
     content = cv2.imencode(".png", np.zeros((300, 400), np.uint8))[1].tobytes()
     far = np.array([[10, 10, 40, 50]], np.float32)

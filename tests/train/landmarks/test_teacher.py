@@ -6,7 +6,7 @@ import pytest
 from skimage.data import astronaut
 
 from train.detector.batches.pictures import Picture, save
-from train.landmarks import taught, teacher
+from train.landmarks import agreement, bias, taught, teacher
 from train.landmarks.batches import MIRRORED
 from train.landmarks.config import Source
 from train.landmarks.faces import read
@@ -125,3 +125,24 @@ def _face() -> np.ndarray:
     return np.concatenate([jaw, brows, nose, np.add(eye, (0.28, 0.38)), np.add(eye, (0.72, 0.38)), lips]).astype(
         np.float32
     )
+
+
+def test_a_constant_bias_of_labels_is_found_and_taken_back_whichever_way_faces_are_turned(tmp_path):
+    random, ways = np.random.default_rng(0), np.zeros((68, 2), np.float32)
+    ways[:, 0], ways[27:36, 1] = 0.03, 0.05
+    turned = []
+    for degrees in (0, 30, -45):
+        cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+        turned.append(_face() * (80, 100) @ np.array([[cos, sin], [-sin, cos]]) + random.uniform(50, 90, 2))
+    true = np.array(turned, np.float32)
+    labels = true + bias.from_frame(ways, true)
+    found = bias.in_frame(labels - true, true)
+    np.testing.assert_allclose(found, np.broadcast_to(ways, found.shape), atol=1e-4)
+    assert agreement.summary(found)[-1] == pytest.approx(
+        {"part": "all", "difference": 3.37, "bias taken back": 0, "right": 3, "down": 0.66}, abs=0.03
+    )
+    bias.save_bias(tmp_path / "bias.csv", agreement.bias_of(found))
+    np.testing.assert_allclose(bias.load_bias(tmp_path / "bias.csv"), ways, atol=1e-4)
+    (tmp_path / "bias.csv").write_text("right,down\n1,2\n")
+    with pytest.raises(ValueError, match="expected 68 rows of right,down, found 1 of 2"):
+        bias.load_bias(tmp_path / "bias.csv")

@@ -52,9 +52,15 @@ class Sheet:
         lengths = self.random.integers(1, 11, count)
         return " ".join("".join(self.random.choice(signs, length)) for length in lengths)
 
-    def write(self, place: tuple[float, float], text: str, size: float, tone: int | None = None) -> None:
-        """Write one line of text from its upper left corner."""
-        self.pen.text(place, text, font=opened(self.font, max(6, round(size))), fill=self.ink if tone is None else tone)
+    def write(
+        self, place: tuple[float, float], text: str, size: float, tone: int | None = None, anchor: str = "la"
+    ) -> None:
+        """Write one line of text from its upper left corner, or where Pillow's `anchor` says."""
+        try:
+            font = opened(self.font, max(6, round(size)))
+            self.pen.text(place, text, font=font, fill=self.ink if tone is None else tone, anchor=anchor)
+        except OSError:
+            return  # FreeType refuses some signs of some fonts at some sizes
 
     def lines(self, box: tuple[float, float, float, float], size: float, leading: float = 1.35) -> None:
         """Fill a box with lines of text; the last is short."""
@@ -236,7 +242,7 @@ def _rings(sheet: Sheet, x: float, y: float, radius: float) -> None:
 def _logo(sheet: Sheet, x: float, y: float, radius: float) -> None:
     text = sheet.words(1)[: int(sheet.random.integers(1, 4))]
     size = radius * sheet.random.uniform(0.7, 1.5)
-    sheet.pen.text((x, y), text, font=opened(sheet.font, max(6, round(size))), fill=sheet.tone(), anchor="mm")
+    sheet.write((x, y), text, size, sheet.tone(), anchor="mm")
 
 
 def _dot(sheet: Sheet, x: float, y: float, radius: float) -> None:

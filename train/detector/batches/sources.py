@@ -31,7 +31,7 @@ HELD_BACK = ("human-group-1", "human-stock-group-1", "ultraface-1", "ultraface-1
 UNSEEN_CLIPS = ("fer-test", "short_hamilton_clip")
 ICON = 30_000  # bytes
 LONGEST = 1024  # pixels; larger pictures are shrunk, but for group photos
-FRAMES = 30  # of a clip
+FRAMES = 12  # of a clip
 FER_BORDER = 40  # pixels of flat grey around an enlarged FER face, so that the teacher sees all of it
 
 
@@ -46,15 +46,28 @@ class Row(NamedTuple):
 def prepared(data: DetectorData) -> list[Picture]:
     """Return the labelled pictures; the first call makes them, which takes some minutes.
 
-    Raises UserError where those in the cache were made of other sources, or of another share of them.
+    What is labelled of each source is kept beside the cache until all are. Raises UserError where those in the cache
+    were made of other sources, or of another share of them.
     """
+    made = made_of(data)
+    if not data.cache.is_file():
+        pictures.save(data.cache, [one for name in readers_of(data) for one in part(name, data)], made)
+    return pictures.load(data.cache, made)
+
+
+def part(name: str, data: DetectorData) -> list[Picture]:
+    """Return the labelled pictures of one source; they are kept in a file of its own."""
+    made, file = made_of(data), data.cache.with_name(f"{data.cache.stem}-{name}.npz")
+    if not file.is_file():
+        pictures.save(file, list(_labelled(name, readers_of(data)[name], data)), made)
+    return pictures.load(file, made)
+
+
+def made_of(data: DetectorData) -> str:
+    """Say what labelled pictures are made of."""
     names = {"root": data.root, "teacher": data.teacher, "backgrounds": data.backgrounds}
     names |= {key: path for key in ("witness", "fonts") if (path := getattr(data, key))}
-    made = json.dumps({"most": data.most, **{key: path and path.name for key, path in names.items()}})
-    if not data.cache.is_file():
-        labelled = [picture for name, read in readers_of(data).items() for picture in _labelled(name, read, data)]
-        pictures.save(data.cache, labelled, made)
-    return pictures.load(data.cache, made)
+    return json.dumps({"most": data.most, **{key: path and path.name for key, path in names.items()}})
 
 
 def readers_of(data: DetectorData) -> dict[str, Reader]:
@@ -72,7 +85,8 @@ def readers_of(data: DetectorData) -> dict[str, Reader]:
 def _labelled(name: str, read: Reader, data: DetectorData) -> Iterator[Picture]:
     rows = read(data.root)
     rows = evenly(rows, data.most) if data.most else rows
-    teacher = Teacher(data.teacher, SCALES.get(name, (1.0, 1.5)), data.witness)
+    alone = name in UNSEEN_BY_TEACHERS
+    teacher = None if alone else Teacher(data.teacher, SCALES.get(name, (1.0, 1.5)), data.witness)
     faces = sure = 0
     for row in track(rows, f"labelling {name}", transient=True):
         picture = label(name, row, teacher)
@@ -87,10 +101,11 @@ def evenly(rows: list[Row], most: int) -> list[Row]:
     return [rows[number] for number in np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int).tolist()]
 
 
-def label(name: str, row: Row, teacher: Teacher) -> Picture | None:
+def label(name: str, row: Row, teacher: Teacher | None) -> Picture | None:
     """Label one encoded picture, or return None where it is unreadable or has no face although it should.
 
-    In a picture without people, what the teachers agree about is disputed, and what they do not is nothing.
+    In a picture without people, what the teachers agree about is disputed, and what they do not is nothing. Without a
+    teacher there is nobody in the picture.
     """
     read = cv2.imdecode(np.frombuffer(row.content, np.uint8), cv2.IMREAD_COLOR)
     if read is None:
@@ -98,7 +113,7 @@ def label(name: str, row: Row, teacher: Teacher) -> Picture | None:
     image = _prepare(name, np.asarray(read, np.uint8))
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     held = is_held(name, row.key)
-    if name in UNSEEN_BY_TEACHERS:
+    if teacher is None:
         return _empty(grey, name, held)
     faces, sure = teacher.label(image)
     if name in EMPTY:
@@ -213,8 +228,9 @@ def _render(fonts: Path, root: Path) -> list[Row]:
 
 Reader = Callable[[Path], list[Row]]
 SCENES = Path("data", "scenes")
-RENDERED = 800  # pictures
-UNSEEN_BY_TEACHERS = ("textures", "rendered")
+RENDERED = 600  # pictures
+# Teachers agree about one place in 504 backgrounds, which is no face.
+UNSEEN_BY_TEACHERS = ("textures", "backgrounds", "rendered")
 MARKED: dict[str, Reader] = {
     "people": partial(_read_marked, ("human",), ("facemask853",)),
     "loose": partial(_read_marked, ("human",), ("maskwear_gray",)),
@@ -237,7 +253,6 @@ SCALES: dict[str, tuple[float, ...]] = {
     "ytf": (1.0,),
     "fer": (1.0,),
     "lfw": (1.0,),
-    "people": (1.0, 1.75),
+    "people": (1.0, 1.5),
     "things": (0.75, 1.25),
-    "backgrounds": (0.5, 1.0),
 }
