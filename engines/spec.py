@@ -97,9 +97,10 @@ class EngineSpec(Strict):
     height, width: input size in pixels, or None where any size fits. resizable: any size fits too, a whole photo say;
     height and width are those of a face. channels: 1 grey, 3 BGR. outputs: names in the
     order of the graph. temperature: the logits were divided by it before the softmax. reliability: measured precision
-    of each label as this network answers it, 0-1. views: by region, for a network that can be shown any one of them.
-    rules: a readable approximation of the last layer. prototypes: by label, a PNG in base64 of what a face that is
-    answered so typically looks like, the mean of many.
+    of each label as this network answers it, 0-1. prior: the shares of the labels that it answers for, where that was
+    chosen; empty where it is the prior of what it was trained on. views: by region, for a network that can be shown any
+    one of them. rules: a readable approximation of the last layer. prototypes: by label, a PNG in base64 of what a face
+    that is answered so typically looks like, the mean of many.
     """
 
     name: str
@@ -114,6 +115,7 @@ class EngineSpec(Strict):
     outputs: tuple[str, ...] = Field(min_length=1)
     temperature: PositiveFloat = 1.0
     reliability: Mapping[str, float] = {}
+    prior: Mapping[str, float] = {}
     views: Mapping[str, View] = {}
     rules: tuple[Rule, ...] = ()
     prototypes: Mapping[str, str] = {}

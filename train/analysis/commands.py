@@ -156,6 +156,27 @@ def consistency(given: Given, set_name: SetName = None) -> None:
 
 
 @analyze.command()
+def prior(
+    model: Annotated[Path, typer.Argument(help="An exported network of several sets (.onnx, .xml, .pt2).")],
+    out: Folder,
+    data: DataPath = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Compare the priors that a network of several sets could answer for (serve.prior), on the validation splits."""
+    from engines import load_engine
+    from train.analysis import prior as shares
+    from train.expression.open import open_classifier
+
+    engine = load_engine(model, "expression")
+    stated = engine.spec.prior
+    engine.close()
+    if not stated:
+        raise UserError(f"{model}: expected a network of several sets, whose spec states its prior; found none in it")
+    shares.write(open_classifier(model, with_data(overrides, data)), stated, out)
+    show(out, "prior")
+
+
+@analyze.command()
 def groups(
     source: Source,
     photos: Annotated[Path, typer.Option(help="UTKFace: the folder of its pictures.")],

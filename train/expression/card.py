@@ -7,9 +7,9 @@ from pathlib import Path
 
 from engines import EngineSpec, tempered
 from engines.manifest import sha256_of
-from train.expression.evaluate import Evaluation
+from train.expression.evaluate import Evaluation, chosen_by, pooled
 from train.expression.reports.report import class_table, machine, summary_table
-from train.expression.scores import calibration_error, reliability
+from train.expression.scores import Scores, calibration_error, reliability
 from train.markdown import table
 
 INTENDED = """Labelling the facial expression that a picture shows, for demonstrations, research and interfaces that say
@@ -38,8 +38,11 @@ def write(found: Sequence[Evaluation], spec: EngineSpec, path: Path) -> str:
             _views(found),
         ]
     for evaluation in (one for one in found if one.input.region == found[0].input.region):
-        parts += [f"## Measured on {evaluation.data.set} {evaluation.split}", *_measured(spec, evaluation)]
-    parts += [f"## Reliability of each answer, on {found[0].split}", _reliability(found[0])]
+        way = f", cut by {evaluation.input.face_box}" if spec.training["data"].get("sets") else ""
+        parts += [f"## Measured on {evaluation.data.set} {evaluation.split}{way}", *_measured(spec, evaluation)]
+    chosen = chosen_by(found)
+    where = ", ".join(dict.fromkeys(f"{one.data.set} {one.split}" if len(chosen) > 1 else one.split for one in chosen))
+    parts += [f"## Reliability of each answer, on {where}", _reliability(pooled(chosen))]
     return "\n\n".join([*parts, "## Intended use", INTENDED, "## Limits", LIMITS, ""])
 
 
@@ -75,14 +78,43 @@ def _summary(spec: EngineSpec, found: Sequence[Evaluation], path: Path) -> list[
 
 def _data(spec: EngineSpec) -> list[str]:
     data, rows, config = (spec.training[key] for key in ("data", "rows", "config"))
+    made = (
+        f"Network `{config['model']['name']}` ({spec.training['networks']} of them), seed {spec.training['seed']}, "
+        f"source `{spec.training['commit']}`; the whole configuration is in the artefact's spec."
+    )
+    if data.get("sets"):
+        return [*_several(spec), made]
     loss = "label distributions" if config["loss"] == "distribution" else "single labels"
     return [
         f"Trained on `{data['set']}`, split `{data['train']}`, label rule `{data['labels']}`, loss on {loss}: "
         f"{rows['used']:,} rows of {rows['read']:,} ({rows['unlabelled']:,} without a usable label and "
         f"{rows['twins']:,} pixel-identical to a validation or test row left out). Every choice was made on "
         f"`{data['validation']}`; `{data['test']}` was only reported on.",
-        f"Network `{config['model']['name']}` ({spec.training['networks']} of them), seed {spec.training['seed']}, "
-        f"source `{spec.training['commit']}`; the whole configuration is in the artefact's spec.",
+        made,
+    ]
+
+
+def _several(spec: EngineSpec) -> list[str]:
+    """Say which sets a network learned at once, and for which prior it answers."""
+    data = spec.training["data"]
+    lines = [
+        (one["set"], one["labels"], one["train"], f"{one['share']:g}", one["loss"],
+         *(f"{rows[key]:,}" for key in ("read", "unlabelled", "near judged", "used")), one["validation"], one["test"])
+        for one, rows in zip(data["sets"], spec.training["rows"].values(), strict=True)
+    ]  # fmt: skip
+    head = (
+        *("set", "labels", "trained on", "share", "targets", "read", "no label", "photo of a judged row", "used"),
+        *("chosen by", "reported on"),
+    )
+    apart = ", ".join(f"`{one['set']}`" for one in data.get("judged", ()))
+    prior = ", ".join(f"{name} {share:.3f}" for name, share in spec.prior.items())
+    return [
+        "Trained on several sets at once; rows that show a photo of a row chosen by or reported on, by perceptual "
+        "hash, are left out.",
+        table(head, lines),
+        *([f"No photo of {apart} was trained on either."] if apart else []),
+        "A set's loss knows its own labels alone, and its prior is taken out of it (logit adjustment, Menon et al. "
+        f"2021, tau {spec.training['config']['prior']['tau']:g}): the answers are for the prior {prior}.",
     ]
 
 
@@ -95,8 +127,8 @@ def _measured(spec: EngineSpec, found: Evaluation) -> list[str]:
     ]
 
 
-def _reliability(found: Evaluation) -> str:
+def _reliability(found: Scores) -> str:
     lines = ["| answer | precision | 95 % Wilson interval | answers |", "| --- | --- | --- | --- |"]
-    for name, row in reliability(found.first).items():
+    for name, row in reliability(found).items():
         lines.append(f"| {name} | {row['precision']:.3f} | {row['low']:.3f}-{row['high']:.3f} | {row['answers']:,} |")
     return "\n".join(lines)

@@ -80,6 +80,7 @@ class Classifier:
                 apart=True,
             )
             for one in self.data.sets
+            if one.loss != "teacher"
             for way in one.face_box
         ]
 

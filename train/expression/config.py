@@ -23,20 +23,32 @@ class OneSet(Section):
     """Name a data set among several; `Data` says what its keys are.
 
     path: where it lies, a folder of its name in `data.path` unless said. share: of an epoch, against the other sets'
-    shares; rows come again as often as it takes. loss: what is trained towards, see `TrainConfig`. face_box: the ways
-    to cut its faces, see `Input`; one of them is drawn for each picture, and it is judged by each.
+    shares; rows come again as often as it takes. loss: what is trained towards, see `TrainConfig`, or the answers of
+    the 'teacher' alone, for faces without labels; then nothing is chosen or reported by the set. face_box: the ways to
+    cut its faces, see `Input`; one of them is drawn for each picture, and it is judged by each.
     """
 
     set: str
     path: Path | None = None
     labels: str
     train: str = "train"
-    validation: str
-    test: str
+    validation: str | None = None
+    test: str | None = None
     map: LabelMap = ()
     share: PositiveFloat
-    loss: Loss = "soft"
+    loss: Loss | Literal["teacher"] = "soft"
     face_box: tuple[FaceBox, ...] = Field(default=("picture",), min_length=1)
+
+    @model_validator(mode="after")
+    def _is_judged_by_labels(self) -> Self:
+        judged = self.validation is not None and self.test is not None
+        if self.loss != "teacher" and not judged:
+            raise ValueError(
+                f"{self.set}: expected a validation and a test split, found {self.validation}, {self.test}"
+            )
+        if self.loss == "teacher" and (self.validation or self.test):
+            raise ValueError(f"{self.set}: expected no split to judge by, as it has the teacher's answers alone")
+        return self
 
 
 class JudgedSet(Section):
@@ -71,9 +83,16 @@ class Data(Section):
     sets: tuple[OneSet, ...] = ()
     judged: tuple[JudgedSet, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _lies_below_one_folder(cls, values: Any) -> Any:
+        """Look for several sets below `data` where nothing is said."""
+        several = isinstance(values, Mapping) and values.get("sets") and "path" not in values
+        return {**values, "path": Path("data")} if several else values
+
     def alone(self, one: OneSet) -> Data:
         """Return what is said of one of several sets as of a set alone."""
-        own = one.model_dump(include={"set", "labels", "train", "validation", "test", "map"})
+        own = one.model_dump(include={"set", "labels", "train", "validation", "test", "map"}, exclude_none=True)
         return self.model_copy(update={**own, "path": self.place(one), "sets": (), "judged": ()})
 
     def place(self, one: OneSet | JudgedSet) -> Path:
@@ -165,10 +184,12 @@ class Serve(Section):
     """Say how the exported network answers: `flip` averages a picture with its mirror image, at twice the time.
 
     int8: write a quantised form beside it too, which serves where it is the fastest. resizable: let it take pictures of
-    any size, whole photos too.
+    any size, whole photos too. prior: shares of the labels that it answers for, where a network of several sets shall
+    answer for others than it was trained to (`prior.answers`).
     """
 
     flip: bool = False
+    prior: Mapping[str, PositiveFloat] | None = None
     int8: bool = False
     resizable: bool = False
 
@@ -209,12 +230,14 @@ class TrainConfig(RunConfig):
 
     @model_validator(mode="after")
     def _all_that_is_asked_for_can_be_done(self) -> Self:
-        if self.teacher and self.loss != "distribution":
+        if self.teacher and self.loss != "distribution" and not self.data.sets:
             raise ValueError(
                 f"teacher: answers are mixed into the taggers' votes: expected loss 'distribution', found '{self.loss}'"
             )
         if self.augment.occlude and not self.input.regions:
             raise ValueError("augment.occlude: expected the regions in input.regions that may be left, found none")
+        if not self.teacher and (untold := [one.set for one in self.data.sets if one.loss == "teacher"]):
+            raise ValueError(f"data.sets: {untold[0]} has loss 'teacher': expected one in teacher.weights, found none")
         if self.data.sets and (unfit := self._with_one_set()):
             raise ValueError(f"data.sets: expected none of {', '.join(unfit)}: they are for a set alone")
         if self.input.regions and (unfit := self._without_regions()):
@@ -229,7 +252,6 @@ class TrainConfig(RunConfig):
         seen = self.input
         asked = {
             "balance": self.balance != "none",
-            "teacher": self.teacher is not None,
             "input.regions": bool(seen.regions),
             "input.mode=centre": seen.mode == "centre",
         }

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import UserError
-from train.data import FaceSet
+from train.data import EMOTIONS, FaceSet
 from train.expression.batches.rows import judged_rows, near_duplicates, read, require_classes
 from train.expression.classifier import Classifier
 from train.expression.config import Data, Input
@@ -86,6 +86,28 @@ def evaluate(classifier: Classifier, split: str) -> Evaluation:
         input=classifier.input,
         made=classifier.made,
     )
+
+
+def chosen_by(found: Sequence[Evaluation]) -> list[Evaluation]:
+    """Return, of all that was measured on a network, what it was chosen by: the validation split of every set."""
+    if len({one.data.set for one in found}) == 1:
+        return [found[0]]
+    return [one for one in found if one.split == one.data.validation and one.input.region == found[0].input.region]
+
+
+def pooled(found: Sequence[Evaluation]) -> Scores:
+    """Measure the rows of several sets as one, by the emotions that any of them has."""
+    if len(found) == 1:
+        return found[0].first
+    labels = tuple(name for name in EMOTIONS if any(name in one.labels for one in found))
+    probabilities, truth = [], []
+    for one in found:
+        numbers = [labels.index(name) for name in one.labels]
+        own = np.zeros((len(one.truth), len(labels)), np.float32)
+        own[:, numbers] = one.probabilities
+        probabilities.append(own)
+        truth.append(np.array(numbers)[one.truth])
+    return measure(np.concatenate(probabilities), np.concatenate(truth), labels)
 
 
 def _answers(classifier: Classifier, rows: FaceSet) -> NDArray[np.float32]:

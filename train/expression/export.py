@@ -24,11 +24,13 @@ from train.checkpoint import classes_of, require_run
 from train.export import FORMATS, answers, commit, publish, quiet, require_format, write_onnx
 from train.expression import card
 from train.expression.batches.cutting import as_seen, recipe
-from train.expression.batches.rows import judged_faces, labelled_rows, training_rows
+from train.expression.batches.joint import Lesson, chosen_rows, lesson
+from train.expression.batches.parts import training_parts
+from train.expression.batches.rows import judged_faces, training_rows
 from train.expression.batches.views import Cover, left_by
 from train.expression.classifier import Classifier
 from train.expression.config import Data, Input, TrainConfig
-from train.expression.evaluate import Evaluation, evaluate
+from train.expression.evaluate import Evaluation, chosen_by, evaluate, pooled
 from train.expression.open import read_run
 from train.expression.quantise import calibration_faces, check_accuracy, quantised, rounded
 from train.expression.scores import fit_temperature, reliability
@@ -51,14 +53,18 @@ def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *,
     """
     require_format(out)
     config, labels, networks = _open(sources, overrides)
-    validation = labelled_rows(config.data, config.input, config.data.validation, labels, config.name)
-    served = Served(networks, flip=config.serve.flip)
+    known, counts = trained_on(config)
+    validation, prior = chosen_rows(config, labels, known), known.prior if known else {}
+    served = Served(networks, flip=config.serve.flip, added=another_prior(config.serve.prior, prior, labels))
     if config.serve.resizable:
         check_resizable(served, validation.images[:4])
     found = answer(served, validation.images)
-    served.temperature = fit_temperature(found["probabilities"], validation.labels)
+    served.temperature = fit_temperature(
+        validation.asked(found["probabilities"]), validation.labels, validation.weights if known else None
+    )
     views = calibrate_views(config, served)
-    spec = describe(config, labels, served, list(found), out.stem).model_copy(update={"views": views})
+    spec = describe(config, labels, served, list(found), out.stem, counts)
+    spec = spec.model_copy(update={"views": views, "prior": shares(config.serve.prior or prior)})
     judged: list[Evaluation] = []
 
     def check(unchecked: Path) -> dict[str, Any]:
@@ -128,7 +134,12 @@ def _open(sources: Sequence[Path], overrides: Sequence[str]) -> tuple[TrainConfi
 
 
 def describe(
-    config: TrainConfig, labels: tuple[str, ...], served: Served, outputs: Sequence[str], name: str
+    config: TrainConfig,
+    labels: tuple[str, ...],
+    served: Served,
+    outputs: Sequence[str],
+    name: str,
+    counts: Mapping[str, Any],
 ) -> EngineSpec:
     """Say what the artefact is; what is measured on it comes later."""
     height, width = config.input.shape
@@ -143,13 +154,43 @@ def describe(
         labels=labels,
         outputs=tuple(outputs),
         temperature=served.temperature,
-        training=provenance(config, len(served.networks)),
+        training=provenance(config, len(served.networks), counts),
     )
 
 
-def provenance(config: TrainConfig, networks: int) -> dict[str, Any]:
+def trained_on(config: TrainConfig) -> tuple[Lesson | None, dict[str, Any]]:
+    """Return what a network of several sets has learned, None of one set, and what was counted of the rows, by set."""
+    if not config.data.sets:
+        return None, training_rows(config)[1]
+    parts = training_parts(config)
+    return lesson(config, parts), {f"{number} {part.name}": part.counts for number, part in enumerate(parts)}
+
+
+def shares(prior: Mapping[str, float]) -> dict[str, float]:
+    """Return a prior that sums to 1."""
+    total = sum(prior.values())
+    return {name: share / total for name, share in prior.items()}
+
+
+def another_prior(
+    wanted: Mapping[str, float] | None, trained: Mapping[str, float], labels: tuple[str, ...]
+) -> torch.Tensor | None:
+    """Return what is added to the logits of a network that answers for one prior, to answer for another.
+
+    Raises UserError where it answers for none that is known, or other labels are named.
+    """
+    if wanted is None:
+        return None
+    if not trained:
+        raise UserError("serve.prior: expected a network of several sets (data.sets), whose prior is known; found one")
+    if set(wanted) != set(labels):
+        raise UserError(f"serve.prior: expected a share of {', '.join(labels)}, found {', '.join(wanted)}")
+    added = torch.tensor([np.log(wanted[name] / trained[name]) for name in labels], dtype=torch.float32)
+    return added - added.mean()
+
+
+def provenance(config: TrainConfig, networks: int, counts: Mapping[str, Any]) -> dict[str, Any]:
     """Say which data, rows, configuration and commit made the network."""
-    _, counts = training_rows(config)
     values = config.told()
     return {
         "data": values.pop("data"),
@@ -262,8 +303,9 @@ def _judge(path: Path, data: Data, seen: Input, test: bool) -> list[Evaluation]:
             calibration=engine.spec.views,
         )
         views = sorted(classifier.views(), key=lambda view: view.input.region != seen.region)
-        splits = [data.validation, data.test] if test else [data.validation]
-        return [evaluate(view, split) for split in splits for view in views]
+        alone = [one for view in views for one in view.alone()]
+        found = [evaluate(one, one.data.validation) for one in alone]
+        return found + ([evaluate(one, one.data.test) for one in alone] if test else [])
     finally:
         engine.close()
 
@@ -271,18 +313,22 @@ def _judge(path: Path, data: Data, seen: Input, test: bool) -> list[Evaluation]:
 def _measured(found: Sequence[Evaluation], views: Mapping[str, View]) -> dict[str, Any]:
     """Return the fields of the spec that are measured: reliability on the validation split, metrics of every split."""
     metrics, own = {}, found[0].input.region
+    several = len({one.data.set for one in found}) > 1
     for evaluation in found:
+        place = f"{evaluation.data.set}.{evaluation.input.face_box}." if several else ""
         region = "" if evaluation.input.region == own else f".{evaluation.input.region}"
-        metrics[f"{evaluation.split}{region}.accuracy"] = evaluation.first.accuracy
-        metrics[f"{evaluation.split}{region}.macro_f1"] = evaluation.first.macro_f1
-        metrics[f"{evaluation.split}{region}.calibration_error"] = evaluation.first.calibration_error
-        metrics[f"{evaluation.split}{region}.rows"] = float(evaluation.first.rows)
+        first = evaluation.first
+        metrics[f"{place}{evaluation.split}{region}.accuracy"] = first.accuracy
+        metrics[f"{place}{evaluation.split}{region}.macro_recall"] = first.macro_recall
+        metrics[f"{place}{evaluation.split}{region}.macro_f1"] = first.macro_f1
+        metrics[f"{place}{evaluation.split}{region}.calibration_error"] = first.calibration_error
+        metrics[f"{place}{evaluation.split}{region}.rows"] = float(first.rows)
     chosen = {one.input.region: one for one in found if one.split == found[0].split}
     measured = {
-        name: view.model_copy(update={"reliability": _precisions(chosen[name])}) for name, view in views.items()
+        name: view.model_copy(update={"reliability": _precisions([chosen[name]])}) for name, view in views.items()
     }
-    return {"reliability": _precisions(found[0]), "metrics": metrics, "views": measured}
+    return {"reliability": _precisions(chosen_by(found)), "metrics": metrics, "views": measured}
 
 
-def _precisions(found: Evaluation) -> dict[str, float]:
-    return {name: row["precision"] for name, row in reliability(found.first).items()}
+def _precisions(found: Sequence[Evaluation]) -> dict[str, float]:
+    return {name: row["precision"] for name, row in reliability(pooled(found)).items()}

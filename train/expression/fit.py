@@ -21,6 +21,7 @@ from train.checkpoint import State
 from train.data import FaceSet
 from train.expression.batches import joint
 from train.expression.batches.joint import Lesson
+from train.expression.batches.parts import training_parts
 from train.expression.batches.rows import cut, labelled_rows, training_rows
 from train.expression.batches.transforms import augment, mixup, random_affine
 from train.expression.batches.views import Cover, draw_views, move, pad, show_views, zoom
@@ -28,7 +29,7 @@ from train.expression.config import TrainConfig
 from train.expression.losses import epoch_order, loss_weights, targets
 from train.expression.predict import predict, to_tensor
 from train.expression.start import start
-from train.expression.teach import taught
+from train.expression.teach import taught, taught_sets
 from train.loop import Training
 from train.models.classic import FEATURES
 from train.precision import autocast
@@ -64,7 +65,7 @@ class ExpressionTraining(Training[Batch]):
         self.rows = self.lesson.rows if self.lesson else one_set(config, device)
         self.seen = self.rows if self.lesson else cut(self.rows, config, 0)
         self.classes = self.rows.classes
-        self.score = judged_by(config, self.classes)
+        self.score = judged_by(config, self.classes, self.lesson)
         self.targets = targets(self.rows, "distribution" if self.lesson else config.loss, config.smoothing)
         weights = loss_weights(config, self.targets)
         self.weights = None if weights is None else weights.to(device)
@@ -144,7 +145,7 @@ def one_set(config: TrainConfig, device: torch.device) -> FaceSet:
 
 def several_sets(config: TrainConfig) -> Lesson:
     """Load the training rows of several sets and put them side by side."""
-    found = joint.lesson(config, joint.training_parts(config))
+    found = taught_sets(joint.lesson(config, training_parts(config)), config)
     log.info(
         "an epoch: %s rows of each set; it answers for the prior %s",
         found.counts,
@@ -153,15 +154,17 @@ def several_sets(config: TrainConfig) -> Lesson:
     return found
 
 
-def judged_by(config: TrainConfig, classes: tuple[str, ...]) -> Callable[[Answer], dict[str, Any]]:
+def judged_by(
+    config: TrainConfig, classes: tuple[str, ...], lesson: Lesson | None
+) -> Callable[[Answer], dict[str, Any]]:
     """Load the validation rows; return what scores a function from pictures to logits on them.
 
     Several sets count alike, and what is best is said by macro recall.
     """
-    if not config.data.sets:
+    if not lesson:
         rows = labelled_rows(config.data, config.input, config.data.validation, classes, config.name)
         return lambda ask: {"validation_accuracy": round(_accuracy(ask(rows.images), rows), 5)}
-    parts = joint.judged_parts(config, classes)
+    parts = joint.judged_parts(config, lesson)
 
     def scored(ask: Answer) -> dict[str, Any]:
         sets = {part.name: part.scores(ask(part.rows.images)) for part in parts}

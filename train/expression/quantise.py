@@ -36,10 +36,20 @@ MOST_LOST = 0.003  # accuracy on the validation split
 def calibration_faces(data: Data, seen: Input, seed: int) -> NDArray[np.uint8]:
     """Choose pictures of the training split as the network sees them: (N, H, W, C), 512 of each of its regions.
 
-    The pictures need no label.
+    The pictures need no label; of several sets each gives as many.
     """
+    if data.sets:
+        ways = [
+            (data.alone(one), seen.model_copy(update={"face_box": way})) for one in data.sets for way in one.face_box
+        ]
+        own = [_some_faces(one, cut, seed, FACES // len(ways) + 1) for one, cut in ways]
+        return np.concatenate(own)[np.random.default_rng(seed).permutation(sum(map(len, own)))[:FACES]]
+    return _some_faces(data, seen, seed, FACES)
+
+
+def _some_faces(data: Data, seen: Input, seed: int, most: int) -> NDArray[np.uint8]:
     rows = read(data, data.train)
-    rows = located(rows[np.random.default_rng(seed).permutation(len(rows))[:FACES]], needs(seen), data)
+    rows = located(rows[np.random.default_rng(seed).permutation(len(rows))[:most]], needs(seen), data)
     regions = seen.regions or (seen.region,)
     views = [seen.model_copy(update={"region": region}) for region in regions]
     return np.concatenate([as_seen(rows, view).images for view in views])
@@ -109,7 +119,10 @@ def check_accuracy(before: Sequence[Evaluation], after: Sequence[Evaluation], na
     pairs = [(old.first.accuracy, new.first.accuracy) for old, new in zip(before, after, strict=False)]
     same = (before[0].probabilities.argmax(axis=1) == after[0].probabilities.argmax(axis=1)).mean()
     log.info("%s: accuracy %.4f after %.4f, %.4f same answers", name, *reversed(pairs[0]), same)
-    for what, (old, new) in ((split, pairs[0]), (f"{split}, mean of the regions", np.mean(pairs, axis=0).tolist())):
+    for what, (old, new) in (
+        (split, pairs[0]),
+        (f"{split}, mean of the regions or sets", np.mean(pairs, axis=0).tolist()),
+    ):
         if old - new > MOST_LOST:
             raise RuntimeError(
                 f"{name}: accuracy on {what} falls from {100 * old:.2f} to {100 * new:.2f} %, expected at most "

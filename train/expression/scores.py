@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +13,10 @@ from numpy.typing import NDArray
 from engines import tempered
 from engines.errors import UserError
 
+log = logging.getLogger(__name__)
+
 BINS = 15  # of the reliability diagram and the expected calibration error
+FEW_TO_FIT = 100  # rows to which a temperature can be fitted freely
 SUREST = 0.8  # of the rows, those that an application would act on
 Z = 1.96  # of a two-sided 95 % interval
 
@@ -172,18 +176,32 @@ def calibration_error(probabilities: NDArray[np.float32], labels: NDArray[np.int
     return float((bins[:, 0] * np.abs(bins[:, 1] - bins[:, 2])).sum())
 
 
-def nll(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Return the mean negative log likelihood of the labels in nats."""
-    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
+def nll(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """Return the mean negative log likelihood of the labels in nats; weights: (N,) of the rows."""
+    each = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12))
+    return float(np.average(each, weights=weights))
 
 
-def fit_temperature(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Return the temperature, 0.05-20, that minimises the negative log likelihood (Guo et al. 2017)."""
+def fit_temperature(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """Return the temperature, 0.05-20, that minimises the negative log likelihood (Guo et al. 2017).
+
+    weights: (N,) of the rows. Fewer than 100 rows say little: then it stays within 0.5-2, which is logged.
+    """
     from scipy.optimize import minimize_scalar
 
+    low, high = (0.5, 2.0) if len(labels) < FEW_TO_FIT else (0.05, 20.0)
     found = minimize_scalar(
-        lambda log_t: nll(tempered(probabilities, float(np.exp(log_t))), labels),
-        bounds=np.log([0.05, 20.0]),
+        lambda log_t: nll(tempered(probabilities, float(np.exp(log_t))), labels, weights),
+        bounds=np.log([low, high]),
         method="bounded",
     )
+    if len(labels) < FEW_TO_FIT:
+        log.warning(
+            "a temperature of %.2f is fitted to %d rows, and kept within %g-%g: expected %d rows at least",
+            *(np.exp(found.x), len(labels), low, high, FEW_TO_FIT),
+        )
     return float(np.exp(found.x))

@@ -23,11 +23,17 @@ class Served(nn.Module):
     """Map uint8 pictures (N, H, W, C) to probabilities, pooled features and, where the networks have them, maps.
 
     Logits are averaged over the networks and, with `flip`, over the mirror image. The maps are averaged alike, so that
-    mean(cam) + bias = logits still holds; features stand side by side.
+    mean(cam) + bias = logits still holds; features stand side by side. added: (classes,) is added to the logits, for
+    another prior than the networks answer for.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], temperature: float = 1.0, flip: bool = False) -> None:
+    added: Tensor | None
+
+    def __init__(
+        self, networks: Sequence[nn.Module], temperature: float = 1.0, flip: bool = False, added: Tensor | None = None
+    ) -> None:
         super().__init__()
+        self.register_buffer("added", added)
         self.networks = nn.ModuleList(networks)
         self.temperature = temperature
         self.flip = flip
@@ -42,6 +48,8 @@ class Served(nn.Module):
         pictures = images.permute(0, 3, 1, 2).float()
         outputs = [self._one(network, pictures) for network in self.networks]
         logits = torch.stack([output["logits"] for output in outputs]).mean(dim=0)
+        if self.added is not None:
+            logits = logits + self.added
         found = {
             "probabilities": torch.softmax(logits / self.temperature, dim=1),
             "features": torch.cat([output["features"] for output in outputs], dim=1),

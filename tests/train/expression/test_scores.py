@@ -103,3 +103,21 @@ def test_a_network_is_asked_for_some_of_its_labels_alone() -> None:
     asked = limited(probabilities, CLASSES, ("cross", "calm"))
     np.testing.assert_allclose(asked, [[0.6, 0.4], [0.5, 0.5]], atol=1e-6)
     assert limited(probabilities, CLASSES, CLASSES) is probabilities
+
+
+def test_a_temperature_of_few_rows_is_bounded_and_a_line_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    labels = np.arange(12) % 3
+    assert fit_temperature(confident(labels.tolist()), labels) == pytest.approx(0.5, rel=0.01)
+    assert "is fitted to 12 rows, and kept within 0.5-2: expected 100 rows at least" in caplog.text
+    caplog.clear()
+    many = np.arange(120) % 3
+    assert fit_temperature(confident(many.tolist()), many) < 0.1
+    assert not caplog.text
+
+
+def test_rows_count_by_their_weights() -> None:
+    labels = np.array([0] * 80 + [1] * 80)
+    sure = confident([0] * 80 + [0] * 80, 0.9)
+    weights = np.array([1.0] * 80 + [0.0] * 80)
+    assert nll(sure, labels, weights) == pytest.approx(-np.log(0.9), rel=1e-5)
+    assert fit_temperature(sure, labels, weights) < 0.2 < 5 < fit_temperature(sure, labels, 1 - weights)

@@ -7,11 +7,9 @@ set a face reminds it of.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,38 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engines.errors import UserError
-from train.data import EMOTIONS, FaceSet, load
-from train.data.labels import renamed
-from train.data.leaks import close, hashes
-from train.expression.batches.cutting import as_seen, located, needs
-from train.expression.batches.rows import as_answered, digests
-from train.expression.config import Data, OneSet, Prior, TrainConfig
-from train.expression.losses import has_target, targets
+from train.data import EMOTIONS, FaceSet
+from train.expression.batches.parts import Part, cut, emotions, place, side_by_side
+from train.expression.batches.rows import labelled_rows
+from train.expression.config import Prior, TrainConfig
 from train.expression.scores import macro_recall
 
-log = logging.getLogger(__name__)
-
 LACKING = -1e4  # is added to the logit of a label that a set lacks: its probability is 0, and 0 times it is finite
-
-
-@dataclass(frozen=True)
-class Part:
-    """Hold the training rows of one set.
-
-    rows: of which `distribution` is the target over the emotions. cuts: (N, H, W, C) uint8 pictures, one array for each
-    way to cut them. counts: what was read and left out.
-    """
-
-    name: str
-    share: float
-    rows: FaceSet
-    cuts: tuple[NDArray[np.uint8], ...]
-    counts: dict[str, int]
-
-    @cached_property
-    def prior(self) -> NDArray[np.float64]:
-        """Return the mean of the targets, by emotion: 0 for labels that the set lacks."""
-        return np.asarray(self.rows.distribution.mean(axis=0), np.float64)
 
 
 @dataclass(frozen=True)
@@ -68,6 +41,24 @@ class Judged:
             "accuracy": round(float((answers == self.rows.labels).mean()), 5),
             "macro_recall": round(macro_recall(self.rows.labels, answers), 5),
         }
+
+
+class Chosen(NamedTuple):
+    """Hold the rows that a finished network is calibrated and compared by.
+
+    images: (N, H, W, C) uint8. labels: (N,). own: (N, classes) which labels each row's set has. weights: (N,) such that
+    all sets count alike.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    own: NDArray[np.bool_]
+    weights: NDArray[np.float64]
+
+    def asked(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return (N, classes) probabilities given that each row's label is one that its set has."""
+        kept = np.where(self.own, np.maximum(probabilities, 1e-12), 0)
+        return np.asarray(kept / kept.sum(axis=1, keepdims=True), np.float32)
 
 
 @dataclass(frozen=True)
@@ -126,8 +117,11 @@ def lesson(config: TrainConfig, parts: Sequence[Part]) -> Lesson:
 def adjustment(own: NDArray[np.float64], answered: NDArray[np.float64], tau: float) -> NDArray[np.float64]:
     """Return what a set's loss adds to the logits (Menon et al. 2021, Eq. 10), so that they answer for another prior.
 
-    own, answered: (classes,) shares; labels of which the set has none are shut out.
+    own, answered: (classes,) shares; labels of which the set has none are shut out. A set without any label is asked
+    for the answered prior itself.
     """
+    if not own.any():
+        return np.zeros_like(answered)
     known = own > 0
     ratio = np.where(known, own, 1) / np.where(known, answered, 1)
     return np.where(known, tau * np.log(ratio), LACKING)
@@ -148,121 +142,35 @@ def answered_prior(wanted: Prior, parts: Sequence[Part], learned: NDArray[np.boo
     return np.asarray(shares / shares.sum(), np.float64)
 
 
-def training_parts(config: TrainConfig) -> list[Part]:
-    """Load the training rows of every set, without those that show a photo which is judged.
-
-    Raises UserError with one line where a set has no usable row or an unknown label, or two have a picture in common.
-    """
-    judged = judged_hashes(config.data)
-    parts = [_part(config, number, one, judged) for number, one in enumerate(config.data.sets)]
-    require_apart(parts)
-    return parts
-
-
-def _part(config: TrainConfig, number: int, one: OneSet, judged: NDArray[np.bool_]) -> Part:
-    place, data = f"data.sets[{number}] ({one.set})", config.data.alone(one)
-    rows = _emotions(data, one.train, place)
-    read = len(rows)
-    usable = has_target(rows, one.loss)
-    again = np.isin(np.arange(len(rows)), close(hashes(rows), judged).first)
-    kept = usable & ~again
-    if not kept.any():
-        raise UserError(
-            f"{place}: no row of '{one.train}' is left to train on: {again.sum()} are judged, the others "
-            "have no label that is used"
-        )
-    rows = rows[kept]
-    rows = replace(rows, distribution=own_targets(rows, one.loss, config.smoothing))
-    lacking = [name for name, share in zip(EMOTIONS, rows.distribution.sum(axis=0), strict=True) if not share]
-    if len(lacking) > len(EMOTIONS) - 2:
-        raise UserError(
-            f"{place}: expected rows of two labels at least, found {[name for name in EMOTIONS if name not in lacking]}"
-        )
-    counts = {
-        "read": read,
-        "unlabelled": int((~usable).sum()),
-        "near judged": int((again & usable).sum()),
-        "used": len(rows),
-    }
-    log.info(
-        "%s: %s%s",
-        place,
-        ", ".join(f"{n} {what}" for what, n in counts.items()),
-        f"; no row of {', '.join(lacking)}" if lacking else "",
-    )
-    cuts = tuple(_cut(rows, data, config, way, config.augment.crop).images for way in one.face_box)
-    return Part(one.set, one.share, replace(rows, boxes=None, landmarks=None), cuts, counts)
-
-
-def _cut(rows: FaceSet, data: Data, config: TrainConfig, way: str, larger: float = 0.0) -> FaceSet:
-    seen = config.input.model_copy(update={"face_box": way})
-    return as_seen(located(rows, needs(seen), data), seen, larger)
-
-
-def judged_parts(config: TrainConfig, classes: Sequence[str], split: str = "validation") -> list[Judged]:
-    """Load the labelled rows of a split ('validation' or 'test') of every set, once for each way to cut them."""
-    found = []
+def judged_parts(config: TrainConfig, known: Lesson) -> list[Judged]:
+    """Load the labelled validation rows of every set that was learned, once for each way to cut them."""
+    found, classes = [], known.rows.classes
     for number, one in enumerate(config.data.sets):
-        place, data = f"data.sets[{number}] ({one.set})", config.data.alone(one)
-        rows = _emotions(data, getattr(one, split), place)
+        if one.validation is None:
+            continue
+        rows = emotions(config.data, number, one.validation)
+        numbers = np.array([*(classes.index(name) if name in classes else -1 for name in EMOTIONS), -1])
+        rows = replace(rows, classes=classes, labels=numbers[rows.labels])
         rows = rows[rows.labels >= 0]
         if not len(rows):
-            raise UserError(f"{place}: '{getattr(one, split)}' has no labelled row to judge by")
-        trained = _emotions(data, one.train, place)
-        own = np.array([(trained.labels == EMOTIONS.index(name)).any() for name in classes])
-        numbers = np.array([classes.index(name) if name in classes else -1 for name in EMOTIONS])
-        rows = replace(rows, classes=tuple(classes), labels=numbers[rows.labels], distribution=rows.distribution)
+            raise UserError(f"{place(config.data, number)}: '{one.validation}' has no labelled row to judge by")
+        own = known.added[number].numpy() > LACKING
         for way in one.face_box:
             name = one.set if len(one.face_box) == 1 else f"{one.set} {way}"
-            found.append(Judged(name, _cut(rows, data, config, way), own))
+            found.append(Judged(name, cut(rows, config, number, way), own))
     return found
 
 
-def _emotions(data: Data, split: str, place: str) -> FaceSet:
-    """Load a split, its labels numbered as the emotions."""
-    return as_answered(renamed(load(data.set, data.path, split, data.labels), dict(data.map), place), EMOTIONS)
-
-
-def own_targets(rows: FaceSet, loss: str, smoothing: float) -> NDArray[np.float32]:
-    """Return (N, emotions) targets as `losses.targets` does, smoothed over the labels that the set has."""
-    if loss == "distribution":
-        return rows.distribution
-    hard = targets(rows, "hard").numpy()
-    own = hard.any(axis=0)
-    return hard if loss == "hard" else np.asarray(hard * (1 - smoothing) + smoothing * own / own.sum(), np.float32)
-
-
-def judged_hashes(data: Data) -> NDArray[np.bool_]:
-    """Return the perceptual hashes of every picture that some set is chosen or judged by: (N, 256)."""
-    return np.concatenate([hashes(load(*place)) for place in judged_splits(data)])
-
-
-def judged_splits(data: Data) -> Iterator[tuple[str, Path, str, str]]:
-    """Yield set, path, split and label rule of every validation, test and judged split."""
-    for one in data.sets:
-        for split in dict.fromkeys((one.validation, one.test)):
-            yield one.set, data.place(one), split, one.labels
-    for judged in data.judged:
-        yield judged.set, data.place(judged), judged.split, judged.labels
-
-
-def require_apart(parts: Sequence[Part]) -> None:
-    """Raise UserError where two sets have a picture in common: its row would count twice, under two priors."""
-    owner: dict[bytes, tuple[int, str]] = {}
-    for number, part in enumerate(parts):
-        for digest, name in zip(digests(part.rows), part.rows.names, strict=True):
-            other, twin = owner.setdefault(digest, (number, str(name)))
-            if other != number:
-                raise UserError(
-                    f"data.sets[{number}] ({part.name}): {name} is {twin} of data.sets[{other}] ({parts[other].name}) "
-                    "again, pixel by pixel: leave one of the two out"
-                )
-
-
-def side_by_side(sets: Sequence[FaceSet]) -> FaceSet:
-    """Put rows of the same classes and picture size one after another."""
-    columns = {
-        name: np.concatenate([getattr(one, name) for one in sets])
-        for name in ("names", "images", "labels", "distribution", "leaked")
-    }
-    return FaceSet(sets[0].classes, **columns)
+def chosen_rows(config: TrainConfig, classes: tuple[str, ...], known: Lesson | None) -> Chosen:
+    """Load the labelled validation rows of one set, or of the several of a lesson, as the network sees them."""
+    if known:
+        parts = judged_parts(config, known)
+    else:
+        rows = labelled_rows(config.data, config.input, config.data.validation, classes, config.name)
+        parts = [Judged(config.data.set, rows, np.ones(len(classes), bool))]
+    return Chosen(
+        np.concatenate([part.rows.images for part in parts]),
+        np.concatenate([part.rows.labels for part in parts]),
+        np.concatenate([np.tile(part.own, (len(part.rows), 1)) for part in parts]),
+        np.concatenate([np.full(len(part.rows), 1 / len(part.rows)) for part in parts]),
+    )

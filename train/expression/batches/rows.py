@@ -22,7 +22,7 @@ from train.expression.losses import has_target
 def read(data: Data, split: str) -> FaceSet:
     """Load a split of a set, its labels mapped. Raises UserError where several sets are named: only one is read."""
     if data.sets:
-        raise UserError(f"expected one data set, found {len(data.sets)} in data.sets; name one: --set data.sets=[] ...")
+        raise UserError(f"expected one data set, found {len(data.sets)} in data.sets; take one: --set data.sets=[] ...")
     rows = load(data.set, data.path, split, data.labels)
     return renamed(rows, dict(data.map), data.set) if data.map else rows
 

@@ -16,16 +16,21 @@ import yaml
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
+from engines import ZOO, load_engine
 from streamer.config import load_config
 from tests.train.conftest import CONFIG, toy_picture
 from train import checkpoint
 from train.__main__ import app
+from train.analysis.prior import answered_for
 from train.data import BASIC, EMOTIONS, labelled
 from train.expression.batches import joint
+from train.expression.batches.parts import Part, training_parts
 from train.expression.config import Prior, TrainConfig
 from train.expression.evaluate import evaluate
+from train.expression.export import another_prior, export
 from train.expression.fit import fit
 from train.expression.open import open_classifier
+from train.expression.teach import SHIFTS, shifted, taught_sets
 
 RENAMED = {"happy": "happiness", "sad": "sadness"}
 WORDS = ("neutral", "happy", "surprise", "sad", "anger", "disgust", "fear")
@@ -71,8 +76,8 @@ def both(tmp_path: Path, toy_set: Path) -> Path:
     return write_config(tmp_path, fer_set(toy_set), folder_set(write_folder(tmp_path / "own")))
 
 
-def parts_of(path: Path, *overrides: str) -> list[joint.Part]:
-    return joint.training_parts(read(path, *overrides))
+def parts_of(path: Path, *overrides: str) -> list[Part]:
+    return training_parts(read(path, *overrides))
 
 
 def test_a_run_on_two_sets_learns_both_and_says_how_it_does_on_each(both: Path, tmp_path: Path) -> None:
@@ -125,11 +130,11 @@ def test_each_way_to_cut_a_set_is_drawn(tmp_path: Path, toy_set: Path) -> None:
     own = folder_set(write_folder(tmp_path / "own"), face_box=["picture", "detector"])
     path = write_config(tmp_path, fer_set(toy_set), own)
     config = read(path, f"data.cache={tmp_path / 'cache'}", "data.finder=zoo")
-    lesson = joint.lesson(config, joint.training_parts(config))
+    lesson = joint.lesson(config, training_parts(config))
     assert lesson.numbers[1].shape == (2, 42)
     order = set(lesson.order().tolist())
     assert all(order & set(way.tolist()) for way in lesson.numbers[1])
-    names = [part.name for part in joint.judged_parts(config, lesson.rows.classes)]
+    names = [part.name for part in joint.judged_parts(config, lesson)]
     assert names == ["fer", "folder picture", "folder detector"]
 
 
@@ -227,7 +232,7 @@ def test_a_set_that_cannot_be_is_one_line(tmp_path: Path, toy_set: Path, change:
     path = write_config(tmp_path, fer_set(toy_set), folder_set(write_folder(tmp_path / "own"), **change))
     result = CliRunner().invoke(app, ["fit", str(path)])
     with pytest.raises(ValueError, match=expected) as error:
-        joint.training_parts(read(path))
+        training_parts(read(path))
     assert "\n" not in str(error.value)
     assert result.exit_code
 
@@ -318,3 +323,153 @@ def test_data_of_several_sets_lie_in_folders_of_their_names_unless_said(both: Pa
     data = TrainConfig.model_validate(values).data
     assert data.alone(data.sets[1]).path == Path("somewhere/folder")
     assert data.alone(data.sets[0]).path == Path(values["data"]["sets"][0]["path"])
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, toy_set: Path) -> Path:
+    """Return the artefact of a run on the toy set and a folder, beside what it was made from."""
+    folder = tmp_path_factory.mktemp("exported")
+    path = write_config(folder, fer_set(toy_set), folder_set(write_folder(folder / "data/folder")))
+    config = read(path, "phases=[{epochs: 3, size: 24}]", "optimizer={rate: 0.1, batch: 8, average: 0.9}")
+    return export([fit(config)], folder / "toy.onnx", test=True)
+
+
+def test_an_artefact_of_several_sets_says_what_it_learned_and_answers_for(exported: Path) -> None:
+    engine = load_engine(exported, "expression")
+    spec = engine.spec
+    engine.close()
+    assert tuple(spec.prior) == spec.labels == EMOTIONS
+    assert sum(spec.prior.values()) == pytest.approx(1)
+    assert [one["set"] for one in spec.training["data"]["sets"]] == ["fer", "folder"]
+    assert all("path" not in one for one in spec.training["data"]["sets"])
+    assert spec.training["rows"]["1 folder"]["used"] == 42
+    assert {"fer.picture.public.accuracy", "folder.picture.test.macro_recall"} <= set(spec.metrics)
+    card = exported.with_suffix(".md").read_text()
+    assert "| folder | emotion | train | 1 | soft | 42 | 0 | 0 | 42 | validation | test |" in card
+    assert "## Measured on folder test" in card
+    assert "the answers are for the prior neutral 0.126" in card
+
+
+def test_an_artefact_of_several_sets_is_judged_on_data_below_one_folder(exported: Path, toy_set: Path) -> None:
+    data = exported.parent / "data"
+    if not (data / "fer").exists():
+        (data / "fer").symlink_to(toy_set)
+    found = [evaluate(one, one.data.test) for one in open_classifier(exported, [f"data.path={data}"]).alone()]
+    assert [(one.data.set, one.split) for one in found] == [("fer", "private"), ("folder", "test")]
+    assert len(found[1].labels) == 8  # the rule 'emotion' knows contempt, though the folder has none
+
+
+def test_another_prior_moves_the_answers_as_bayes_says(exported: Path, tmp_path: Path) -> None:
+    written = next(exported.parent.rglob("checkpoint.pt"))
+    shares = {name: 3.0 if name == "anger" else 1.0 for name in EMOTIONS}
+    other = export([written], tmp_path / "other.onnx", [f"serve.prior={json.dumps(shares)}"])
+    engines = [load_engine(path, "expression", precision="f32") for path in (exported, other)]
+    images = np.stack([toy_picture(label, np.random.default_rng(5)) for label in range(8)])[:, ::2, ::2, None]
+    first, second = (
+        np.log(engine.infer(np.ascontiguousarray(images))["probabilities"]) * engine.spec.temperature
+        for engine in engines
+    )
+    moved = np.log([shares[name] / engines[0].spec.prior[name] for name in EMOTIONS])
+    differences = second - first - moved
+    np.testing.assert_allclose(differences - differences.mean(axis=1, keepdims=True), 0, atol=1e-3)
+    assert engines[1].spec.prior["anger"] == pytest.approx(0.3)
+    for engine in engines:
+        engine.close()
+
+
+def test_another_prior_for_other_labels_or_of_one_set_is_one_line(exported: Path, tmp_path: Path) -> None:
+    written = next(exported.parent.rglob("checkpoint.pt"))
+    with pytest.raises(ValueError, match=r"serve\.prior: expected a share of neutral, .*, found joy"):
+        export([written], tmp_path / "other.onnx", ["serve.prior={joy: 1.0}"])
+    with pytest.raises(ValueError, match=r"serve\.prior: expected a network of several sets"):
+        another_prior({"neutral": 1.0}, {}, EMOTIONS)
+
+
+def test_a_teacher_moves_targets_to_its_answers_for_the_prior_and_the_labels_of_each_set(
+    exported: Path, toy_set: Path, tmp_path: Path
+) -> None:
+    bare = {"set": "folder", "path": str(write_folder(tmp_path / "bare", seed=3)), "labels": "emotion", "share": 1.0}
+    teacher = {"weights": [str(exported)], "share": 0.25}
+    path = write_config(
+        tmp_path,
+        fer_set(toy_set),
+        folder_set(write_folder(tmp_path / "own")),
+        {**bare, "loss": "teacher"},
+        teacher=teacher,
+    )
+    config = read(path, f"data.cache={tmp_path / 'cache'}", "smoothing=0")
+    before = joint.lesson(config, training_parts(config))
+    after = taught_sets(before, config)
+    engine = load_engine(exported, "expression", precision="f32")
+    sides = (before.rows.images, before.rows.images[:, :, ::-1])
+    views = [shifted(side, *shift) for shift in SHIFTS for side in sides]  # each teacher sees ten
+    said = np.mean([engine.infer(np.ascontiguousarray(view))["probabilities"] for view in views], axis=0)
+    prior = np.array([before.prior[name] / engine.spec.prior[name] for name in EMOTIONS])
+    engine.close()
+    groups = before.groups.numpy()
+    for group, own in ((0, 0.75), (1, 0.75), (2, 0.0)):
+        rows = groups == group
+        answers = said[rows] * prior * np.exp(before.added[group].double().numpy())
+        answers /= answers.sum(axis=1, keepdims=True)
+        expected = own * before.rows.distribution[rows] + (1 - own) * answers
+        np.testing.assert_allclose(after.rows.distribution[rows], expected, atol=1e-4)
+    assert not after.rows.distribution[groups == 1][:, 7].any()
+    np.testing.assert_allclose(after.rows.distribution.sum(axis=1), 1, atol=1e-5)
+    assert not before.added[2].any()
+    (kept,) = (tmp_path / "cache").glob("taught-*.npy")
+    asked = kept.stat().st_mtime_ns
+    np.testing.assert_array_equal(taught_sets(before, config).rows.distribution, after.rows.distribution)
+    assert kept.stat().st_mtime_ns == asked
+    lines = fit(config, until=1).with_name("epochs.jsonl").read_text().splitlines()
+    assert set(json.loads(lines[0])["sets"]) == {"fer", "folder"}  # the bare faces are not judged
+
+
+def test_a_teacher_that_does_not_say_its_prior_is_one_line(tmp_path: Path, toy_set: Path) -> None:
+    shipped = ZOO / "face.onnx"
+    path = write_config(
+        tmp_path,
+        fer_set(toy_set),
+        folder_set(write_folder(tmp_path / "own")),
+        teacher={"weights": [str(shipped)]},
+    )
+    config = read(path, f"data.cache={tmp_path / 'cache'}")
+    with pytest.raises(ValueError, match=r"face\.onnx: expected a teacher .* found one of .* that does not"):
+        taught_sets(joint.lesson(config, training_parts(config)), config)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"loss": "teacher"}, "folder: expected no split to judge by"),
+        ({"validation": None}, "folder: expected a validation and a test split, found None, test"),
+        ({"loss": "teacher", "validation": None, "test": None}, "folder has loss 'teacher': expected one in teacher"),
+    ],
+)
+def test_a_set_for_a_teacher_has_nothing_to_judge_by_and_needs_one(
+    tmp_path: Path, toy_set: Path, change: dict[str, Any], expected: str
+) -> None:
+    path = write_config(tmp_path, fer_set(toy_set), folder_set(tmp_path / "own", **change))
+    with pytest.raises(ValueError, match=expected):
+        read(path)
+
+
+def test_what_other_priors_give_is_told_for_every_set(exported: Path, toy_set: Path, tmp_path: Path) -> None:
+    data = exported.parent / "data"
+    if not (data / "fer").exists():
+        (data / "fer").symlink_to(toy_set)
+    arguments = ["analyze", "prior", str(exported), "--data", str(data), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "out/prior.json").read_text())
+    as_stated = next(one for one in found if one["power"] == 1)
+    one = open_classifier(exported, [f"data.path={data}"]).alone()[1]
+    assert as_stated["sets"][one.name]["accuracy"] == pytest.approx(evaluate(one, "validation").first.accuracy)
+    refused = CliRunner().invoke(app, ["analyze", "prior", str(ZOO / "face.onnx"), "--out", str(tmp_path / "no")])
+    assert "expected a network of several sets" in str(refused.exception)
+
+
+def test_answers_for_another_prior_follow_from_bayes_rule() -> None:
+    prior = {"calm": 0.8, "glad": 0.2}
+    said = answered_for(np.array([[0.8, 0.2], [0.5, 0.5]], np.float32), ("calm", "glad"), prior, 0.0)
+    np.testing.assert_allclose(said, [[0.5, 0.5], [0.2, 0.8]], atol=1e-6)
+    np.testing.assert_allclose(answered_for(said, ("calm", "glad"), prior, 1.0), said, atol=1e-6)
