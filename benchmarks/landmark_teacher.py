@@ -14,9 +14,9 @@ import numpy as np
 import report
 
 from train.landmarks.agreement import bias_of, differences, summary
-from train.landmarks.bias import save_bias
+from train.landmarks.batches.bias import save_bias
+from train.landmarks.batches.faces import read
 from train.landmarks.config import Source
-from train.landmarks.faces import read
 from train.landmarks.teacher import MeshTeacher
 
 

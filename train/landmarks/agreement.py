@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from train.landmarks.bias import in_frame
-from train.landmarks.faces import Faces
+from train.landmarks.batches.bias import in_frame
+from train.landmarks.batches.faces import Faces
 from train.landmarks.teacher import MeshTeacher, roll_of, to_ibug
 
 PRESENT = 0.9  # presence from which the teacher's points count

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from train import loop
 from train.checkpoint import State
 from train.data.textures import textures
-from train.landmarks.batches import Batches
+from train.landmarks.batches.draw import Batches
+from train.landmarks.batches.faces import read
 from train.landmarks.config import LandmarksConfig
-from train.landmarks.faces import read
 from train.landmarks.losses import losses
 from train.landmarks.predict import predict
 from train.landmarks.scores import normalised_error

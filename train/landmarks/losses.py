@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.landmarks.bias import EYES
+from train.landmarks.batches.bias import EYES
 from train.landmarks.config import LandmarksConfig
 from train.models.landmarks import Points
 

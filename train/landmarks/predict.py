@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from streamer.faces.regions import crop, face_square
+from train.landmarks.batches.faces import Faces
 from train.landmarks.config import LandmarksConfig
-from train.landmarks.faces import Faces
 
 
 def predict(network: nn.Module, faces: Faces, config: LandmarksConfig, batch: int = 64) -> NDArray[np.float32]:

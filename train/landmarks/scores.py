@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from train.landmarks.bias import EYES
+from train.landmarks.batches.bias import EYES
 
 
 def normalised_error(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -7,8 +7,8 @@ import torch
 from streamer.faces.regions import face_square
 from train import loop
 from train.checkpoint import State
+from train.landmarks.batches.faces import Faces
 from train.landmarks.config import LandmarksConfig
-from train.landmarks.faces import Faces
 from train.models.landmarks import LandmarkNet
 
 

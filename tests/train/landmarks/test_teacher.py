@@ -6,10 +6,11 @@ import pytest
 from skimage.data import astronaut
 
 from train.detector.batches.pictures import Picture, save
-from train.landmarks import agreement, bias, taught, teacher
-from train.landmarks.batches import MIRRORED
+from train.landmarks import agreement, teacher
+from train.landmarks.batches import bias, taught
+from train.landmarks.batches.draw import MIRRORED
+from train.landmarks.batches.faces import read
 from train.landmarks.config import Source
-from train.landmarks.faces import read
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 
 from streamer.faces.regions import face_square
 from train import processes
+from train.landmarks.batches.faces import MIDDLE, Faces
 from train.landmarks.config import Changes, LandmarksConfig
-from train.landmarks.faces import MIDDLE, Faces
 from train.occluders import NONE, occlude
 
 # The landmark that takes each one's place in a mirror.

@@ -12,7 +12,7 @@ from engines.errors import UserError
 from streamer.faces.landmarks import DlibLandmarker
 from train.data import load
 from train.data.locate import locate, plausible
-from train.landmarks.bias import EYES, from_frame, load_bias
+from train.landmarks.batches.bias import EYES, from_frame, load_bias
 from train.landmarks.config import Source
 
 # From the tight box of the 68 points to the canonical face box, in shares of its width and height: the median of
@@ -51,7 +51,7 @@ def read(source: Source, split: str) -> Faces:
     Raises ModuleNotFoundError where dlib's predictor is asked for and not installed.
     """
     if source.set == TAUGHT:
-        from train.landmarks.taught import read_taught  # it needs this module
+        from train.landmarks.batches.taught import read_taught  # it needs this module
 
         return read_taught(source, split)
     rows = load(source.set, source.path, split, source.labels)

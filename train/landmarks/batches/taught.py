@@ -12,8 +12,8 @@ from engines.errors import UserError
 from streamer.faces.boxes import iou
 from train.data.locate import plausible
 from train.detector.batches.pictures import Picture, load, save
+from train.landmarks.batches.faces import LARGEST, Faces, face_boxes
 from train.landmarks.config import Source
-from train.landmarks.faces import LARGEST, Faces, face_boxes
 from train.landmarks.teacher import MeshTeacher, roll_of, to_ibug
 
 SMALLEST = 36  # pixels of a face's longer side
