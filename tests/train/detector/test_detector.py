@@ -482,6 +482,9 @@ def test_marked_faces_are_sure_whoever_sees_them_and_others_as_the_teachers_agre
     np.testing.assert_array_equal(found.points[0], POINTS[0])
     assert np.isnan(found.points[1]).all()
     assert found.sure.tolist() == [True, True]
+    wide = BOX + np.array([-40, -40, 40, 40], np.float32)  # drawn loosely, it is still the same face
+    found = sources.label("loose", sources.Row("a.png", content, wide), Sees(False))
+    np.testing.assert_array_equal(found.boxes, BOX)
     for agreed in (True, False):
         found = sources.label("people", sources.Row("a.png", content, far), Sees(agreed))
         assert found.sure.tolist() == [True, agreed]
