@@ -43,7 +43,7 @@ class Trial:
 
 
 def trials(pictures: Sequence[Picture], fonts: Path | None) -> dict[str, list[Trial]]:
-    """Return the sets by name, always the same ones."""
+    """Return the sets by name, always the same ones; those without pictures are left out."""
     held = {name: [one for one in pictures if one.held and one.source == name] for name in ("people", "loose", "lfw")}
     things = [one for one in pictures if one.held and one.source == "things"]
     found = {
@@ -58,7 +58,7 @@ def trials(pictures: Sequence[Picture], fonts: Path | None) -> dict[str, list[Tr
         files = rendered.fonts_in(fonts, unseen=True)
         drawn = [rendered.render(files, np.random.default_rng((1, n)), rendered.UNSEEN) for n in range(PRINTED)]
         found["print"] = [Trial(image, _no_boxes(), _no_boxes()) for image in drawn]
-    return found
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def judge(find: Finder, sets: dict[str, list[Trial]]) -> dict[str, float]:
@@ -67,8 +67,9 @@ def judge(find: Finder, sets: dict[str, list[Trial]]) -> dict[str, float]:
     The threshold is the lowest at which few pictures without people are hit, in steps of 0.01.
     """
     found = {name: [_match(find, trial) for trial in trials] for name, trials in sets.items()}
-    empty = [one for name in EMPTY_SETS for one in found.pop(name, [])]
-    worst = np.array([one.scores[one.stray].max(initial=0) for one in empty])
+    empty = {name: found.pop(name) for name in EMPTY_SETS if name in found}
+    worsts = {name: np.array([one.scores[one.stray].max(initial=0) for one in rows]) for name, rows in empty.items()}
+    worst = np.concatenate(list(worsts.values()))
     steps = np.arange(5, 100) / 100
     threshold = next((float(step) for step in steps if (worst >= step).mean() <= ALARMING), 1.0)
     figures = {"threshold": threshold}
@@ -77,7 +78,8 @@ def judge(find: Finder, sets: dict[str, list[Trial]]) -> dict[str, float]:
         bounds = SIZES if scale else {"": (0, np.inf)}
         for size, (low, high) in bounds.items():
             figures[f"{name} {size}".strip()] = _recall(matches, threshold, (low * (scale or 1), high * (scale or 1)))
-    figures |= {f"hit at {step}": float((worst >= step).mean()) for step in (0.3, 0.5)}
+    for name, scores in worsts.items():
+        figures |= {f"{name} hit at {step}": float((scores >= step).mean()) for step in (0.3, 0.5, 0.7)}
     return figures
 
 

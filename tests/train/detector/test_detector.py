@@ -14,7 +14,7 @@ from streamer.config import load_config
 from streamer.faces.boxes import iou as box_iou
 from streamer.types import Detections
 from tests.train.elsewhere import Elsewhere
-from train.detector import export, fit, start
+from train.detector import export, fit, start, validate
 from train.detector.batches import collate, people, pictures, place, rendered, sources
 from train.detector.batches.damage import damage, occlude
 from train.detector.batches.mine import mine
@@ -483,6 +483,9 @@ def test_marked_faces_are_sure_whoever_sees_them_and_others_as_the_teachers_agre
     np.testing.assert_array_equal(found.points[0], POINTS[0])
     assert np.isnan(found.points[1]).all()
     assert found.sure.tolist() == [True, True]
+    wide = BOX + np.array([-40, -40, 40, 40], np.float32)  # drawn loosely, it is still the same face
+    found = sources.label("loose", sources.Row("a.png", content, wide), Sees(False))
+    np.testing.assert_array_equal(found.boxes, BOX)
     for agreed in (True, False):
         found = sources.label("people", sources.Row("a.png", content, far), Sees(agreed))
         assert found.sure.tolist() == [True, agreed]
@@ -594,3 +597,26 @@ def test_a_second_or_loose_box_on_a_face_does_not_move_the_working_point():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [4, 0, 14, 10], [100, 0, 110, 10]], np.float32)
     found = match(Detections(boxes, np.array([0.9, 0.8, 0.7, 0.3], np.float32)), truth, np.zeros((0, 4), np.float32))
     assert choose_threshold([found]) == pytest.approx(0.31)
+
+
+def test_networks_are_judged_where_few_pictures_without_people_are_hit(faces):
+    held = Picture(faces[0].image, BOX, POINTS, faces[0].sure, "people", True)
+    person = Picture(faces[0].image, BOX, POINTS, faces[0].sure, "lfw", True)
+    nobody = [Picture(np.full((64, 96), 90, np.uint8), BOX[:0], POINTS[:0], faces[0].sure[:0], "things", True)] * 3
+    sets = validate.trials([held, person, *nobody], None)
+    assert sets["roll 45"][0].image.shape == (224, 224)
+    assert not np.array_equal(sets["blur 6 %"][0].image, sets["roll 0"][0].image)
+
+    def find(image):  # is sure of the marked face at any size, and half sure of whatever else there is
+        marked = [one for name in ("people", "people, default") for one in sets[name] if image.shape[1] >= 300]
+        size = np.array(image.shape[::-1])
+        boxes = [one.faces[0] for one in marked if (one.image.shape[1] + 31) // 32 * 32 == size[0]][:1]
+        known = len(boxes)
+        boxes = [*boxes, np.array([0, 0, 20, 20])]
+        return Detections(np.array(boxes, np.float32), np.array([0.9] * known + [0.5], np.float32))
+
+    found = validate.judge(find, sets)
+    assert found["threshold"] == pytest.approx(0.51)
+    assert found["people >=64"] == found["people, default >=64"] == 1
+    assert found["roll 45"] == 0
+    assert (found["things hit at 0.5"], found["things hit at 0.7"]) == (1, 0)

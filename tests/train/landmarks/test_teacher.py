@@ -72,6 +72,7 @@ def test_taught_faces_are_read_by_split(tmp_path):
     box, points = np.array([[50, 60, 130, 160]], np.float32), np.ones((1, 68, 2), np.float32)
     image = np.zeros((240, 300), np.uint8)
     faces = [Picture(image, box + n, points, np.array([True]), "lfw", held=n == 2) for n in range(3)]
+    faces.append(Picture(image, box, points, np.array([True]), "masks"))  # its mouth may be hidden
     save(tmp_path / "taught.npz", faces)
     source = Source(set="taught", path=tmp_path / "none.npz", share=1, cache=tmp_path, teacher=tmp_path / "face.task")
     assert read(source, "train").boxes[:, 0].tolist() == [50, 51]

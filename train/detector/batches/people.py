@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.faces.boxes import iou
+from streamer.faces.boxes import areas, iou, shared
 from streamer.types import Detections
 
 Boxes = NDArray[np.float32]
@@ -23,6 +23,9 @@ Boxes = NDArray[np.float32]
 # Medians against YuNet's boxes of 542 and 102 faces; the second set's vary by a fifth.
 TO_FACE = {"facemask853": (0.02, -0.11, 0.955, 1.115), "maskwear_gray": (0.01, 0.05, 0.83, 0.70)}
 SAME = 0.4  # IoU from which a teacher's box and a person's are of one face
+# So they are where this share of the smaller one lies in the other, which is so many times larger at most: people's
+# boxes are loose.
+WITHIN, LOOSE = 0.8, 4.0
 DOUBTED = 0.5  # score of a teacher from which a face that people did not mark is disputed
 JUDGED, HELD = 5, 10  # one picture of so many is for judging; one of so many of the rest for validation
 
@@ -74,7 +77,7 @@ def settle(people: Boxes, faces: Detections, agreed: NDArray[np.bool_]) -> tuple
     only teachers see is as sure as they agree, and nothing where they themselves are in doubt.
     """
     assert faces.landmarks is not None
-    fits = iou(people, faces.boxes)
+    fits = _fits(people, faces.boxes)
     boxes, points = people.copy(), np.full((len(people), 5, 2), np.nan, np.float32)
     free = np.ones(len(faces), bool)
     for row in range(len(people)):
@@ -85,3 +88,11 @@ def settle(people: Boxes, faces: Detections, agreed: NDArray[np.bool_]) -> tuple
     free &= agreed | (faces.scores >= DOUBTED)
     sure = np.concatenate([np.ones(len(people), bool), agreed[free]])
     return np.concatenate([boxes, faces.boxes[free]]), np.concatenate([points, faces.landmarks[free]]), sure
+
+
+def _fits(people: Boxes, faces: Boxes) -> NDArray[np.float32]:
+    """Return the (N, M) IoU of boxes, at least `SAME` where one lies within the other."""
+    small = np.minimum(areas(people)[:, None], areas(faces))
+    large = np.maximum(areas(people)[:, None], areas(faces))
+    within = (shared(people, faces) >= WITHIN * small) & (large <= LOOSE * small)
+    return np.where(within, np.maximum(iou(people, faces), SAME), iou(people, faces)).astype(np.float32)
