@@ -18,7 +18,7 @@ import report
 
 from engines import ZOO, load_engine
 from streamer.faces.landmarks import DlibLandmarker, Landmarks, ZooLandmarker
-from streamer.faces.steady import Steady, SteadySettings
+from streamer.faces.steady_landmarks import Steady, SteadySettings
 from streamer.faces.visibility import VisibleRegion
 from streamer.types import Face
 

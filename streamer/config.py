@@ -23,7 +23,7 @@ from pydantic import (
 
 from engines.errors import UserError, invalid
 from streamer.explain.maps import MapName
-from streamer.faces.steady import SteadySettings
+from streamer.faces.steady_landmarks import SteadySettings
 from streamer.faces.track import TrackerSettings
 from streamer.faces.visibility import VisibilitySettings
 from streamer.records.journal import JournalSettings

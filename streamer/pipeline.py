@@ -23,7 +23,7 @@ from typing import Generic, Protocol, Self, TypeVar
 from streamer.channel import Cancelled, Channel
 from streamer.shedding import Ladder, SheddingSettings
 from streamer.sources import Cause, Source, SourceError, State, observed
-from streamer.sources.live import StallLimit
+from streamer.sources.reconnect import StallLimit
 from streamer.stages import Express, Perceive
 from streamer.types import Frame, Result
 from streamer.watching.metrics import Metrics

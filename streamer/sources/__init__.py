@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 import cv2
 
 from streamer.sources.container import Promise
-from streamer.sources.live import Live, open_webcam
 from streamer.sources.network import LONGEST_READ, PORTS, open_url
 from streamer.sources.pictures import Pictures, find_pictures
+from streamer.sources.reconnect import Live, open_webcam
 from streamer.sources.source import (
     Cause,
     Report,

@@ -16,7 +16,7 @@ from streamer.faces.belief import Verdict, judge
 from streamer.faces.cuts import Cuts
 from streamer.faces.detect import Detector
 from streamer.faces.landmarks import Landmarker, Landmarks
-from streamer.faces.steady import LONGEST, Steady, SteadySettings
+from streamer.faces.steady_landmarks import LONGEST, Steady, SteadySettings
 from streamer.faces.track import Tracker
 from streamer.types import Detections, Face, Frame, Result, Step
 

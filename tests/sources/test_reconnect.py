@@ -11,15 +11,14 @@ from typing import Any
 import cv2
 import pytest
 
-from streamer.sources import Cause, SourceError, State, observed
-from streamer.sources import live as live_module
-from streamer.sources.live import Live, StallLimit
+from streamer.sources import Cause, SourceError, State, observed, reconnect
+from streamer.sources.reconnect import Live, StallLimit
 from tests.media import FRAMES, cut, read, write_streamable, write_video
 
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_module, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(reconnect, "FIRST_DELAY", 0.01)
 
 
 def stream(*connections: Path | str) -> Live:
@@ -95,8 +94,8 @@ def test_what_fails_after_stop_is_no_failure():
 
 
 def test_stop_ends_the_wait_for_the_next_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(live_module, "FIRST_DELAY", 3600.0)
-    monkeypatch.setattr(live_module, "LONGEST_DELAY", 3600.0)
+    monkeypatch.setattr(reconnect, "FIRST_DELAY", 3600.0)
+    monkeypatch.setattr(reconnect, "LONGEST_DELAY", 3600.0)
     stop, states = threading.Event(), []
 
     def report(state: State, reason: str, cause: Cause | None) -> None:
@@ -209,7 +208,7 @@ def test_a_patient_source_waits_for_its_stream(tmp_path: Path):
 
 @pytest.mark.parametrize("lived", [0.0, 11.0])
 def test_delays_grow_until_the_stream_has_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lived: float):
-    monkeypatch.setattr(live_module, "FIRST_DELAY", 0.02)
+    monkeypatch.setattr(reconnect, "FIRST_DELAY", 0.02)
     broken, now = cut(write_video(tmp_path / "broken.avi"), 0.5), [0.0]
     source = stream(broken, broken, broken, broken, "refused", "refused")
     source._clock = lambda: now[0]

@@ -17,7 +17,7 @@ from streamer.records.run_manifest import manifest_path, read_manifest
 from streamer.sinks.outputs import Outputs
 from streamer.sinks.video import VideoSink
 from streamer.sources import State, open_source, redact
-from streamer.sources.live import Live
+from streamer.sources.reconnect import Live
 from tests.media import cut, fails, grey, read, tcp_server, write_video
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.faces.landmarks import Landmarks
-from streamer.faces.steady import SteadySettings
+from streamer.faces.steady_landmarks import SteadySettings
 from streamer.faces.track import Tracker
 from streamer.stages.perceive import DetectionSettings, Perceiver
 from streamer.types import Detections, Frame

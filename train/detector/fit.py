@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from train import loop, processes
+from train.autocast import autocast
 from train.checkpoint import State
 from train.detector.batches.collate import Batches
 from train.detector.batches.mine import mine
@@ -24,7 +25,6 @@ from train.detector.predict import predict
 from train.detector.scores import average_precision, match
 from train.detector.start import start
 from train.loop import Training
-from train.precision import autocast
 
 HELD_SCENES = 48  # of 256 pixels, judged after every epoch
 

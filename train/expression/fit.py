@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from engines.errors import UserError
 from train import loop, processes
+from train.autocast import autocast
 from train.checkpoint import State
 from train.data import FaceSet
 from train.expression.batches import joint
@@ -32,7 +33,6 @@ from train.expression.start import start
 from train.expression.teach import taught, taught_sets
 from train.loop import Training
 from train.models.classic import FEATURES
-from train.precision import autocast
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from train.precision import autocast
+from train.autocast import autocast
 
 
 def predict(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from train import loop
+from train.autocast import autocast
 from train.checkpoint import State
 from train.data.textures import textures
 from train.landmarks.batches.draw import Batches
@@ -22,7 +23,6 @@ from train.landmarks.predict import predict
 from train.landmarks.scores import normalised_error
 from train.landmarks.start import start
 from train.loop import Training
-from train.precision import autocast
 
 log = logging.getLogger(__name__)
 

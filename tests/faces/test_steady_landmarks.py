@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamer.faces.steady import Steady, SteadySettings
+from streamer.faces.steady_landmarks import Steady, SteadySettings
 from streamer.types import Face
 from tests.make import points_of_face
 
