@@ -24,7 +24,8 @@ from streamer.build import load_classifier
 from streamer.config import ClassifierConfig
 from streamer.drawing.overlay import draw
 from streamer.explain.maps import Explainer, MapSettings
-from streamer.stages.express import Expresser, ExpressionSettings
+from streamer.stages.express import Expresser
+from streamer.stages.smoothing import ExpressionSettings
 from streamer.types import Face, Frame, Result
 
 # Four boxes of about a face's size; what is in them costs nothing.

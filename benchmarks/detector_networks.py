@@ -15,7 +15,7 @@ import numpy as np
 import report
 
 from engines import ZOO, Engine, load_engine
-from streamer.faces.detect import YUNET
+from streamer.faces.decode import YUNET
 
 SIZES = ((384, 640), (256, 320))  # height, width
 BATCHES = (1, 8)

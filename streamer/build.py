@@ -12,7 +12,8 @@ from engines import ZOO, Engine, EngineSpec, load_engine
 from engines.errors import UserError
 from streamer.config import ClassifierConfig, Config, DetectorConfig, LandmarksConfig, OverlayConfig
 from streamer.explain.maps import Explainer, MapSettings, check_maps
-from streamer.faces.detect import YUNET, HogDetector, Searcher, YuNetDetector, ZooDetector
+from streamer.faces.decode import YUNET
+from streamer.faces.detect import HogDetector, Searcher, YuNetDetector, ZooDetector
 from streamer.faces.landmarks import DlibLandmarker, Landmarker, ZooLandmarker, installed_predictor
 from streamer.faces.regions import REGIONS
 from streamer.faces.track import Tracker

@@ -1,4 +1,7 @@
-"""The only way items pass between threads: a channel with one slot per sender, so that nothing can pile up."""
+"""The only way items pass between threads: a channel with one slot per sender, so that nothing can pile up.
+
+What is dropped is decided here: where a slot is still full, an offline sender waits, a live one loses what it held.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,13 @@ class Channel(Generic[T]):
             self._cancelled = True
             self._slots.clear()
             self._condition.notify_all()
+
+    def send(self, sender: str, items: list[T], *, live: bool) -> int:
+        """Fill the sender's slot; return how many items were dropped for it. An offline sender waits and drops none."""
+        if live:
+            return self.replace(sender, items)
+        self.put(sender, items)
+        return 0
 
     def put(self, sender: str, items: list[T]) -> None:
         """Wait for the sender's slot to be free, then fill it."""

@@ -28,9 +28,9 @@ from streamer.faces.track import TrackerSettings
 from streamer.faces.visibility import VisibilitySettings
 from streamer.records.journal import JournalSettings
 from streamer.shedding import SheddingSettings
-from streamer.stages.express import ExpressionSettings
 from streamer.stages.hide import Blur
 from streamer.stages.perceive import DetectionSettings
+from streamer.stages.smoothing import ExpressionSettings
 
 
 class Section(BaseModel):

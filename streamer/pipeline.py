@@ -93,10 +93,7 @@ class Capture:
                 else:
                     self.stall_limit.seen(frame.captured_at - self.last_frame_at)
                 self.last_frame_at = frame.captured_at
-                if self.source.live:
-                    self.dropped += self._frames.replace(name, [frame])
-                else:
-                    self._frames.put(name, [frame])
+                self.dropped += self._frames.send(name, [frame], live=self.source.live)
         except SourceError as error:
             self.failure = error
 

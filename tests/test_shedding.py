@@ -9,8 +9,9 @@ from streamer.bench.scene import Played, draw_scene, write_scene
 from streamer.faces.detect import HogDetector
 from streamer.faces.track import Tracker
 from streamer.shedding import WINDOW, Ladder, SheddingSettings
-from streamer.stages.express import Expresser, ExpressionSettings
+from streamer.stages.express import Expresser
 from streamer.stages.perceive import DetectionSettings, Perceiver
+from streamer.stages.smoothing import ExpressionSettings
 from streamer.types import Detections, Face, Frame, Result, Step
 from tests.conftest import fake_classifier, picture
 from tests.make import pipeline

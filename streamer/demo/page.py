@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from engines.errors import UserError
 from streamer.commands.explain import sheet, to_markdown
 from streamer.demo.studio import KEPT, OFTEN, Studio
+from streamer.drawing.heat import JET
 from streamer.drawing.overlay import draw
 from streamer.emotions import UNCERTAIN, colours
-from streamer.explain.maps import JET
 from streamer.report.page import hex_colour
 
 HERE = files("streamer.demo")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from engines.errors import UserError
 from streamer.demo.live import LiveRoom, Seat
-from streamer.explain.maps import levels
+from streamer.drawing.heat import levels
 from streamer.faces.regions import REGIONS, region_box
 from streamer.types import Face, Result
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.drawing.heat import lay_heat
 from streamer.drawing.shade import dim_hidden, frame_region
 from streamer.drawing.stencils import (
     Rect,
@@ -25,7 +26,6 @@ from streamer.drawing.stencils import (
     sides_and_corners,
 )
 from streamer.emotions import GREY, Colour, colours
-from streamer.explain.maps import lay_heat
 from streamer.types import Expression, Face, Result
 
 WHITE: Colour = (250, 250, 250)

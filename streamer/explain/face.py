@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from engines import Engine, tempered
 from engines.spec import Condition, Rule
+from streamer.drawing.heat import heated
 from streamer.explain.hidden_cells import grid_of
-from streamer.explain.maps import heated
 from streamer.faces.regions import crop, crops_of, face_square, part_boxes, seen_boxes
 from streamer.types import Face
 

@@ -14,14 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import Engine, EngineSpec
-from streamer.faces.boxes import areas, shared
+from engines import Engine
 from streamer.faces.copies import COARSE, STRIDE, Copy, copies_of
+from streamer.faces.decode import decode_yunet, keep_best
 from streamer.faces.landmarks import HOG_TO_FACE
 from streamer.types import Detections
 
-OVERLAP = 0.3  # of two boxes with a larger IoU only the better one is kept
-INSIDE = 0.7  # a box of which a larger share lies inside a better one is a part of that face
 LARGEST_BATCH = 8  # copies a call of a network
 
 
@@ -115,16 +113,6 @@ class HogDetector(Searcher):
         return Detections(boxes.astype(np.float32), scores.astype(np.float32))
 
 
-YUNET = EngineSpec(
-    name="yunet",
-    task="detection",
-    height=None,
-    width=None,
-    channels=3,
-    outputs=tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32)),
-)
-
-
 class ZooDetector(Searcher):
     """Run our own detector (`train/detector`): grey pictures in, decoded boxes out.
 
@@ -211,52 +199,8 @@ class YuNetDetector(Searcher):
         self.engine.close()
 
     def _decode(self, batch: NDArray[np.uint8]) -> list[Detections]:
-        """Turn the maps into faces: boxes and points are offsets from the cell, in strides (sizes as logs)."""
-        outputs = self.engine.infer(batch)
-        count, height, width = batch.shape[:3]
-        scores, boxes, points = [], [], []
-        for stride in (8, 16, 32):
-            cells = np.stack(np.meshgrid(np.arange(width // stride), np.arange(height // stride)), axis=-1).reshape(
-                -1, 2
-            )
-            maps = {
-                kind: outputs[f"{kind}_{stride}"].reshape(count, len(cells), -1)
-                for kind in ("cls", "obj", "bbox", "kps")
-            }
-            scores.append(np.sqrt(np.clip(maps["cls"], 0, 1) * np.clip(maps["obj"], 0, 1))[..., 0])
-            centre = (cells + maps["bbox"][..., :2]) * stride
-            half = np.exp(np.minimum(maps["bbox"][..., 2:], 8)) * stride / 2
-            boxes.append(np.concatenate([centre - half, centre + half], axis=-1))
-            points.append((maps["kps"].reshape(count, len(cells), 5, 2) + cells[:, None]) * stride)
-        return [
-            keep_best(Detections(*(np.asarray(part, np.float32) for part in parts)), self._threshold)
-            for parts in zip(
-                np.concatenate(boxes, axis=1),
-                np.concatenate(scores, axis=1),
-                np.concatenate(points, axis=1),
-                strict=True,
-            )
-        ]
-
-
-def keep_best(faces: Detections, threshold: float) -> Detections:
-    """Drop faces below the threshold, and of two that overlap or of which one holds the other, the worse."""
-    faces = faces[faces.scores >= threshold]
-    if not len(faces):
-        return faces
-    corners = faces.boxes.astype(np.float64)
-    sides = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    kept = cv2.dnn.NMSBoxes(sides.tolist(), faces.scores.tolist(), threshold, OVERLAP)
-    return _whole(faces[np.asarray(kept, np.int64).reshape(-1)])
-
-
-def _whole(faces: Detections) -> Detections:
-    """Drop faces that mostly lie inside a better one; the best come first."""
-    inside = shared(faces.boxes, faces.boxes) >= INSIDE * areas(faces.boxes)[:, None]
-    kept = np.ones(len(faces), np.bool_)
-    for row in np.flatnonzero(np.tril(inside, -1).any(axis=1)):
-        kept[row] = not (inside[row, :row] & kept[:row]).any()
-    return faces[kept]
+        found = decode_yunet(self.engine.infer(batch), *batch.shape[:3])
+        return [keep_best(faces, self._threshold) for faces in found]
 
 
 def _joined(parts: Sequence[Detections]) -> Detections:

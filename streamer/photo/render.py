@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.config import OverlayConfig
+from streamer.drawing.heat import heated
 from streamer.drawing.overlay import draw
-from streamer.explain.maps import heated
 from streamer.photo.attention import GroupAttention
 from streamer.photo.decode import Photo
 from streamer.photo.group import sum_up

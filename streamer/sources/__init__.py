@@ -21,7 +21,8 @@ import cv2
 from streamer.sources.container import Promise
 from streamer.sources.network import LONGEST_READ, PORTS, open_url
 from streamer.sources.pictures import Pictures, find_pictures
-from streamer.sources.reconnect import Live, open_webcam
+from streamer.sources.reconnect import Live
+from streamer.sources.redact import redact
 from streamer.sources.source import (
     Cause,
     Report,
@@ -31,10 +32,10 @@ from streamer.sources.source import (
     frame_count,
     frame_rate,
     observed,
-    redact,
     unique_names,
 )
 from streamer.sources.video import Video, open_file
+from streamer.sources.webcam import open_webcam
 
 __all__ = [
     "Cause",

@@ -13,7 +13,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import cv2
 
-from streamer.sources.source import Cause, SourceError, check_utf8, redact
+from streamer.sources.redact import redact
+from streamer.sources.source import Cause, SourceError, check_utf8
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "udp": 0}
 LARGEST_HEAD = 65536  # bytes of an answer's header

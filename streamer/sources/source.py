@@ -1,8 +1,7 @@
-"""What every source is: its states, its errors, its protocol, and how its name hides credentials."""
+"""What every source is: its states, its errors, its protocol."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from enum import StrEnum
@@ -13,9 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.sources.redact import redact
 from streamer.types import Frame
-
-SECRET = re.compile(r"((?:\b[up]|(?:user|usr|login|pass|pwd|token|key|secret|auth|sig)[a-z]*)=)[^&/?#]*", re.IGNORECASE)
 
 
 class State(StrEnum):
@@ -103,20 +101,6 @@ def observed(source: Source, stop: Event, report: Report) -> Iterator[Frame]:
         report(State.FAILED, str(error), error.cause)
         raise
     report(State.ENDED, "", None)
-
-
-def redact(url: str) -> str:
-    """Return the URL without user and password, and without the values of parameters that look secret.
-
-    A password may hold '@', and by mistake '/': everything up to the last '@' goes, though a rare path loses its head.
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return url
-    address, mark, query = rest.partition("?")
-    if "@" in query and "/" not in address:  # the '?' belongs to a password
-        address, mark, query = rest.rpartition("@")[2].partition("?")
-    return scheme + separator + SECRET.sub(r"\1***", address.rpartition("@")[2] + mark + query)
 
 
 def printable(text: str) -> str:

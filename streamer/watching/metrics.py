@@ -1,4 +1,4 @@
-"""All Prometheus metrics, in base units. Recorded around each stage call and in the caller's loop, nowhere else."""
+"""All Prometheus metrics, in base units: recorded around stage calls, in the caller's thread, and where events wait."""
 
 from __future__ import annotations
 

@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from streamer.events import Event, open_publisher
-from streamer.events import sink as sink_module
+from streamer.events import Event, delivery, open_publisher
 from streamer.events.sink import EventSink
 from streamer.events.spool import Spool
 from streamer.watching.metrics import Metrics
@@ -209,7 +208,7 @@ def test_a_wrong_password_keeps_the_events_for_the_next_run(
     if not MOSQUITTO:
         pytest.skip("needs mosquitto, a Debian package")
     monkeypatch.setattr("streamer.events.mqtt.TIMEOUT", 0.5)
-    monkeypatch.setattr(sink_module, "LAST_CHANCE", 0.1)
+    monkeypatch.setattr(delivery, "LAST_CHANCE", 0.1)
     broker = Mosquitto(tmp_path, "allow_anonymous false")
     with sink(f"mqtt://me:secret@127.0.0.1:{broker.port}/home/faces", tmp_path / "s") as events:
         events.write(result(0))
@@ -270,8 +269,8 @@ class Held:
 
 
 def test_what_waits_survives_a_restart_and_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sink_module, "FIRST_DELAY", 0.01)
-    monkeypatch.setattr(sink_module, "LAST_CHANCE", 0.05)
+    monkeypatch.setattr(delivery, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(delivery, "LAST_CHANCE", 0.05)
     held = Held()
     for run in ("a", "b"):
         with EventSink("broker", held, Spool(tmp_path / "s", 1 << 20), Metrics(), run) as events:
@@ -297,13 +296,13 @@ def test_a_bug_in_the_delivery_reaches_the_caller(tmp_path: Path):
 
     with EventSink("broker", Broken(), Spool(tmp_path / "s", 1 << 20), Metrics(), "a") as events:
         events.write(result(0))
-        assert until(lambda: events._error is not None)
+        assert until(lambda: not any(thread.name == "events broker" for thread in threading.enumerate()))
         with pytest.raises(KeyError, match="bug"):
             events.write(result(1))
 
 
 def test_an_event_too_large_for_kafka_is_told_and_waits(kafka, tmp_path: Path, caplog, monkeypatch):
-    monkeypatch.setattr(sink_module, "LAST_CHANCE", 0.1)
+    monkeypatch.setattr(delivery, "LAST_CHANCE", 0.1)
     with sink(f"kafka://{kafka.address}/faces?message.max.bytes=1000", tmp_path / "s") as events:
         events.write(result(0))
         events.write_state("cam", "failed", "x" * 5000)

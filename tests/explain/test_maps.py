@@ -16,11 +16,13 @@ from engines import Crop, Outputs, View
 from engines.fake import FakeEngine
 from streamer.build import build_pipeline
 from streamer.config import Config, load_config
+from streamer.drawing.heat import heated, lay_heat
 from streamer.drawing.overlay import draw
-from streamer.explain.maps import Explainer, MapSettings, check_maps, heated, lay_heat
+from streamer.explain.maps import Explainer, MapSettings, check_maps
 from streamer.faces.regions import REGIONS, seen_boxes
 from streamer.stages.ask import Answer, Question
-from streamer.stages.express import Expresser, ExpressionSettings
+from streamer.stages.express import Expresser
+from streamer.stages.smoothing import ExpressionSettings
 from streamer.types import Face, Frame, Result
 from tests.conftest import LABELS, expression_spec
 from tests.make import points_of_face

@@ -11,7 +11,8 @@ from engines import ZOO, EngineSpec, load_engine
 from engines.fake import FakeEngine
 from streamer import bench
 from streamer.faces.copies import copies_of
-from streamer.faces.detect import YUNET, HogDetector, Searcher, YuNetDetector, ZooDetector, keep_best
+from streamer.faces.decode import YUNET, keep_best
+from streamer.faces.detect import HogDetector, Searcher, YuNetDetector, ZooDetector
 from streamer.types import Detections
 
 ZOO_SPEC = EngineSpec(

@@ -11,7 +11,8 @@ from engines import tempered
 from engines.fake import FakeEngine
 from streamer.emotions import UNCERTAIN
 from streamer.faces.regions import REGIONS
-from streamer.stages.express import Expresser, ExpressionSettings, Smoother
+from streamer.stages.express import Expresser
+from streamer.stages.smoothing import ExpressionSettings, Smoother
 from streamer.types import Face, Frame, Result
 from tests.conftest import LABELS, expression_spec, fake_classifier, picture
 

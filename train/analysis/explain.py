@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from engines import Outputs
-from streamer.explain.maps import heated
+from streamer.drawing.heat import heated
 from train.analysis import prototypes, rules, units
 from train.analysis.maps import LEAST, draw_grid, maps_of, surest
 from train.analysis.prototypes import Prototype

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from engines import Outputs
-from streamer.explain.maps import colour
+from streamer.drawing.heat import colour
 
 BATCH = 128
 LEAST = 32  # photos that a mean picture is made of: fewer would show persons

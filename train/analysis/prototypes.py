@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Outputs
-from streamer.explain.maps import levels
+from streamer.drawing.heat import levels
 from train.analysis.maps import LEAST, draw_grid
 from train.data import FaceSet
 from train.data.leaks import distinct

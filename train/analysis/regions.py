@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from engines.errors import UserError
-from streamer.explain.maps import heated
+from streamer.drawing.heat import heated
 from train.analysis import embedding
 from train.analysis.maps import draw_grid, surest
 from train.data import FaceSet

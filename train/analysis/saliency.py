@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from engines.errors import UserError
-from streamer.explain.maps import levels
+from streamer.drawing.heat import levels
 from train.analysis.maps import draw_grid, saliency
 from train.data import FaceSet
 from train.expression.served import Served, answer

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engines import Engine
 from streamer.build import load_detector, preset
 from streamer.config import Config, load_config
-from streamer.explain.maps import colour, heated
+from streamer.drawing.heat import colour, heated
 from streamer.faces.detect import Detector
 from streamer.faces.regions import crops
 from train.analysis.maps import draw_grid

@@ -18,7 +18,7 @@ from engines import Outputs
 from engines.errors import UserError
 from streamer.build import load_landmarker
 from streamer.config import LandmarksConfig
-from streamer.explain.maps import colour
+from streamer.drawing.heat import colour
 from train.data import FaceSet
 from train.markdown import table
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.openvino import COMPILING, CORE
-from streamer.faces.detect import keep_best
+from streamer.faces.decode import keep_best
 from streamer.types import Detections
 
 STRIDE = 4

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Engine, load_engine
-from streamer.faces.detect import YUNET, Detector, HogDetector, YuNetDetector, ZooDetector
+from streamer.faces.decode import YUNET
+from streamer.faces.detect import Detector, HogDetector, YuNetDetector, ZooDetector
 from streamer.types import Detections
 from train.detector.config import DetectorConfig
 from train.detector.scores import Match, at_threshold, average_precision, curve, match, recall_at_alarms

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from streamer.faces.detect import keep_best
+from streamer.faces.decode import keep_best
 from streamer.types import Detections
 
 LOWEST = 0.05  # score down to which answers are judged

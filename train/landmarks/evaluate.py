@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from engines import load_engine
 from streamer.faces.boxes import iou
-from streamer.faces.detect import YUNET, Detector, HogDetector, YuNetDetector
+from streamer.faces.decode import YUNET
+from streamer.faces.detect import Detector, HogDetector, YuNetDetector
 from streamer.faces.landmarks import HOG_TO_FACE, DlibLandmarker, Landmarker, ZooLandmarker
 from streamer.faces.regions import PARTS
 from streamer.faces.visibility import WEIGHTS

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from engines import Outputs
 from engines.fake import FakeEngine
 from streamer.config import load_config
+from streamer.drawing.heat import heated
 from streamer.explain.hidden_cells import hidden, kept
-from streamer.explain.maps import heated
 from tests.conftest import expression_spec
 from tests.make import points_of_face
 from tests.train.conftest import CLASSES, write_toy_set
