@@ -32,6 +32,7 @@ MOST_SHAPES = 8  # graphs of their own
 CORE = ov.Core()
 # OpenVINO sets the locale of the whole process to "C" while it compiles, and back: two at once leave it at "C".
 COMPILING = threading.Lock()
+REFUSALS = (RuntimeError, UnicodeDecodeError)  # the text of an error quotes the file, which may hold damaged names
 
 
 class OpenVinoEngine:
@@ -47,7 +48,7 @@ class OpenVinoEngine:
             raise UserError(f"precision '{precision}': expected auto, {', '.join(HINTS)}")
         try:
             model = CORE.read_model(path)
-        except RuntimeError as error:
+        except REFUSALS as error:
             raise UserError(f"{path}: not a readable model: {_last_line(error)}") from error
         self.spec = spec or EngineSpec.parse(_spec_text(model, path), str(path))
         # One stream and no pinning: an engine runs in its stage's thread, which the system schedules.
@@ -64,7 +65,7 @@ class OpenVinoEngine:
             # Impossible shapes are an error here. In a graph with dynamic sizes they would crash the process later.
             self._model.clone().reshape(list(self.spec.trial))
             self._compiled: Any = self._compile(self._model)
-        except RuntimeError as error:
+        except REFUSALS as error:
             raise UserError(f"{path}: does not fit its spec '{self.spec.name}': {_last_line(error)}") from error
         self._request: Any = self._compiled.create_infer_request()
         self._own: dict[tuple[int, ...], Any] = {}
@@ -130,7 +131,7 @@ class OpenVinoEngine:
         self._own.clear()
 
 
-def _last_line(error: RuntimeError) -> str:
+def _last_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1]
 
 
@@ -138,7 +139,10 @@ def _spec_text(model: Any, path: Path) -> str:
     """Read the JSON spec from ONNX metadata_props (kept under framework/) or from an IR's runtime info."""
     for place in (["framework", "spec"], ["spec"]):
         if model.has_rt_info(place):
-            return str(model.get_rt_info(place).astype(str))
+            try:
+                return str(model.get_rt_info(place).astype(str))
+            except UnicodeDecodeError as error:
+                raise UserError(f"{path}: its spec is not valid: not UTF-8 at byte {error.start}") from error
     raise UserError(
         f"{path}: carries no spec; a model from elsewhere needs one, ours are written by `python -m train export`"
     )

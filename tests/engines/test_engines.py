@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from engines import ZOO, check_batch, load_engine
+from engines.errors import UserError
 from engines.fake import FakeEngine
 from engines.manifest import sha256_of, verify, write_entry
 from engines.precision import fastest, files_of
@@ -90,6 +91,18 @@ def test_what_a_user_can_get_wrong_is_one_line(artefacts, tmp_path):
         load_engine(artefacts / "tiny.onnx", "detection")
     with pytest.raises(ValueError, match="precision 'f8'"):
         load_engine(artefacts / "tiny.onnx", "expression", precision="f8")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(b'"name":"tiny"', "its spec is not valid: not UTF-8"), (b"Softmax", "not a readable model")]
+)
+def test_a_model_with_damaged_text_is_refused_in_one_line(artefacts, tmp_path, text, said):
+    path = tmp_path / "damaged.onnx"
+    whole = (artefacts / "tiny.onnx").read_bytes()
+    assert text in whole
+    path.write_bytes(whole.replace(text, text[:3] + b"\xde" + text[4:]))
+    with pytest.raises(UserError, match=f"damaged.onnx: {said}"):
+        load_engine(path, "expression", precision="f32")
 
 
 def test_a_checksum_that_does_not_fit_is_refused(artefacts, tmp_path):
