@@ -38,7 +38,7 @@ class Scenes(Section):
     shown enlarged from few pixels.
     """
 
-    smallest: float = Field(default=10, gt=0)
+    smallest: float = Field(default=12, gt=0)
     largest: float = Field(default=320, gt=0)
     degrees: float = Field(default=75, ge=0, le=180)
     occlude: float = Field(default=0.2, ge=0, le=1)

@@ -446,18 +446,18 @@ def test_a_photo_of_half_size_keeps_its_faces_where_they_are():
 class Sees:
     """A teacher that always gives one answer."""
 
-    def __init__(self, agreed: bool) -> None:
-        self.agreed = agreed
+    def __init__(self, agreed: bool, size: float = 1) -> None:
+        self.agreed, self.size = agreed, np.float32(size)
 
     def label(self, image):
-        return Detections(BOX, np.array([0.6], np.float32), POINTS), np.array([self.agreed])
+        return Detections(BOX * self.size, np.array([0.6], np.float32), POINTS), np.array([self.agreed])
 
 
-def test_in_pictures_without_people_only_what_teachers_agree_about_is_disputed(tmp_path):
+def test_in_pictures_without_people_only_small_places_that_teachers_agree_about_are_disputed(tmp_path):
     content = cv2.imencode(".png", np.zeros((300, 400), np.uint8))[1].tobytes()
-    for agreed in (True, False):
-        found = sources.label("backgrounds", sources.Row("wall.png", content), Sees(agreed))
-        assert (len(found.boxes), found.sure.any()) == (int(agreed), False)
+    for agreed, size, count in ((True, 0.2, 1), (True, 1, 0), (False, 0.2, 0)):
+        found = sources.label("things", sources.Row("wall.png", content), Sees(agreed, size))
+        assert (len(found.boxes), found.sure.any()) == (count, False)
     (tmp_path / "walls").mkdir()
     (tmp_path / "walls" / "icon.png").write_bytes(content)
     assert sources._read_backgrounds(tmp_path, tmp_path) == []

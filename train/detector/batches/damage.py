@@ -19,6 +19,7 @@ MASK = np.array([(-0.9, 0.45), (0.0, 0.3), (0.9, 0.45), (0.7, 1.2), (0.0, 1.7), 
 TYPICAL = np.array([(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.33, 0.79), (0.67, 0.79)], np.float32)
 # What no eye finds any more is disputed. In shares of the face's side: sigma of blur, length of motion; and pixels.
 BLURRED, MOVED, PIXELS = 0.1, 0.25, 9.0
+NOISY = 0.8  # of a scene's deviation is how far noise goes at most: in the dark more would leave nothing to be seen
 SPREAD = 0.12  # of the corners
 PRINTED = 0.3  # share of what hides parts of faces that looks like a photo
 
@@ -126,7 +127,8 @@ def damage(scene: Scene, settings: Scenes, random: np.random.Generator) -> None:
         scale = min(1.0, random.uniform(10, 30) / side)
         picture, lost = _coarsen(picture, scale, random), max(lost, PIXELS / scale)
     if random.random() < settings.noise:
-        noise = random.integers(-128, 128, picture.shape, dtype=np.int8).astype(np.float32) * random.uniform(0.02, 0.2)
+        strength = min(random.uniform(0.02, 0.2), NOISY * float(picture.std()) / 128)
+        noise = random.integers(-128, 128, picture.shape, dtype=np.int8).astype(np.float32) * strength
         picture = (picture + noise).clip(0, 255).astype(np.uint8)
     if random.random() < settings.jpeg:
         encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(15, 70))])[1]

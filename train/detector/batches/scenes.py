@@ -22,8 +22,8 @@ ALARMS = 0.4  # share of parts that show a false alarm of the network
 NOBODY = 0.6  # share of the other parts that come from pictures without people
 LARGER = 4.0  # times its own size is how large a face is shown at most, unless all of it would be small
 # How often a photo comes from a source:
-SHARES = {"lfw": 0.17, "ytf": 0.11, "masks": 0.15, "groups": 0.12, "videos": 0.07, "fer": 0.04, "people": 0.22}
-SHARES |= {"loose": 0.06, "street": 0.06}
+SHARES = {"lfw": 0.15, "ytf": 0.1, "masks": 0.13, "groups": 0.1, "videos": 0.07, "fer": 0.04, "people": 0.25}
+SHARES |= {"loose": 0.08, "street": 0.08}
 
 
 class Painter:
@@ -88,7 +88,7 @@ class Painter:
         place.place(scene, picture, picture.boxes[face], self._pose(random, x, y, side), region, outside)
 
     def _mosaic(self, scene: Scene, random: np.random.Generator, size: int) -> None:
-        count = int(random.choice([2, 3, 4, 6, 8, 10], p=[0.2, 0.2, 0.2, 0.15, 0.15, 0.1]))
+        count = int(random.choice([2, 3, 4, 6, 8, 10], p=[0.25, 0.25, 0.2, 0.15, 0.1, 0.05]))
         least = self.settings.smallest / (size / count)
         for region in _grid(size, count):
             if len(scene.boxes) >= MOST or random.random() < 0.2:

@@ -31,6 +31,9 @@ HELD_BACK = ("human-group-1", "human-stock-group-1", "ultraface-1", "ultraface-1
 UNSEEN_CLIPS = ("fer-test", "short_hamilton_clip")
 ICON = 30_000  # bytes
 LONGEST = 1024  # pixels; larger pictures are shrunk, but for group photos
+# Pixels below which teachers may be right about a face in a picture that people called empty. All forty were looked at:
+# the small ones are portraits on screens, the larger ones dogs, monkeys, a doll and drawings, and one man.
+PORTRAIT = 36
 FRAMES = 12  # of a clip
 FER_BORDER = 40  # pixels of flat grey around an enlarged FER face, so that the teacher sees all of it
 
@@ -104,8 +107,8 @@ def evenly(rows: list[Row], most: int) -> list[Row]:
 def label(name: str, row: Row, teacher: Teacher | None) -> Picture | None:
     """Label one encoded picture, or return None where it is unreadable or has no face although it should.
 
-    In a picture without people, what the teachers agree about is disputed, and what they do not is nothing. Without a
-    teacher there is nobody in the picture.
+    In a picture without people, what the teachers agree about is disputed where it is small, and all else is nothing.
+    Without a teacher there is nobody in the picture.
     """
     read = cv2.imdecode(np.frombuffer(row.content, np.uint8), cv2.IMREAD_COLOR)
     if read is None:
@@ -117,7 +120,7 @@ def label(name: str, row: Row, teacher: Teacher | None) -> Picture | None:
         return _empty(grey, name, held)
     faces, sure = teacher.label(image)
     if name in EMPTY:
-        disputed = faces[sure]
+        disputed = faces[sure & ((faces.boxes[:, 2:] - faces.boxes[:, :2]).max(axis=1, initial=0) < PORTRAIT)]
         return Picture(grey, disputed.boxes, _no_points(len(disputed)), np.zeros(len(disputed), bool), name, held)
     if faces.landmarks is None:
         return None
