@@ -39,7 +39,7 @@ def judge(landmarker: Landmarker, images: Sequence[NDArray[np.uint8]], found: Se
     if any(map(len, likely)):
         again = landmarker.look(images, [_moved(one.boxes[rows]) for one, rows in zip(found, likely, strict=True)])
         for image, one, look, other, belief, rows in zip(images, found, looks, again, beliefs, likely, strict=True):
-            all_looks = np.concatenate([_usable(look)[rows], _usable(other)]).reshape(-1, len(rows))
+            all_looks = np.concatenate([_usable(look)[rows], _usable(other)]).reshape(1 + len(SHIFTS), len(rows))
             belief[rows] = believe(one.scores[rows], all_looks) * shaded(image, one.boxes[rows])
     return list(zip(looks, beliefs, strict=True))
 
@@ -60,7 +60,7 @@ def shaded(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.b
         small = cv2.resize(image[top:bottom, left:right], (CELLS, CELLS), interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
         steps = np.maximum(np.abs(np.diff(grey, axis=0))[:, :-1], np.abs(np.diff(grey, axis=1))[:-1])
-        found[row] = (steps < EVEN * grey.std()).mean() <= MOST_EVEN
+        found[row] = (steps <= EVEN * grey.std()).mean() <= MOST_EVEN  # of one shade all are even
     return found
 
 

@@ -66,10 +66,12 @@ def copies_of(
     """Return the copies of a picture that are searched.
 
     scale: pixels of the finest copy per pixel of the picture. tile: pixels of the picture; the finest copy of a larger
-    one is cut into tiles of that side. coarse: long sides of the coarse copies; those that do not lie clearly below the
-    finest one are left out.
+    one is cut into tiles of that side, unless it is too small for a coarse copy, which shows what lies across tiles.
+    coarse: long sides of the coarse copies; those that do not lie clearly below the finest one are left out.
     """
     longest = max(height, width)
+    if scale * longest < CLEARLY * min(coarse, default=0):
+        tile = None
     copies = [_copy(region, scale, STRIDE) for region in _tiles(height, width, tile or longest)]
     for side in coarse:
         if side * CLEARLY <= scale * longest and side * min(height, width) >= NARROW * longest:

@@ -35,14 +35,20 @@ class Cuts:
 
     def __init__(self) -> None:
         self._last: _Small | None = None
+        self._shape: tuple[int, ...] = ()
         self._usual = 1.0
 
     def update(self, image: NDArray[np.uint8]) -> bool:
         """Take in the next (H, W, 3) uint8 BGR picture; tell whether a cut lies between it and the one before.
 
         A picture that shows nothing (black, a white flash) is left out: the next is compared with the last that did.
+        One of another shape begins a shot whatever it shows: places in the one before say nothing about it.
         """
         new, old = _Small(image), self._last
+        self._shape, shape = image.shape, self._shape
+        if old is not None and image.shape != shape:
+            self._last = new
+            return True
         if old is None or _correlation(new.grey, old.grey)[0, 0] > SAME:
             self._last, alike, other = new, 1.0, False
         elif new.contrast.any():

@@ -161,10 +161,14 @@ class ZooDetector(Searcher):
         """Take the wanted scale, or what the budget bears in quarter octaves: each new input size costs once."""
         copies = super()._copies(height, width)
         steps = math.ceil(4 * math.log2(self._scale))
-        while self._budget is not None and self._pace * _pixels(copies) > self._budget and _pixels(copies) > STRIDE**2:
+        smallest = (STRIDE, STRIDE)  # as small as a copy gets: tiles are as many at every scale
+        while self._over_budget(copies) and any(copy.shape != smallest for copy in copies):
             steps -= 1
             copies = copies_of(height, width, 2 ** (steps / 4), self._tile, self._coarse)
         return copies
+
+    def _over_budget(self, copies: Sequence[Copy]) -> bool:
+        return self._budget is not None and self._pace * _pixels(copies) > self._budget
 
     def _decode(self, batch: NDArray[np.uint8]) -> list[Detections]:
         started = time.monotonic()

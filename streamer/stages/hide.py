@@ -79,10 +79,12 @@ class Sightings:
         self._motion = Motion(np.zeros((0, 4), np.float32))
         self._seen = np.zeros(0, np.float64)  # stream time at which each was found last
         self._time = 0.0
+        self._size = np.ones(4, np.float32)  # of the pictures: width, height, width, height
         self._searches = -np.inf, -np.inf  # stream times of the last two
 
     def update(self, frame: Frame, found: Detections | None) -> NDArray[np.float32]:
         """Take in a frame and what was found in it, None where nobody looked; return the (N, 4) boxes xyxy, pixels."""
+        self._fit(frame.image.shape[1], frame.image.shape[0])
         self._motion.predict(frame.time - self._time)
         self._time = frame.time
         if found is not None:
@@ -93,6 +95,12 @@ class Sightings:
         self._motion.keep(kept)
         self._seen = self._seen[kept]
         return self._motion.boxes
+
+    def _fit(self, width: int, height: int) -> None:
+        """Carry what is known over to pictures of another size, which a camera that was lost may come back with."""
+        before, self._size = self._size, np.array([width, height, width, height], np.float32)
+        if len(self._motion) and (self._size != before).any():
+            self._motion = Motion(self._motion.boxes * (self._size / before))
 
     def _see(self, boxes: NDArray[np.float32]) -> None:
         overlap = iou(self._motion.boxes, boxes)

@@ -20,6 +20,8 @@ from streamer.faces.steady_landmarks import LONGEST, Steady, SteadySettings
 from streamer.faces.track import Tracker
 from streamer.types import Detections, Face, Frame, Result, Step
 
+CUT = 0.5  # seconds of waiting that a cut counts as: it goes first, but a stream that cuts all the time not for ever
+
 Looks = dict[tuple[str, int], tuple[Landmarks, int]]  # what was found of a stream's track: a row of landmarks
 
 
@@ -66,6 +68,7 @@ class Perceiver:
         self._cuts: dict[str, Cuts] = {}
         self._steadied: dict[str, dict[int, Steady]] = {}
         self._detected_at: dict[str, float] = {}
+        self._behind_cut: set[str] = set()  # streams that were not searched since
         self._cost = 0.0  # seconds of detection a picture, smoothed
         self._rest_until = 0.0  # monotonic time before which no live picture is searched
 
@@ -83,6 +86,7 @@ class Perceiver:
         if due:
             self._pace(time.monotonic() - started, len(due))
             self._detected_at.update((frame.stream, frame.time) for frame in due)
+            self._behind_cut.difference_update(frame.stream for frame in due)
         results = [self._result(frame, found.get(id(frame)), step) for frame in frames]
         return self._located(self.landmarker, results, looks) if self.landmarker else results
 
@@ -91,29 +95,32 @@ class Perceiver:
         self._trackers.pop(stream, None)
         self._cuts.pop(stream, None)
         self._detected_at.pop(stream, None)
+        self._behind_cut.discard(stream)
         self._steadied.pop(stream, None)
 
     def _heed_cut(self, frame: Frame) -> None:
-        """Where another shot begins, end what was followed; the stream waits for a search like one never searched."""
+        """Where another shot begins, end what was followed; a search is due."""
         if self._cuts.setdefault(frame.stream, Cuts()).update(frame.image):
-            self._detected_at.pop(frame.stream, None)
+            self._behind_cut.add(frame.stream)
             if tracker := self._trackers.get(frame.stream):
                 tracker.cut()
 
     def _due(self, frames: Sequence[Frame], step: Step) -> list[Frame]:
-        """Pick the frames whose stream was searched too long ago; live ones only as the time budget allows."""
+        """Pick the frames behind a cut or a search too long ago; live ones only as the time budget allows."""
         waited = {id(frame): frame.time - self._detected_at.get(frame.stream, -np.inf) for frame in frames}
         longer = 2 if step >= Step.DETECTIONS else 1
         due = [
             frame
             for frame in frames
-            if waited[id(frame)] >= self.settings.interval * (longer if frame.live else 1) - 1e-6
+            if frame.stream in self._behind_cut
+            or waited[id(frame)] >= self.settings.interval * (longer if frame.live else 1) - 1e-6
         ]
         offline = [frame for frame in due if not frame.live]
         if time.monotonic() < self._rest_until:
             return offline
         most = max(1, int(self.settings.budget / self._cost)) if self._cost else len(due)
-        live = sorted((frame for frame in due if frame.live), key=lambda frame: -waited[id(frame)])
+        urgent = {id(frame): waited[id(frame)] + CUT * (frame.stream in self._behind_cut) for frame in frames}
+        live = sorted((frame for frame in due if frame.live), key=lambda frame: -urgent[id(frame)])
         return live[:most] + offline
 
     def _pace(self, seconds: float, pictures: int) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamer.types import NO_REGION
 
-GRACE = 0.1  # a label comes out of 'uncertain' so far above the threshold at which it goes
+GRACE = 0.1  # a label comes out of 'uncertain' so far above the threshold at which it goes, half way to 1 at most
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class Smoother:
     def _leader(self, above: float = 0.0) -> int:
         """Return the likeliest label, -1 where it is not so far above the threshold."""
         assert self.probabilities is not None
-        leader = int(self.probabilities.argmax())
-        return leader if self.probabilities[leader] >= self.settings.threshold + above else -1
+        leader, threshold = int(self.probabilities.argmax()), self.settings.threshold
+        return leader if self.probabilities[leader] >= threshold + min(above, (1 - threshold) / 2) else -1
 
     def _next(self, time: float) -> int:
         """Return what is to be shown after the newest answer."""

@@ -150,3 +150,15 @@ def test_what_is_refused_is_hidden_all_the_same(usable: float, min_face: int) ->
         assert not result.faces
         x0, y0, x1, y1 = PLACE.astype(int)
         assert (hidden.frame.image[y0:y1, x0:x1] != NOISE[y0:y1, x0:x1]).any(axis=2).mean() > 0.97
+
+
+def test_pictures_with_faces_and_pictures_with_things_alone_are_judged_together() -> None:
+    clear = Says(lambda x, look: 0.999 if abs(x - PLACE[0]) < 10 else 0.001)
+    thing = PLACE + np.float32([60, 0, 60, 0])
+    found = [Finds(0.9, PLACE).found, Finds(0.4, thing).found, Finds(0.6, thing, PLACE).found]
+    beliefs = [belief for _, belief in judge(clear, [NOISE] * 3, found) if belief is not None]
+    assert [(belief > 0.98).tolist() for belief in beliefs] == [[True], [False], [False, True]]
+
+
+def test_what_is_of_one_shade_holds_none() -> None:
+    assert not shaded(np.full_like(NOISE, 90), PLACE[None])[0]

@@ -124,9 +124,10 @@ def test_a_stream_of_noise_soon_counts_as_usual() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_pictures_of_any_shape_are_compared_and_a_change_of_shape_is_no_cut(shape: tuple[int, int]) -> None:
+def test_pictures_of_any_shape_are_compared_and_another_shape_begins_a_shot(shape: tuple[int, int]) -> None:
     image = cv2.resize(view(scene(1)), shape[::-1], interpolation=cv2.INTER_AREA)
-    assert cuts([image, image, view(scene(1)), image][: 2 if min(shape) < HEIGHT else 4]) == []
+    other = cv2.resize(image, (shape[1] + 8, shape[0]))
+    assert cuts([image, image, other, other, image]) == [2, 4]
 
 
 @pytest.mark.data

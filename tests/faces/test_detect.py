@@ -186,6 +186,15 @@ def test_a_time_budget_shrinks_the_picture_from_the_second_call_on():
     ] * 2
 
 
+@pytest.mark.parametrize(("coarse", "copies"), [((160,), 1), ((), 8)])
+def test_a_time_budget_that_nothing_keeps_ends_at_the_smallest_copies(coarse, copies):
+    engine = Recorder(ZOO_SPEC, lambda batch: decoded(len(batch)))
+    detector = ZooDetector(engine, min_face=20, tile=320, budget=1e-9, coarse=coarse)
+    for _ in range(2):
+        detector.detect([np.zeros((480, 800, 3), np.uint8)])
+    assert engine.shapes[-1] == (copies, 32, 32, 1)
+
+
 class Bright(Searcher):
     """Find the box around what is white in a copy."""
 
@@ -212,6 +221,13 @@ def test_tiles_find_small_faces_on_their_cuts_and_large_ones_once(box):
     assert len(faces) == 1
     np.testing.assert_allclose(faces.boxes[0], box, atol=8)
     assert detector.count == 2 * 3 + 4  # tiles, and the picture with 1280, 640, 320 and 160 pixels on the long side
+
+
+def test_a_picture_that_is_too_small_for_coarse_copies_is_not_cut_so_that_faces_across_tiles_are_found():
+    image = np.zeros((2000, 2000, 3), np.uint8)
+    image[650:1350, 650:1350] = 255
+    [faces] = Bright(200, 0.1, 0.5, tile=1280).detect([image])
+    np.testing.assert_allclose(faces.boxes, [[650, 650, 1350, 1350]], atol=20)
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,13 @@ def test_the_first_answer_waits_for_nobody_but_must_be_clear_where_there_is_a_ho
         assert labels_over_time([one_hot(1, confidence)], ExpressionSettings(hold=0))[0] == [for_itself]
 
 
+@pytest.mark.parametrize("threshold", [0.85, 0.95, 1.0])
+def test_a_high_threshold_can_still_be_reached(threshold):
+    answers = [one_hot(0, 0.5)] * 5 + [one_hot(1, 1.0)] * 10
+    shown, _ = labels_over_time(answers, ExpressionSettings(smoothing=0, threshold=threshold))
+    assert (shown[0], shown[-1]) == (-1, 1)
+
+
 def test_without_a_holding_time_the_leader_is_shown_from_the_threshold_on():
     answers = [one_hot(0, 0.45), one_hot(1, 0.45), one_hot(2, 0.39), one_hot(3, 0.41)]
     assert labels_over_time(answers, ExpressionSettings(smoothing=0, hold=0))[0] == [0, 1, -1, 3]

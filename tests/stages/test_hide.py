@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -168,6 +170,15 @@ def test_the_next_photo_of_a_folder_is_not_hidden_where_the_one_before_had_a_fac
     first, second = (hide([result_at(time, found, live=False)])[0] for time, found in ((0.0, [PLACE]), (1.0, [])))
     assert hides(first.frame.image, PLACE) is True
     assert (second.frame.image == NOISE).all()
+
+
+def test_a_camera_that_comes_back_with_another_size_shows_no_face_until_it_is_searched_again():
+    hide = Hiding(Plain(), "faces")
+    small = result_at(0.0, [PLACE / 2])
+    small = replace(small, frame=replace(small.frame, image=NOISE[:120, :160].copy()))
+    hide([small])
+    [result] = hide([result_at(0.04, None)])
+    assert hides(result.frame.image, PLACE) is True
 
 
 def test_faces_in_view_are_hidden_at_once_when_hiding_is_asked_for_and_old_ones_are_not_remembered():

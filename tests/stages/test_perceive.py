@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -156,3 +157,27 @@ def test_a_cut_in_one_stream_ends_nothing_in_another() -> None:
     for cut, still in zip(shots(3, 3), frames("b", 6), strict=True):
         seen.append([result.faces[0].track_id for result in perceive([cut, still])])
     assert seen == [[1, 1]] * 3 + [[2, 1]] * 3
+
+
+def test_a_live_stream_that_cuts_all_the_time_leaves_searches_to_the_others() -> None:
+    perceive = Perceiver(Counting(), Tracker, DetectionSettings(interval=0.1, share=1.0, budget=1e-9), None)
+    flickering, calm = shots(*[2] * 50, live=True), [replace(frame, live=True) for frame in frames("b", 100)]
+    searched = []
+    for index, (cut, still) in enumerate(zip(flickering, calm, strict=True)):
+        perceive._cost = 1.0  # one picture a tick
+        still = replace(still, time=index / 25)
+        searched.append([result.found is not None for result in perceive([cut, still])])
+    both = np.array(searched)
+    assert (both.sum(axis=1) <= 1).all()
+    waits = np.diff(np.flatnonzero(both[:, 1]))
+    assert waits.max() <= 25
+    assert both[:, 0].sum() > 30  # and most of the searches remain for what is new
+
+
+def test_pictures_of_another_size_are_searched_at_once_and_no_box_is_carried_over() -> None:
+    perceive = Perceiver(Counting(), Tracker, DetectionSettings(interval=10), None)
+    small = frames("a", 6)
+    large = [replace(frame, image=cv2.resize(frame.image, (320, 280))) for frame in small]
+    results = [perceive([frame])[0] for frame in small[:3] + large[3:]]
+    assert [result.found is not None for result in results] == [i in (0, 3) for i in range(6)]
+    assert [[face.track_id for face in result.faces] for result in results] == [[1]] * 3 + [[2]] * 3
