@@ -16,7 +16,7 @@ from streamer.faces.belief import believe, judge, shaded
 from streamer.faces.landmarks import Landmarks
 from streamer.faces.track import Tracker
 from streamer.stages.hide import Hiding
-from streamer.stages.perceive import DetectionSettings, Perceiver
+from streamer.stages.perceive import LOOKS, DetectionSettings, Perceiver
 from streamer.types import Detections, Frame, Result
 from tests.make import points_of_face
 
@@ -162,3 +162,26 @@ def test_pictures_with_faces_and_pictures_with_things_alone_are_judged_together(
 
 def test_what_is_of_one_shade_holds_none() -> None:
     assert not shaded(np.full_like(NOISE, 90), PLACE[None])[0]
+
+
+def test_a_live_page_of_letters_is_looked_at_in_parts_and_the_face_among_them_is_shown_soon() -> None:
+    places = [np.float32([2 * index, 20, 2 * index + 30, 60]) for index in range(60)] + [PLACE + 100]
+    scores = np.float32([0.5] * 60 + [0.4])  # the face is the least sure
+
+    class Page(Finds):
+        def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+            return [Detections(np.stack(places), scores)] * len(images)
+
+    face_alone = Says(lambda x, look: 0.999 if abs(x - places[-1][0]) < 10 else 0.02)
+    perceive = Perceiver(Page(0.5), Tracker, DetectionSettings(interval=0.1, share=1.0), face_alone)
+    most, shown = 0, []
+    for index in range(50):
+        before = face_alone.asked
+        [result] = perceive([Frame(NOISE.copy(), "a", index, index / 10, 0.0, live=True)])
+        most = max(most, face_alone.asked - before)
+        shown.append(len(result.faces))
+        assert result.found is not None
+        assert len(result.found) == len(places)  # and all of it is hidden where privacy asks for that
+    assert most <= LOOKS + 3
+    assert shown[-1] == 1
+    assert max(shown) == 1
