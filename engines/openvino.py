@@ -60,6 +60,8 @@ class OpenVinoEngine:
             "ENABLE_CPU_PINNING": False,
             **({"CACHE_DIR": str(cache / "openvino")} if cache else {}),
         }
+        if not model.inputs:
+            raise UserError(f"{path}: does not fit its spec '{self.spec.name}': expected an input, found none")
         try:
             self._model = _take_uint8_pictures(model, self.spec)
             # Impossible shapes are an error here. In a graph with dynamic sizes they would crash the process later.

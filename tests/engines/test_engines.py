@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import helper, numpy_helper
 
 from engines import ZOO, check_batch, load_engine
 from engines.errors import UserError
@@ -91,6 +92,17 @@ def test_what_a_user_can_get_wrong_is_one_line(artefacts, tmp_path):
         load_engine(artefacts / "tiny.onnx", "detection")
     with pytest.raises(ValueError, match="precision 'f8'"):
         load_engine(artefacts / "tiny.onnx", "expression", precision="f8")
+
+
+def test_a_model_that_takes_no_pictures_is_refused_in_one_line(artefacts, tmp_path):
+    model = onnx.load(artefacts / "tiny.onnx")
+    constant = numpy_helper.from_array(np.zeros((1, 8), np.float32), "probabilities")
+    graph = helper.make_graph([], "still", [], list(model.graph.output), [constant])
+    still = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    still.metadata_props.extend(model.metadata_props)
+    onnx.save(still, tmp_path / "still.onnx")
+    with pytest.raises(UserError, match=r"still.onnx: does not fit its spec 'tiny': expected an input, found none"):
+        load_engine(tmp_path / "still.onnx", "expression", precision="f32")
 
 
 @pytest.mark.parametrize(
