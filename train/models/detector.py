@@ -132,7 +132,8 @@ def fold(network: nn.Module) -> nn.Module:
     for (_, layer), (after, norm) in pairwise(layers):
         if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             whole = fuse_conv_bn_eval(layer.eval(), norm.eval())
-            layer.weight, layer.bias = whole.weight, whole.bias
+            assert whole.bias is not None
+            layer.weight, layer.bias = whole.weight, whole.bias.requires_grad_(True)  # torch leaves it out of training
             setattr(network, after, nn.Identity())
     for _, layer in layers:
         fold(layer)

@@ -362,6 +362,7 @@ def test_a_network_without_batch_norms_answers_as_before():
     before = network.eval()(pictures_)
     after = fold(network)(pictures_)
     assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
+    assert all(parameter.requires_grad for parameter in network.parameters())
     torch.testing.assert_close(after.logits, before.logits, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(after.boxes, before.boxes, atol=1e-2, rtol=1e-4)
 
