@@ -59,9 +59,7 @@ def export(sources: Sequence[Path], out: Path, overrides: Sequence[str] = (), *,
     if config.serve.resizable:
         check_resizable(served, validation.images[:4])
     found = answer(served, validation.images)
-    served.temperature = fit_temperature(
-        validation.asked(found["probabilities"]), validation.labels, validation.weights if known else None
-    )
+    served.temperature = fit_temperature(validation.asked(found["probabilities"]), validation.labels)
     views = calibrate_views(config, served)
     spec = describe(config, labels, served, list(found), out.stem, counts)
     spec = spec.model_copy(update={"views": views, "prior": shares(config.serve.prior or prior)})

@@ -176,26 +176,21 @@ def calibration_error(probabilities: NDArray[np.float32], labels: NDArray[np.int
     return float((bins[:, 0] * np.abs(bins[:, 1] - bins[:, 2])).sum())
 
 
-def nll(
-    probabilities: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float64] | None = None
-) -> float:
-    """Return the mean negative log likelihood of the labels in nats; weights: (N,) of the rows."""
-    each = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12))
-    return float(np.average(each, weights=weights))
+def nll(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Return the mean negative log likelihood of the labels in nats."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
 
 
-def fit_temperature(
-    probabilities: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float64] | None = None
-) -> float:
+def fit_temperature(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """Return the temperature, 0.05-20, that minimises the negative log likelihood (Guo et al. 2017).
 
-    weights: (N,) of the rows. Fewer than 100 rows say little: then it stays within 0.5-2, which is logged.
+    Fewer than 100 rows say little: then it stays within 0.5-2, which is logged.
     """
     from scipy.optimize import minimize_scalar
 
     low, high = (0.5, 2.0) if len(labels) < FEW_TO_FIT else (0.05, 20.0)
     found = minimize_scalar(
-        lambda log_t: nll(tempered(probabilities, float(np.exp(log_t))), labels, weights),
+        lambda log_t: nll(tempered(probabilities, float(np.exp(log_t))), labels),
         bounds=np.log([low, high]),
         method="bounded",
     )

@@ -113,11 +113,3 @@ def test_a_temperature_of_few_rows_is_bounded_and_a_line_says_so(caplog: pytest.
     many = np.arange(120) % 3
     assert fit_temperature(confident(many.tolist()), many) < 0.1
     assert not caplog.text
-
-
-def test_rows_count_by_their_weights() -> None:
-    labels = np.array([0] * 80 + [1] * 80)
-    sure = confident([0] * 80 + [0] * 80, 0.9)
-    weights = np.array([1.0] * 80 + [0.0] * 80)
-    assert nll(sure, labels, weights) == pytest.approx(-np.log(0.9), rel=1e-5)
-    assert fit_temperature(sure, labels, weights) < 0.2 < 5 < fit_temperature(sure, labels, 1 - weights)

@@ -46,14 +46,12 @@ class Judged:
 class Chosen(NamedTuple):
     """Hold the rows that a finished network is calibrated and compared by.
 
-    images: (N, H, W, C) uint8. labels: (N,). own: (N, classes) which labels each row's set has. weights: (N,) such that
-    all sets count alike.
+    images: (N, H, W, C) uint8. labels: (N,). own: (N, classes) which labels each row's set has.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     own: NDArray[np.bool_]
-    weights: NDArray[np.float64]
 
     def asked(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return (N, classes) probabilities given that each row's label is one that its set has."""
@@ -172,5 +170,4 @@ def chosen_rows(config: TrainConfig, classes: tuple[str, ...], known: Lesson | N
         np.concatenate([part.rows.images for part in parts]),
         np.concatenate([part.rows.labels for part in parts]),
         np.concatenate([np.tile(part.own, (len(part.rows), 1)) for part in parts]),
-        np.concatenate([np.full(len(part.rows), 1 / len(part.rows)) for part in parts]),
     )
