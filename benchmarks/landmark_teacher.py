@@ -15,7 +15,7 @@ import report
 
 from train.landmarks.agreement import bias_of, differences, summary
 from train.landmarks.batches.bias import save_bias
-from train.landmarks.batches.faces import read
+from train.landmarks.batches.read import read
 from train.landmarks.config import Source
 from train.landmarks.teacher import MeshTeacher
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from engines.errors import UserError
 from streamer.emotions import EMOTIONS as EMOTIONS  # the order of all sets
+from train.data.splits import portion, require, stratified_fifth
 
 BASIC = EMOTIONS[:7]  # the classes of most sets: contempt is last, so the numbers stay the same
 
@@ -94,6 +95,15 @@ LOADERS = {
 }
 
 
+def part_of(rows: FaceSet, part: str) -> NDArray[np.bool_]:
+    """Choose the rows of `tenth` or `rest`, nobody on both sides, or of `fifth` or `others`, by class: (N,)."""
+    require("part of a split", part, ("tenth", "rest", "fifth", "others"))
+    if part in ("tenth", "rest"):
+        return portion(rows.names if rows.subjects is None else rows.subjects, part)
+    fifth = stratified_fifth(rows.labels, rows.names.tolist())
+    return fifth if part == "fifth" else ~fifth
+
+
 def load(name: str, path: Path, split: str, labels: str) -> FaceSet:
     """Load one split of a data set laid out as `docs/data.md` says.
 
@@ -103,8 +113,6 @@ def load(name: str, path: Path, split: str, labels: str) -> FaceSet:
     a split: `train:others:tenth`.
     Raises UserError for an unknown set, split, label rule or row, OSError where a file is missing.
     """
-    from train.data.splits import part_of
-
     if name not in LOADERS:
         raise UserError(f"unknown data set '{name}': expected one of {', '.join(sorted(LOADERS))}")
     module, function = LOADERS[name].split(":")

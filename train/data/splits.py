@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import UserError
-from train.data import FaceSet
 
 FOLDS = 5
 DRAWN = ("train", "validation", "test")
@@ -26,15 +25,6 @@ def share(key: str) -> float:
     """Map a key to a number that is evenly spread over 0-1."""
     digest = hashlib.blake2b(f"split 1 {key}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
-
-
-def part_of(rows: FaceSet, part: str) -> NDArray[np.bool_]:
-    """Choose the rows of `tenth` or `rest`, nobody on both sides, or of `fifth` or `others`, by class: (N,)."""
-    require("part of a split", part, ("tenth", "rest", "fifth", "others"))
-    if part in ("tenth", "rest"):
-        return portion(rows.names if rows.subjects is None else rows.subjects, part)
-    fifth = stratified_fifth(rows.labels, rows.names.tolist())
-    return fifth if part == "fifth" else ~fifth
 
 
 def portion(keys: NDArray[np.str_], part: str) -> NDArray[np.bool_]:

@@ -22,7 +22,8 @@ from streamer.faces.regions import PARTS
 from streamer.faces.visibility import WEIGHTS
 from train.data.pictures import list_pictures, read_picture
 from train.landmarks.batches.draw import draw
-from train.landmarks.batches.faces import MIDDLE, Faces, face_boxes, read
+from train.landmarks.batches.faces import MIDDLE, Faces, face_boxes
+from train.landmarks.batches.read import read
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.scores import normalised_error
 from train.markdown import table

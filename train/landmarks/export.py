@@ -18,7 +18,7 @@ from train import checkpoint
 from train.export import answers, provenance, publish, require_format
 from train.landmarks import card
 from train.landmarks.batches.draw import Batch, draw
-from train.landmarks.batches.faces import read
+from train.landmarks.batches.read import read
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.scores import normalised_error
 from train.landmarks.served import OUTPUTS, ServedLandmarks, graph_of

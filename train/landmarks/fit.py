@@ -16,7 +16,7 @@ from train.autocast import autocast
 from train.checkpoint import State
 from train.data.textures import textures
 from train.landmarks.batches.draw import Batches
-from train.landmarks.batches.faces import read
+from train.landmarks.batches.read import read
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.losses import losses
 from train.landmarks.predict import predict

@@ -21,7 +21,8 @@ from tests.train.elsewhere import Elsewhere
 from train import checkpoint
 from train.data import load
 from train.landmarks.batches.draw import MIRRORED, draw
-from train.landmarks.batches.faces import Faces, face_boxes, read
+from train.landmarks.batches.faces import Faces, face_boxes
+from train.landmarks.batches.read import read
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.evaluate import evaluate, examples
 from train.landmarks.fit import fit
@@ -225,6 +226,6 @@ def test_colour_pictures_are_read_as_grey_of_all_channels(frames: Path, monkeypa
         green[number] = np.concatenate([picture * 0, picture, picture * 0], axis=2)  # green alone, in BGR
     source = config_of(frames, frames.parent).sources[0]
     grey = read(source, "validation").pictures[0]
-    monkeypatch.setattr("train.landmarks.batches.faces.load", lambda *given: replace(rows, images=green))
+    monkeypatch.setattr("train.landmarks.batches.read.load", lambda *given: replace(rows, images=green))
     found = read(source, "validation").pictures[0]
     np.testing.assert_allclose(found, grey * 0.587, atol=2)

@@ -9,7 +9,7 @@ from train.detector.batches.pictures import Picture, save
 from train.landmarks import agreement, teacher
 from train.landmarks.batches import bias, taught
 from train.landmarks.batches.draw import MIRRORED
-from train.landmarks.batches.faces import read
+from train.landmarks.batches.read import read
 from train.landmarks.config import Source
 
 
