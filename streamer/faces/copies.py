@@ -18,9 +18,7 @@ from streamer.types import Detections
 STRIDE = 32  # of the networks' coarsest level: their input is padded to a multiple
 COARSE = (1280, 640, 320, 160)  # long sides of coarse copies, pixels
 CLEARLY = 1.5  # a coarse copy shows something else where the finest one is so many times as large
-SHAPES = (
-    5  # a coarse copy's sides are padded to fifths of the longer one: a size that is new to a network costs 10-20 ms
-)
+SHAPES = 5  # a coarse copy's sides are padded to fifths of the longer one: each new size costs a network 10-20 ms
 NARROW = 16  # pixels; a coarse copy that is narrower shows no face
 OVERLAP = 160  # pixels of the picture that tiles share: a face up to that size is whole in one of them
 EDGE = 3  # pixels; a face so near to a cut is taken for cut through

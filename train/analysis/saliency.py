@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from engines.errors import UserError
-from streamer.drawing.heat import levels
+from streamer.drawing.heat import JET, levels
 from train.analysis.maps import draw_grid, saliency
 from train.data import FaceSet
 from train.expression.served import Served, answer
@@ -92,7 +92,7 @@ def _mean(one: Source, maps: NDArray[np.float32], label: str) -> NDArray[np.uint
     own = one.rows.labels == (one.rows.classes.index(label) if label in one.rows.classes else -1)
     if not own.any():
         return np.zeros((*maps.shape[1:], 3), np.uint8)
-    return cv2.applyColorMap(levels(maps[own].mean(axis=0)), cv2.COLORMAP_JET).astype(np.uint8)
+    return cv2.applyColorMap(levels(maps[own].mean(axis=0)), JET).astype(np.uint8)
 
 
 def _concentration(maps: NDArray[np.float32]) -> float:
