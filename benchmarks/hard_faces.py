@@ -22,7 +22,6 @@ import numpy as np
 import report
 from numpy.typing import NDArray
 
-from streamer.build import preset
 from streamer.config import Config, load_config
 from streamer.faces.detect import HogDetector
 from streamer.photo.analyst import Analyst
@@ -94,7 +93,7 @@ def main() -> None:
     found: dict[str, list[int]] = {name: [0] * len(CASES) for name in options.only}
     others = dict.fromkeys(options.only, 0)
     with_analysts = {
-        name: Analyst(load_config(Config, preset(name))) for name in options.only if name in ("default", "photos")
+        name: Analyst(load_config(Config, name)) for name in options.only if name in ("default", "photos")
     }
     searches: dict[str, Search] = {name: by_analyst(analyst) for name, analyst in with_analysts.items()}
     searches |= {"YuNet": lambda image: by_yunet(yunet, image), "HOG": lambda image: hog.detect([image])[0].boxes}

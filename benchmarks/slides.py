@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from streamer.bench.scene import draw_scene
-from streamer.build import build_pipeline, preset
+from streamer.build import build_pipeline
 from streamer.config import Config, load_config
 from streamer.sources import open_source
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     files = [file for folder in options.fonts for file in sorted(folder.rglob("*")) if has_letters(file)]
-    config = load_config(Config, preset(options.config))
+    config = load_config(Config, options.config)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "slides.mp4"

@@ -23,7 +23,7 @@ import report
 from numpy.typing import NDArray
 
 from engines import Engine, load_engine
-from streamer.build import in_zoo, preset
+from streamer.build import in_zoo
 from streamer.config import Config, load_config
 from streamer.photo.analyst import Analyst
 from train.data import FaceSet
@@ -71,7 +71,7 @@ def by_program(network: Path, rows: FaceSet) -> tuple[NDArray[np.float32], int]:
 
     (N, labels of the set) probabilities; all zero without a face, which is no label's answer.
     """
-    config = load_config(Config, preset("photos"), [f"classifier.model={network}"])
+    config = load_config(Config, "photos", [f"classifier.model={network}"])
     found = np.zeros((len(rows), len(rows.classes)), np.float32)
     with Analyst(config) as analyst:
         for row, picture in enumerate(rows.images):

@@ -57,12 +57,11 @@ Events = Annotated[
 
 def _settings(config: str | None, overrides: list[str] | None) -> Config:
     """Read the configuration, and give it the user's cache folder where it names none."""
-    from streamer.build import preset
     from streamer.config import Config, load_config
     from streamer.sources import prepare_opencv
 
     prepare_opencv()
-    settings = load_config(Config, preset(config) if config else None, overrides or [])
+    settings = load_config(Config, config or None, overrides or [])
     if settings.cache is None:
         settings = settings.model_copy(update={"cache": Path(platformdirs.user_cache_dir("emotion-streamer"))})
     return settings

@@ -26,7 +26,6 @@ from streamer.stages.perceive import Perceiver
 from streamer.watching.metrics import Metrics
 
 TUNABLE = ("detection", "expression", "privacy")  # sections that `Stages.retune` takes over while running
-PRESETS = Path(__file__).resolve().parents[1] / "configs"  # by place: another may have that name
 SHIPPED_DETECTOR = Path("zoo/detector.onnx")
 SHIPPED_LANDMARKS = Path("zoo/landmarks.onnx")
 
@@ -224,13 +223,3 @@ def check_use(spec: EngineSpec, landmarks: str) -> None:
 def in_zoo(model: Path) -> Path:
     """Turn `zoo/NAME` into the path of a shipped model; leave any other path as it is."""
     return ZOO / model.name if model.parent == Path("zoo") else model
-
-
-def preset(name: str) -> Path:
-    """Find a configuration by path or by the name of a shipped preset. Raises FileNotFoundError that lists those."""
-    if Path(name).is_file():
-        return Path(name)
-    if (shipped := PRESETS / f"{name.removesuffix('.yaml')}.yaml").is_file():
-        return shipped
-    names = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
-    raise FileNotFoundError(f"{name}: expected a YAML file or one of the presets {names}")

@@ -5,7 +5,7 @@ Configuration stops at `streamer.build`: classes take plain values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -18,7 +18,6 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     model_validator,
-    with_config,
 )
 
 from engines.errors import UserError, invalid
@@ -34,17 +33,32 @@ from streamer.stages.smoothing import ExpressionSettings
 
 
 class Section(BaseModel):
-    """Be the base of every configuration section: immutable, and an unknown key is an error."""
+    """Be the base of every configuration section: immutable, and an unknown key is an error.
+
+    What is said of a section changes those keys alone: its others stay those of the default here, which may be another
+    than the section has by itself.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_other_keys(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        defaults = {name: field.default for name, field in cls.model_fields.items() if name in values}
+        said = {name: one.model_dump(exclude_unset=True) for name, one in defaults.items() if isinstance(one, Section)}
+        return {**values, **{name: _merged(default, values[name]) for name, default in said.items()}}
 
-SETTINGS = (
-    *(DetectionSettings, ExpressionSettings, JournalSettings, SteadySettings, TrackerSettings, VisibilitySettings),
-)
-for settings in SETTINGS:
-    with_config(ConfigDict(extra="forbid", allow_inf_nan=False))(settings)
 
+def _merged(default: Any, given: Any) -> Any:
+    """Return what is given over a default, key by key."""
+    if not isinstance(default, Mapping) or not isinstance(given, Mapping):
+        return given
+    return {**default, **{key: _merged(default.get(key), one) for key, one in given.items()}}
+
+
+PRESETS = Path(__file__).resolve().parents[1] / "configs"  # by place: another may have that name
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
 
 
@@ -195,12 +209,23 @@ class Config(Section):
 Model = TypeVar("Model", bound=Section)
 
 
-def load_config(model: type[Model], path: Path | None, overrides: Sequence[str] = ()) -> Model:
-    """Read `path` (or the defaults), apply `a.b=value` overrides and check the result.
+def load_config(model: type[Model], path: Path | str | None, overrides: Sequence[str] = ()) -> Model:
+    """Read `path` (or the defaults), apply `a.b=value` overrides and check the result; text may name a preset.
 
     Raises UserError with one line that names each wrong key, and OSError where the file cannot be read.
     """
+    path = preset(path) if isinstance(path, str) else path
     return check_config(model, _read(path) if path else {}, overrides, str(path or "configuration"))
+
+
+def preset(name: str) -> Path:
+    """Find a configuration by path or by the name of a shipped preset. Raises FileNotFoundError that lists those."""
+    if Path(name).is_file():
+        return Path(name)
+    if (shipped := PRESETS / f"{name.removesuffix('.yaml')}.yaml").is_file():
+        return shipped
+    names = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
+    raise FileNotFoundError(f"{name}: expected a YAML file or one of the presets {names}")
 
 
 def check_config(model: type[Model], values: dict[str, Any], overrides: Sequence[str], source: str) -> Model:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
@@ -7,9 +8,12 @@ from typing import get_args
 import pytest
 import yaml
 
-from streamer.build import DETECTORS, LANDMARKERS, preset
-from streamer.config import Config, DetectorConfig, LandmarksConfig, load_config
+from streamer.build import DETECTORS, LANDMARKERS
+from streamer.config import Config, DetectorConfig, LandmarksConfig, check_config, load_config, preset
 from streamer.sinks.outputs import SINKS, Outputs
+from train.detector import config as detector
+from train.expression import config as expression
+from train.landmarks import config as landmarks
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -87,3 +91,46 @@ def test_every_kind_that_can_be_chosen_can_be_opened_and_the_other_way_round():
         assert set(get_args(section.model_fields["kind"].annotation)) == set(kinds)
     sinks = {field.name for field in fields(Outputs)} - {"summary"}
     assert sinks == set(SINKS)
+
+
+def test_a_preset_is_loaded_by_its_name():
+    assert load_config(Config, "crowd") == load_config(Config, CONFIGS / "crowd.yaml") != Config()
+
+
+def sections(model, values, above=""):
+    """Yield each section of a configuration as its dotted name and its keys with their values."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield f"{above}{name}", value
+            yield from sections(model, value, f"{above}{name}.")
+
+
+EVERY_MODEL = [
+    (Config, {}),
+    (expression.TrainConfig, yaml.safe_load((CONFIGS / "train" / "face.yaml").read_text())),
+    (landmarks.LandmarksConfig, yaml.safe_load((CONFIGS / "train" / "landmarks.yaml").read_text())),
+    (detector.DetectorConfig, yaml.safe_load((CONFIGS / "train" / "detector.yaml").read_text())),
+]
+
+
+@pytest.mark.parametrize(("model", "values"), EVERY_MODEL, ids=lambda one: getattr(one, "__name__", ""))
+def test_an_override_of_one_key_changes_that_key_only(model, values):
+    needed = {name: values[name] for name, field in model.model_fields.items() if field.is_required()}
+    whole = check_config(model, dict(needed), [], "x")
+    tried = 0
+    for section, keys in sections(model, whole.model_dump(mode="json")):
+        for key, value in keys.items():
+            if section.partition(".")[0] not in needed:
+                same = f"{section}.{key}={json.dumps(value)}"  # the value that it has
+                assert check_config(model, dict(needed), [same], "x") == whole, same
+                tried += 1
+    assert tried > 10
+
+
+def test_a_section_with_a_default_of_its_own_keeps_what_is_not_overridden():
+    regions = load_config(Config, None, ["regions.precision=f32"]).regions
+    assert (regions.model.name, regions.precision) == ("regions.onnx", "f32")
+    values = yaml.safe_load((CONFIGS / "train" / "landmarks.yaml").read_text())
+    values.pop("optimizer", None)
+    optimizer = check_config(landmarks.LandmarksConfig, values, ["optimizer.batch=32"], "x").optimizer
+    assert (optimizer.rule, optimizer.rate, optimizer.batch) == ("adam", 2e-3, 32)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from streamer import bench
-from streamer.build import build_pipeline, preset
+from streamer.build import build_pipeline
 from streamer.config import Config, load_config
 from streamer.photo.analyst import Analyst
 from streamer.sources import open_source
@@ -25,7 +25,7 @@ HEAD = (0.327, 0.211, 0.686, 0.665)  # x0, y0, x1, y1 of the portrait's face, in
 
 @pytest.fixture(scope="module", params=["default", "photos", "crowd"])
 def analyst(request: pytest.FixtureRequest) -> Iterator[Analyst]:
-    config = load_config(Config, preset(request.param), ["detector.precision=f32", "landmarks.precision=f32"])
+    config = load_config(Config, request.param, ["detector.precision=f32", "landmarks.precision=f32"])
     with Analyst(config) as opened:
         yield opened
 

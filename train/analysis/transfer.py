@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Engine
-from streamer.build import load_detector, preset
+from streamer.build import load_detector
 from streamer.config import Config, load_config
 from streamer.drawing.heat import colour, heated
 from streamer.faces.detect import Detector
@@ -49,7 +49,7 @@ def write(engine: Engine, photos: FaceSet, folder: Path) -> dict[str, Any]:
 
     Only means over all photos are drawn.
     """
-    detector = load_detector(load_config(Config, preset("photos")).detector)
+    detector = load_detector(load_config(Config, "photos").detector)
     try:
         ways = {"with detection": _finder(detector), "without detection": whole}
         answers = {name: judge(engine, photos, find) for name, find in ways.items()}

@@ -24,7 +24,7 @@ from rich.progress import track
 
 from engines.errors import UserError
 from engines.manifest import sha256_of
-from streamer.build import SHIPPED_DETECTOR, in_zoo, load_detector, preset
+from streamer.build import SHIPPED_DETECTOR, in_zoo, load_detector
 from streamer.config import Config, load_config
 from streamer.faces.boxes import iou
 from streamer.faces.detect import Detector, HogDetector
@@ -126,7 +126,7 @@ class PhotoFinder:
     """Find the largest face of a picture as `streamer photo` does, with the detector that we ship; no landmarks."""
 
     def __init__(self) -> None:
-        self._settings = load_config(Config, preset("photos")).detector
+        self._settings = load_config(Config, "photos").detector
         self.name = f"faces{VERSION}-zoo-{sha256_of(in_zoo(self._settings.model or SHIPPED_DETECTOR))[:12]}"
         self._detector: Detector | None = None  # opened where a picture has to be searched
 
