@@ -145,6 +145,9 @@ class Worker(Generic[In]):
 class Pipeline:
     """Run sources through two stages: `with Pipeline(...) as results: for result in results: ...`.
 
+    A loop without `with` enters and leaves by itself. When all results were given, the failure of a source is raised;
+    `failures` holds those of all.
+
     perceive: maps frames, at most one a stream, to results without expressions; express: completes results. Each is
     called by one thread only. on_state: called in the caller's thread for every change of a source's state; on_poll:
     there too, several times a second even while no result comes.
@@ -182,6 +185,7 @@ class Pipeline:
         self._given: Counter[str] = Counter()  # results handed to the caller, by stream
         self._leaving: set[str] = set()
         self._error: BaseException | None = None
+        self._entered = False
         self._frames: Channel[Frame] = Channel(["pipeline"])  # closed when no source can be added any more
         perceived: Channel[Result] = Channel(["perceive"])
         self._results: Channel[Result] = Channel(["express"])
@@ -199,6 +203,7 @@ class Pipeline:
             self._prepare(source)
 
     def __enter__(self) -> Self:
+        self._entered = True
         for thread in (*self._threads, *self._capture_threads.values()):
             thread.start()
         if not self._keep_open:
@@ -217,10 +222,20 @@ class Pipeline:
             if thread.is_alive():
                 log.error("the thread %s did not end within %.0f s", thread.name, JOIN_TIMEOUT)
         self._tell_states(ends=True)
+        if any(thread.is_alive() for thread in self._threads):  # a stage that still works would work on what is gone
+            log.error("engines and detectors stay open: a stage still works with them")
+            return
         for one in self._owned:
             one.close()
 
     def __iter__(self) -> Iterator[Result]:
+        if self._entered:
+            yield from self._loop()
+        else:
+            with self:
+                yield from self._loop()
+
+    def _loop(self) -> Iterator[Result]:
         while True:
             try:
                 results = self._results.take(POLL)
@@ -325,10 +340,8 @@ class Pipeline:
     def _raise_failure(self) -> None:
         if self._error is not None:
             raise self._error
-        if len(self.captures) == 1 and not self._keep_open:
-            [capture] = self.captures.values()
-            if capture.failure and not capture.captured:
-                raise capture.failure
+        if self.failures and not self._keep_open:
+            raise next(iter(self.failures.values()))
 
     def _record(self, result: Result) -> None:
         capture = self.captures[result.frame.stream]

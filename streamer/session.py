@@ -15,7 +15,7 @@ from streamer.service.reload import reload
 from streamer.service.signals import Signals
 from streamer.sinks import Enduring
 from streamer.sinks.outputs import Outputs, open_sinks
-from streamer.sources import Cause, Source, State
+from streamer.sources import Cause, Source, SourceError, State
 from streamer.types import Result
 from streamer.watching.health import HealthServer
 from streamer.watching.metrics import Metrics
@@ -74,14 +74,22 @@ class Session:
         self._sinks += [Enduring(name, sink, self.metrics, self._terminal.say) for name, sink in opened.items()]
 
     def consume(self, count: Callable[[Result], None] = lambda result: None) -> None:
-        """Hand every result to every sink and to `count`; the overlay is drawn once, and only where a sink wants it."""
+        """Hand every result to every sink and to `count`; the overlay is drawn once, and only where a sink wants it.
+
+        Raises the failure of a single source before its first frame; others are for whoever reads `pipeline.failures`.
+        """
         overlay, wanted = self._config.overlay, any(sink.wants_picture for sink in self._sinks)
-        with self.pipeline as results:
-            for result in results:
-                picture = draw(result, details=overlay.bars, maps=overlay.cam) if wanted else None
-                for sink in self._sinks:
-                    sink.write(result, picture)
-                count(result)
+        try:
+            with self.pipeline as results:
+                for result in results:
+                    picture = draw(result, details=overlay.bars, maps=overlay.cam) if wanted else None
+                    for sink in self._sinks:
+                        sink.write(result, picture)
+                    count(result)
+        except SourceError as error:
+            alone = len(self.pipeline.captures) == 1 and not self.pipeline.captured
+            if alone or error not in self.pipeline.failures.values():
+                raise
 
     @property
     def failures(self) -> list[OSError]:

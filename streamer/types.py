@@ -9,6 +9,11 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+
+class NoFrame(ValueError):
+    """Tell that a source gave what is no frame of its stream."""
+
+
 NO_REGION = "none"  # in place of a region: no region of the face is visible enough to judge
 
 
@@ -16,7 +21,8 @@ NO_REGION = "none"  # in place of a region: no region of the face is visible eno
 class Frame:
     """Hold one picture of a stream.
 
-    image: (H, W, 3) uint8 BGR. index: counts the frames that the source read, from 0. time: seconds since the
+    image: (H, W, 3) uint8 BGR, not to be written to here; the caller's own array stays as it was, and must not change
+    meanwhile. index: counts the frames that the source read, from 0. time: seconds since the
     stream's first frame, media time for a file and monotonic time for a live source. captured_at: `time.monotonic()`
     when the picture was read. live: whether time budgets and shedding apply.
     """
@@ -31,8 +37,10 @@ class Frame:
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
             found = f"{self.image.shape} {self.image.dtype}"
-            raise ValueError(f"Frame.image: expected (H, W, 3) uint8, found {found}")
-        self.image.flags.writeable = False
+            raise NoFrame(f"Frame.image: expected (H, W, 3) uint8, found {found}")
+        image = self.image.view()
+        image.flags.writeable = False
+        object.__setattr__(self, "image", image)
 
 
 @dataclass(frozen=True, eq=False)

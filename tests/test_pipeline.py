@@ -4,11 +4,13 @@ import threading
 import time
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from streamer.pipeline import Pipeline
 from streamer.sources import Cause, SourceError, State
-from tests.conftest import ListSource
+from streamer.types import Frame
+from tests.conftest import ListSource, picture
 from tests.make import Plain, nothing_seen, pipeline
 
 
@@ -93,21 +95,83 @@ def test_a_single_source_that_fails_before_its_first_frame_ends_the_run():
         list(results)
 
 
-def test_a_single_source_that_fails_later_gives_all_it_had_and_is_listed():
-    with pipeline(ListSource("a", 5, before=failing(3))) as results:
-        assert len(list(results)) == 3
+def test_a_single_source_that_fails_later_gives_all_it_had_and_then_its_failure():
+    seen = []
+    with pytest.raises(SourceError, match="cable"), pipeline(ListSource("a", 5, before=failing(3))) as results:
+        seen += results
+    assert len(seen) == 3
     assert str(results.failures["a"]) == "the cable is out"
 
 
 def test_a_failing_source_does_not_end_the_others():
-    states = []
-    with pipeline(
-        ListSource("bad", 5, before=failing(0)), ListSource("good", 40), on_state=lambda *state: states.append(state)
-    ) as results:
-        assert len(list(results)) == 40
+    states, seen = [], []
+    sources = ListSource("bad", 5, before=failing(0)), ListSource("good", 40)
+    with (
+        pytest.raises(SourceError, match="cable"),
+        pipeline(*sources, on_state=lambda *state: states.append(state)) as results,
+    ):
+        seen += results
+    assert len(seen) == 40
     assert list(results.failures) == ["bad"]
     assert ("bad", State.FAILED, "the cable is out", Cause.OTHER) in states
     assert ("good", State.ENDED, "", None) in states
+
+
+class OddCamera(ListSource):
+    """Give what is no frame of its stream after three good ones; frame(): makes it."""
+
+    def __init__(self, frame):
+        super().__init__("odd", 3)
+        self._frame = frame
+
+    def frames(self, stop, report):
+        yield from super().frames(stop, report)
+        yield self._frame()
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (lambda: Frame(np.zeros((48, 64), np.uint8), "odd", 3, 0.12, 0.0), r"expected \(H, W, 3\) uint8"),
+        (lambda: Frame(picture(), "good", 3, 0.12, 0.0), "expected frames of its own, found one of 'good'"),
+    ],
+)
+def test_an_odd_camera_ends_its_own_stream_alone(frame, said):
+    seen = []
+    with pytest.raises(SourceError, match=said), pipeline(OddCamera(frame), ListSource("good", 40)) as results:
+        seen += (result.frame.stream for result in results)
+    assert (seen.count("good"), seen.count("odd")) == (40, 3)
+    assert results.failures["odd"].cause is Cause.CORRUPT
+
+
+def test_a_loop_without_with_works_and_leaves_no_thread():
+    owned = Owned()
+    results = pipeline(ListSource("a", 20), owned=[owned])
+    assert [result.frame.index for result in results] == list(range(20))
+    assert owned.closed == 1
+    assert list(results) == []  # it is over
+
+
+class Owned:
+    closed = 0
+
+    def close(self):
+        self.closed += 1
+
+
+def test_engines_stay_open_while_a_stage_still_works_with_them(monkeypatch):
+    monkeypatch.setattr("streamer.pipeline.JOIN_TIMEOUT", 0.1)
+    working, go_on, owned = threading.Event(), threading.Event(), Owned()
+
+    def slow(frames):
+        working.set()
+        go_on.wait(10)
+        return nothing_seen(frames)
+
+    with pipeline(ListSource("a", 5), perceive=slow, owned=[owned]):
+        working.wait(10)
+    assert owned.closed == 0
+    go_on.set()
 
 
 def test_leaving_early_ends_all_threads():
@@ -217,7 +281,8 @@ def test_a_stream_whose_frames_stay_away_is_called_stalled(monkeypatch):
 
 
 def test_metrics_count_what_went_through():
-    with pipeline(ListSource("a", 30), ListSource("bad", 3, before=failing(1))) as results:
+    sources = ListSource("a", 30), ListSource("bad", 3, before=failing(1))
+    with pytest.raises(SourceError), pipeline(*sources) as results:
         list(results)
     value = results.metrics.value
     assert value("streamer_frames_total", stream="a") == value("streamer_results_total", stream="a") == 30

@@ -13,6 +13,13 @@ def test_a_frame_cannot_be_written_to():
         frame.image[0, 0] = 1
 
 
+def test_a_frame_leaves_the_callers_array_as_it_was():
+    mine = picture()
+    Frame(mine, "a", 0, 0.0, 0.0)
+    mine[0, 0] = 1
+    assert mine.flags.writeable
+
+
 @pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)])
 def test_a_frame_of_another_form_says_what_was_expected_and_found(image):
     with pytest.raises(ValueError, match=r"expected \(H, W, 3\) uint8, found"):

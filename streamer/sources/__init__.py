@@ -68,12 +68,13 @@ def prepare_opencv() -> None:
     """
     for name, value in OPENCV_SETTINGS.items():
         os.environ.setdefault(name, value)
-    if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    settings = getattr(cv2.utils, "logging", None)  # not every build has it
+    if settings and "OPENCV_LOG_LEVEL" not in os.environ:
+        settings.setLogLevel(settings.LOG_LEVEL_SILENT)
 
 
 def open_source(
-    text: str,
+    text: str | int | Path,
     *,
     timeout: float = 3.0,
     retries: int | None = None,
@@ -83,7 +84,7 @@ def open_source(
     height: int | None = None,
     fps: float | None = None,
 ) -> Source:
-    """Return the source that the text names; its device, file or connection is opened by the first frame.
+    """Return the source that a text, number or path names; its device, file or connection is opened by the first frame.
 
     A number (or /dev/videoN) is a webcam, asked for width, height and fps. A URL is a live stream, of which each read
     and opening has `timeout` s, longer where pictures come rarely; an http URL whose path ends like a video file
@@ -91,6 +92,7 @@ def open_source(
     other file is a video. retries, patient: see `Live`.
     Raises SourceError where nothing can be read, as far as that is known without opening.
     """
+    text = str(text)
     camera = re.fullmatch(r"(?:/dev/video)?0*(\d+)", text)
     if camera:
         if len(camera[1]) > 2:  # OpenCV reads the hundreds as a driver, and would open another camera

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from enum import StrEnum
 from threading import Event
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streamer.sources.redact import redact
-from streamer.types import Frame
+from streamer.types import Frame, NoFrame
 
 
 class State(StrEnum):
@@ -39,6 +39,8 @@ class Cause(StrEnum):
     CORRUPT = "corrupt"
     OTHER = "other"
 
+
+TO_BGR = {1: cv2.COLOR_GRAY2BGR, 4: cv2.COLOR_BGRA2BGR}  # by channels
 
 Report = Callable[[State, str, Cause | None], None]
 """Take a change of state, its reason ('' where there is none) and, of a failure, its cause.
@@ -92,11 +94,17 @@ def observed(source: Source, stop: Event, report: Report) -> Iterator[Frame]:
         frames = source.frames(stop, tell)
         try:
             for frame in frames:
+                if frame.stream != source.name:
+                    raise NoFrame(f"expected frames of its own, found one of '{frame.stream}'")
                 tell(State.LIVE, "")
                 yield frame
         finally:
             if isinstance(frames, Generator):
                 frames.close()
+    except NoFrame as error:  # this source's failure, not the end of the others
+        failure = SourceError(f"{source.name}: {error}", Cause.CORRUPT)
+        report(State.FAILED, str(failure), failure.cause)
+        raise failure from error
     except SourceError as error:
         report(State.FAILED, str(error), error.cause)
         raise
@@ -124,10 +132,22 @@ def read_on(capture: cv2.VideoCapture, attempts: int) -> tuple[NDArray[np.uint8]
         asked = time.monotonic()
         done, image = capture.read()
         if done:
-            return image, failed  # type: ignore[return-value]
+            return as_bgr(np.asarray(image)), failed
         if time.monotonic() - asked > 1:
             break
     return None, attempts
+
+
+def as_bgr(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return what a camera gave, grey, with transparency or 16 bits a value too, as (H, W, 3) uint8 BGR.
+
+    What has another form is returned as it is, and refused as a frame.
+    """
+    image = (image >> 8).astype(np.uint8) if image.dtype == np.uint16 else image
+    channels = 1 if image.ndim == 2 else image.shape[-1]
+    if image.dtype == np.uint8 and image.ndim in (2, 3) and channels in TO_BGR:
+        image = np.asarray(cv2.cvtColor(image, TO_BGR[channels]))
+    return image
 
 
 def frame_rate(capture: cv2.VideoCapture) -> float | None:
