@@ -72,14 +72,17 @@ class TrackerSettings:
 
 
 class Tracker:
-    """Keep the tracks of one stream as a struct of arrays, one row a track."""
+    """Keep the tracks of one stream as a struct of arrays, one row a track.
+
+    last_id: the number that was given last; no number is given twice.
+    """
 
     def __init__(self, settings: TrackerSettings = TrackerSettings()) -> None:
         self.settings = settings
         self._time: float | None = None
         self._detection_time = -np.inf
         self._fresh = True  # nobody searched for long: all that is found has been there
-        self._last_id = 0
+        self.last_id = 0
         self._motion = Motion(np.zeros((0, 4), np.float32))
         self._ids = np.zeros(0, np.int64)  # 0 until confirmed: ids count the faces that were shown
         self._scores = np.zeros(0, np.float32)
@@ -249,8 +252,8 @@ class Tracker:
         return self._ids[start:]
 
     def _confirm(self, rows: NDArray[np.int64]) -> None:
-        self._ids[rows] = self._last_id + 1 + np.arange(len(rows))
-        self._last_id += len(rows)
+        self._ids[rows] = self.last_id + 1 + np.arange(len(rows))
+        self.last_id += len(rows)
 
     def faces(self, frame: Frame) -> tuple[Face, ...]:
         """Return the faces to show in the frame that was taken in last, ordered by id."""

@@ -54,6 +54,11 @@ class Reader:
                 raise self._error
             return picture
 
+    @property
+    def alive(self) -> bool:
+        """Tell whether a call of the connection has not returned yet."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Abandon the connection; a blocked read finishes later."""
         with self._condition:

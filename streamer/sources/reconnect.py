@@ -19,6 +19,7 @@ SETTLED = 10.0  # s that a stream must last for the delays to start small again
 PERIODS = 10  # frame periods without a picture before a slow stream counts as stalled
 LONGEST_LIMIT = 60.0  # s
 OPENING = 3  # deadlines that opening may take in all: to connect, to explain why not, and a name look-up
+MOST_STUCK = 3  # readers given up whose calls have not returned; with so many, nothing is opened
 POLL = 0.25  # s between looks at `stop`
 
 
@@ -77,6 +78,7 @@ class Live:
         self._connect, self._timeout = connect, timeout
         self._retries, self._patient = retries, patient
         self._limit, self._clock = StallLimit(timeout), clock
+        self._given_up: list[Reader] = []
 
     def frames(self, stop: Event, report: Report) -> Iterator[Frame]:
         """Yield frames until `stop`, or the end of a recording; see `Source.frames`."""
@@ -113,7 +115,7 @@ class Live:
         """Yield what one connection gives; return at the end of a recording. Raises SourceError when it is lost."""
         before: float | None = None
         count = 0
-        with closing(Reader(self.name, self._connect)) as reader:
+        with closing(self._new_reader()) as reader:
             try:
                 while picture := self._next(reader, stop, opening=before is None):
                     self.fps = reader.fps
@@ -125,6 +127,16 @@ class Live:
                 if count == 1 and error.cause is Cause.STALLED:
                     self._limit.doubt()
                 raise
+
+    def _new_reader(self) -> Reader:
+        """Open the connection; a driver that never answers must not cost a thread for every try, without end."""
+        self._given_up = [one for one in self._given_up if one.alive]
+        if len(self._given_up) >= MOST_STUCK:
+            raise SourceError(
+                f"{self.name}: {MOST_STUCK} earlier reads never returned: nothing is opened", Cause.STALLED
+            )
+        self._given_up.append(reader := Reader(self.name, self._connect))
+        return reader
 
     def _next(self, reader: Reader, stop: Event, *, opening: bool) -> Picture | None:
         """Wait for a picture, None at the end or on `stop`. Raises SourceError where it takes too long."""

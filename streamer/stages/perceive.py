@@ -66,6 +66,7 @@ class Perceiver:
         self.min_face = min_face
         self._new_tracker = new_tracker
         self._trackers: dict[str, Tracker] = {}
+        self._last_ids: dict[str, int] = {}  # of streams that have gone: two people must not become one in a run
         self._cuts: dict[str, Cuts] = {}
         self._steadied: dict[str, dict[int, Steady]] = {}
         self._detected_at: dict[str, float] = {}
@@ -93,8 +94,9 @@ class Perceiver:
         return self._located(self.landmarker, results, looks) if self.landmarker else results
 
     def forget(self, stream: str) -> None:
-        """Drop what is known of a stream that has ended; its name may come again."""
-        self._trackers.pop(stream, None)
+        """Drop what is known of a stream that has ended; where its name comes again, ids go on behind its last one."""
+        if tracker := self._trackers.pop(stream, None):
+            self._last_ids[stream] = tracker.last_id
         self._cuts.pop(stream, None)
         self._detected_at.pop(stream, None)
         self._behind_cut.discard(stream)
@@ -133,7 +135,8 @@ class Perceiver:
     def _follow(self, frame: Frame, found: Detections | None) -> Detections:
         """Go on with the tracks of a frame's stream; return what was found beside them."""
         if frame.stream not in self._trackers:
-            self._trackers[frame.stream] = self._new_tracker()
+            self._trackers[frame.stream] = tracker = self._new_tracker()
+            tracker.last_id = self._last_ids.get(frame.stream, 0)
         large = None if found is None else found[_sides(found.boxes) >= self.min_face]
         return self._trackers[frame.stream].follow(frame, large)
 

@@ -115,7 +115,7 @@ class Metrics:
         self._raise_to(self.frames, stream, captured)
         self._raise_to(self.dropped, stream, dropped)
         self.faces.labels(stream).set(len(result.faces))
-        # Ids count the faces of a stream from 1 on.
+        # Ids count the faces of a stream from 1 on, over all streams that had its name.
         self._raise_to(self.tracks, stream, max((face.track_id for face in result.faces), default=0))
         said = [face.expression for face in result.faces if face.expression]
         self.classifications.labels(stream).inc(sum(one.judged and one.time == now for one in said))
@@ -159,7 +159,7 @@ class Metrics:
             metric.remove_by_labels({"stream": stream})
         self._shown.pop(stream, None)
         self.quantiles.pop(stream, None)
-        self._totals = {key: total for key, total in self._totals.items() if key[1] != stream}
+        self._totals = {key: total for key, total in self._totals.items() if key[1] != stream or key[0] is self.tracks}
 
     def by_stream(self) -> dict[str, dict[str, float]]:
         """Return all samples that belong to a stream, by its name and theirs; read in one pass."""

@@ -12,7 +12,7 @@ import cv2
 import pytest
 
 from streamer.sources import Cause, SourceError, State, observed, reconnect
-from streamer.sources.reconnect import Live, StallLimit
+from streamer.sources.reconnect import MOST_STUCK, Live, StallLimit
 from tests.media import FRAMES, cut, read, write_streamable, write_video
 
 
@@ -142,6 +142,28 @@ def test_a_read_that_never_returns_is_given_up_and_holds_up_nobody(tmp_path: Pat
     assert len(frames) == 5 + 5 + FRAMES
     assert causes == [Cause.STALLED, Cause.STALLED]
     assert all(0.5 <= later - earlier < 5 for earlier, later in pairwise(opened))
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_driver_that_never_answers_keeps_a_few_threads_and_is_opened_again_when_it_does(tmp_path: Path):
+    gate, stop, opened, told = threading.Event(), threading.Event(), [], []
+    stuck, path = [], write_video(tmp_path / "clip.avi")
+
+    def connect() -> Any:
+        opened.append(time.monotonic())
+        return hanging(path, 1000 if gate.is_set() else 1, gate)()
+
+    def report(state: State, reason: str, cause: Cause | None) -> None:
+        if "never returned" in reason:
+            told.append(len(opened))
+            stuck.append(sum(thread.name == "read camera" for thread in threading.enumerate()))
+        if len(told) == 3:
+            gate.set()
+
+    frames = list(observed(Live("camera", connect, timeout=0.2), stop, report))
+    assert told[0] == told[1] == told[2]
+    assert stuck[:3] == [MOST_STUCK] * 3
+    assert len(frames) >= MOST_STUCK + FRAMES
 
 
 def test_stop_is_noticed_while_a_read_hangs(tmp_path: Path):

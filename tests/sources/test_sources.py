@@ -55,6 +55,41 @@ def test_a_video_or_url_whose_name_is_not_utf8_is_refused(tmp_path: Path):
         VideoSink(tmp_path / f"{LATIN}.mp4", 25)
 
 
+def test_a_camera_and_a_file_may_be_given_as_number_and_path(tmp_path: Path):
+    assert open_source(0).name == "camera-0"
+    assert len(read(open_source(write_video(tmp_path / "clip.mp4", 3))).frames) == 3
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (np.full((4, 6), 7, np.uint8), (7, 7, 7)),
+        (np.full((4, 6, 1), 7, np.uint8), (7, 7, 7)),
+        (np.full((4, 6), 7 << 8, np.uint16), (7, 7, 7)),
+        (np.tile(np.uint8([1, 2, 3, 255]), (4, 6, 1)), (1, 2, 3)),
+        (np.tile(np.uint8([1, 2, 3]), (4, 6, 1)), (1, 2, 3)),
+    ],
+)
+def test_whatever_a_camera_gives_becomes_bgr(image: np.ndarray, expected: tuple[int, ...]):
+    class Camera:
+        def __init__(self) -> None:
+            self.left = 2
+
+        def get(self, key: int) -> float:
+            return 25.0 if key == cv2.CAP_PROP_FPS else float(key == cv2.CAP_PROP_FRAME_COUNT)
+
+        def read(self) -> tuple[bool, np.ndarray | None]:
+            self.left -= 1
+            return self.left > 0, image if self.left else None
+
+        def release(self) -> None:
+            pass
+
+    [frame] = read(Live("camera", Camera)).frames
+    assert frame.image.shape == (4, 6, 3)
+    assert (frame.image == np.uint8(expected)).all()
+
+
 def test_pictures_whose_names_are_not_utf8_are_read_and_recorded(tmp_path: Path):
     folder, log = tmp_path / "photos", tmp_path / "out.jsonl"
     folder.mkdir()

@@ -73,6 +73,14 @@ def test_the_faces_of_all_streams_are_looked_at_together() -> None:
     assert all(face.landmarks is not None and face.usable is not None for one in results for face in one.faces)
 
 
+def test_a_stream_that_has_its_name_anew_gives_no_id_a_second_time() -> None:
+    perceive = perceiver(None)
+    assert [face.track_id for face in perceive([frames("a", 1)[0]])[0].faces] == [1]
+    perceive.forget("a")
+    assert [face.track_id for face in perceive([frames("a", 1)[0]])[0].faces] == [2]
+    assert [face.track_id for face in perceive([frames("b", 1)[0]])[0].faces] == [1]
+
+
 def test_points_and_visibility_are_steadied_per_track() -> None:
     perceive = perceiver(Shaky())
     faces = [perceive([frame])[0].faces[0] for frame in frames("a", 30)]

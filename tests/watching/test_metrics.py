@@ -70,6 +70,14 @@ def test_tracks_are_counted_once():
     assert metrics.value("streamer_tracks_total", stream="cam") == 3
 
 
+def test_tracks_of_a_stream_that_has_its_name_anew_are_counted_from_there():
+    metrics = Metrics()
+    metrics.record(aged(1.0, track_id=3), captured=5, dropped=0)
+    metrics.forget("cam")
+    metrics.record(aged(1.0, track_id=4), captured=5, dropped=0)
+    assert metrics.value("streamer_tracks_total", stream="cam") == 1
+
+
 def test_metrics_are_served_and_stop_being_served():
     metrics = Metrics()
     metrics.record(aged(1.0), captured=7, dropped=3)
