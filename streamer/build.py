@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from engines import ZOO, Engine, EngineSpec, load_engine
 from engines.errors import UserError
+from engines.finite import Finite
 from streamer.config import ClassifierConfig, Config, DetectorConfig, LandmarksConfig, OverlayConfig
 from streamer.explain.maps import Explainer, MapSettings, check_maps
 from streamer.faces.decode import YUNET
@@ -47,7 +48,7 @@ def build_pipeline(
 class Stages:
     """Hold what is called with frames, and what to close when it is called no longer.
 
-    finish: calls `express`, and hides what is not to be seen. shedding: what live streams do without, see `Pipeline`.
+    finish: calls `express`, and hides what is not to be seen. shedding, checks: see `Pipeline`.
     """
 
     perceive: Perceiver
@@ -55,6 +56,7 @@ class Stages:
     finish: Hiding
     owned: Sequence[Closable]
     shedding: SheddingSettings
+    checks: Sequence[Finite] = ()
 
     def pipeline(
         self,
@@ -76,6 +78,7 @@ class Stages:
             keep_open=keep_open,
             owned=self.owned,
             shedding=self.shedding,
+            checks=self.checks,
         )
 
     def retune(self, config: Config) -> None:
@@ -102,18 +105,32 @@ def build_stages(config: Config) -> Stages:
 
     Raises UserError or OSError with one line that says what to change.
     """
-    landmarker = load_landmarker(config.landmarks, config.cache)
-    detector, engine = load_detector(config.detector, config.cache), load_classifier(config.classifier, config.cache)
-    check_use(engine.spec, config.landmarks.kind)
-    regions = load_regions(config, engine.spec)
+    owned: list[Closable] = []
+
+    def own(part: Part) -> Part:
+        """Have a part closed with the others, or where a later one is refused."""
+        owned.extend([part] if isinstance(part, Closable) else [])
+        return part
+
+    try:
+        landmarker = own(load_landmarker(config.landmarks, config.cache))
+        detector = own(load_detector(config.detector, config.cache))
+        engine = own(load_classifier(config.classifier, config.cache))
+        check_use(engine.spec, config.landmarks.kind)
+        regions = own(load_regions(config, engine.spec))
+        explainer = load_explainer(config.overlay, engine.spec, config.cache)
+    except BaseException:
+        for one in owned:
+            one.close()
+        raise
+    owned.extend([explainer.engine] if explainer and explainer.engine else [])
     tracker, steady = partial(Tracker, config.tracker), config.landmarks.steady
     perceive = Perceiver(detector, tracker, config.detection, landmarker, steady, detector.min_face)
-    explainer = load_explainer(config.overlay, engine.spec, config.cache)
     express = Expresser(engine, config.expression, explainer, config.visibility, regions)
-    used = (detector, engine, regions, landmarker, explainer and explainer.engine)
-    owned: list[Closable] = [one for one in used if one]
     hiding = Hiding(express, config.privacy.blur, config.tracker.max_age)
-    return Stages(perceive, express, hiding, owned, config.shedding)
+    parts = detector, landmarker, explainer, express
+    checks = [part.finite for part in parts if isinstance(part, Searcher | ZooLandmarker | Explainer | Expresser)]
+    return Stages(perceive, express, hiding, owned, config.shedding, checks)
 
 
 @dataclass(frozen=True)
@@ -146,7 +163,11 @@ def _chosen(config: DetectorConfig) -> dict[str, Any]:
 def _open_zoo_landmarker(config: LandmarksConfig, cache: Path | None) -> ZooLandmarker:
     model = in_zoo(config.model or SHIPPED_LANDMARKS)
     engine = load_engine(model, "landmarks", sha256=config.sha256, precision=config.precision, cache=cache)
-    return ZooLandmarker(engine)
+    try:
+        return ZooLandmarker(engine)
+    except UserError:
+        engine.close()
+        raise
 
 
 DETECTORS: dict[str, Kind[DetectorConfig, Searcher]] = {
@@ -206,7 +227,12 @@ def load_explainer(config: OverlayConfig, classifier: EngineSpec, cache: Path | 
     settings = MapSettings(config.map, config.label, config.interval, config.budget)
     own = ClassifierConfig(model=config.model, sha256=config.sha256) if config.model else None
     engine = load_classifier(own, cache) if own else None
-    check_maps(settings, engine.spec if engine else classifier)
+    try:
+        check_maps(settings, engine.spec if engine else classifier)
+    except UserError:
+        if engine:
+            engine.close()
+        raise
     return Explainer(settings, engine)
 
 

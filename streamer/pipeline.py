@@ -18,8 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar, runtime_checkable
 
+from engines.finite import Finite
 from streamer.channel import Cancelled, Channel
 from streamer.shedding import Ladder, SheddingSettings
 from streamer.sources import Cause, Source, SourceError, State, observed
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 In = TypeVar("In", Frame, Result)
 
 
+@runtime_checkable
 class Closable(Protocol):
     """Be closed when the run is over."""
 
@@ -153,6 +155,7 @@ class Pipeline:
     there too, several times a second even while no result comes.
     keep_open: go on without sources until `stop` (sources are then added while running). owned: engines and detectors
     to close when the threads have ended. shedding: the latency that live streams keep, and what they do without for it.
+    checks: count answers of networks that are no numbers, for the metrics.
 
     states: what every source does, by stream; turned_at: monotonic time at which the caller's loop last turned, None
     before it did. Both are written by the caller's thread and may be read by any.
@@ -170,6 +173,7 @@ class Pipeline:
         keep_open: bool = False,
         owned: Sequence[Closable] = (),
         shedding: SheddingSettings | None = None,
+        checks: Sequence[Finite] = (),
     ) -> None:
         self.ladder = Ladder(shedding)
         self.metrics = metrics or Metrics()
@@ -180,6 +184,7 @@ class Pipeline:
         self._on_poll = on_poll
         self._keep_open = keep_open
         self._owned = owned
+        self._checks = checks
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._untold: list[Event] = []
         self._given: Counter[str] = Counter()  # results handed to the caller, by stream
@@ -246,6 +251,8 @@ class Pipeline:
             self.ladder.look(now, {worker.name: worker.busy for worker in (self._perceive, self._express)})
             self.metrics.step.set(self.ladder.step)
             self.metrics.load.set(self.ladder.load)
+            for check in self._checks:
+                self.metrics.record_refused(dict(check.refused))
             if self._on_poll:
                 self._on_poll()
             if results is None:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Engine, tempered
+from engines.errors import UserError
+from engines.finite import Finite
 from engines.spec import Condition, Rule
 from streamer.drawing.heat import heated
 from streamer.explain.hidden_cells import grid_of
@@ -86,7 +88,7 @@ class Explanation:
 def explain_face(engine: Engine, image: NDArray[np.uint8], face: Face) -> Explanation:
     """Explain the answer that a network gave to a face of a (H, W, 3) uint8 BGR picture.
 
-    Raises ValueError where the face was not judged.
+    Raises ValueError where the face was not judged, UserError where the network answers with no numbers.
     """
     if face.expression is None or not face.expression.judged:
         raise ValueError(f"face {face.track_id}: expected one that was judged, found none to explain")
@@ -99,6 +101,9 @@ def explain_face(engine: Engine, image: NDArray[np.uint8], face: Face) -> Explan
     outputs = engine.infer(seen[None])
     [probabilities] = tempered(outputs["probabilities"], spec.view(region).temperature)
     first, second = np.argsort(-probabilities, kind="stable")[:2]
+    grid = grid_of(classify, seen, int(first))
+    if not Finite()(spec.name, [*outputs.values(), grid[None]]).all():
+        raise UserError(f"{spec.name}: its answer to face {face.track_id} is no number, and cannot be explained")
     maps = {"cam": outputs["cam"][0, first]} if "cam" in outputs else {}
     maps |= {"attention": outputs["attention"][0]} if "attention" in outputs else {}
     label = spec.labels[first]
@@ -121,7 +126,7 @@ def explain_face(engine: Engine, image: NDArray[np.uint8], face: Face) -> Explan
         seen=seen,
         box=in_panel(box),
         maps=maps,
-        grid=grid_of(classify, seen, int(first)),
+        grid=grid,
         rules=tuple((rule, rule.holding(features)) for rule in spec.rules if rule.label == label and len(features)),
         typical=_decoded(spec.prototypes.get(label)),
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from engines import Engine, EngineSpec
 from engines.errors import UserError
+from engines.finite import Finite
 from streamer.faces.regions import seen_boxes
 from streamer.stages.ask import Answer, Due, Question, ask, by_frame, most_urgent
 from streamer.types import Face, Frame, Heat, Result, Step
@@ -54,12 +55,14 @@ class _Look:
 class Explainer:
     """Add to results where the network looked: maps of the classification itself, or of a network only for that.
 
-    engine: a network whose maps are shown instead of the classifier's; it belongs to the calling thread.
+    engine: a network whose maps are shown instead of the classifier's; it belongs to the calling thread. finite: counts
+    its answers that are no numbers, and no maps.
     """
 
     def __init__(self, settings: MapSettings, engine: Engine | None = None) -> None:
         self.settings = settings
         self.engine = engine
+        self.finite = Finite()
         self._looks: dict[str, dict[int, _Look]] = {}
         self._pace = 0.0  # seconds a face of the own network, smoothed
 
@@ -99,7 +102,7 @@ class Explainer:
             return
         started = time.monotonic()
         questions = [Question(frame, faces, [engine.spec.crop.region] * len(faces)) for frame, faces in due]
-        for answer in ask(engine, questions):
+        for answer in ask(engine, questions, self.finite):
             self._remember(answer)
         pace = (time.monotonic() - started) / sum(len(faces) for _, faces in due)
         self._pace = 0.8 * self._pace + 0.2 * pace if self._pace else pace
@@ -121,6 +124,10 @@ class Explainer:
     def _remember(self, answer: Answer) -> None:
         (frame, faces, views), spec = answer.question, answer.spec
         looks = self._looks.setdefault(frame.stream, {})
+        for face in answer.silent:
+            looks.pop(face.track_id, None)
+        if not faces:
+            return
         if self.settings.name not in answer.outputs:  # a map of another network does not explain this answer
             for face in faces:
                 looks.pop(face.track_id, None)

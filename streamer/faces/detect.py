@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import Engine
+from engines.finite import Finite, placed
 from streamer.faces.copies import COARSE, STRIDE, Copy, copies_of
 from streamer.faces.decode import decode_yunet, keep_best
 from streamer.faces.landmarks import HOG_TO_FACE
@@ -39,13 +40,15 @@ class Searcher:
     """Hold what all detectors share: the copies of pictures that are searched, and batches of those of one shape.
 
     min_face: smallest face wanted, pixels; smaller ones may be among the answers. scale: pixels of the finest copy per
-    pixel of the picture. threshold: lowest score, 0-1. tile, coarse: see `copies_of`.
+    pixel of the picture. threshold: lowest score, 0-1. tile, coarse: see `copies_of`. finite: counts answers that are
+    no numbers, and so no faces.
     """
 
     def __init__(
         self, min_face: int, scale: float, threshold: float, tile: int | None = None, coarse: Sequence[int] = COARSE
     ) -> None:
         self.min_face = min_face
+        self.finite = Finite()
         self._scale, self._threshold, self._tile, self._coarse = scale, threshold, tile, coarse
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
@@ -76,6 +79,11 @@ class Searcher:
     def _decode(self, batch: NDArray[np.uint8]) -> list[Detections]:
         """Return the faces of each picture of an (N, H, W, ...) batch, in its pixels."""
         raise NotImplementedError
+
+    def _best(self, network: str, faces: Detections) -> Detections:
+        """Return the faces of one picture that a network is sure enough of, the best of each."""
+        points = () if faces.landmarks is None else (placed(faces.landmarks),)
+        return keep_best(faces[self.finite(network, (placed(faces.boxes), faces.scores, *points))], self._threshold)
 
 
 class HogDetector(Searcher):
@@ -175,7 +183,7 @@ class ZooDetector(Searcher):
         outputs = self.engine.infer(batch[..., None])
         self._spent += time.monotonic() - started, batch.size
         parts = zip(outputs["boxes"], outputs["scores"], outputs["points"], strict=True)
-        return [keep_best(Detections(*rows), self._threshold) for rows in parts]
+        return [self._best(self.engine.spec.name, Detections(*rows)) for rows in parts]
 
 
 class YuNetDetector(Searcher):
@@ -204,7 +212,7 @@ class YuNetDetector(Searcher):
 
     def _decode(self, batch: NDArray[np.uint8]) -> list[Detections]:
         found = decode_yunet(self.engine.infer(batch), *batch.shape[:3])
-        return [keep_best(faces, self._threshold) for faces in found]
+        return [self._best(self.engine.spec.name, faces) for faces in found]
 
 
 def _joined(parts: Sequence[Detections]) -> Detections:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from engines import Engine
 from engines.errors import MissingPackage, UserError
+from engines.finite import Finite, placed
 from streamer.faces.regions import crop, face_square
 
 # From the box of dlib's HOG detector to the canonical face box, in shares of its side: centre shift, width, height.
@@ -61,6 +62,7 @@ class ZooLandmarker:
 
     engine: maps (N, S, S, 1) to `points` in shares of the crop's side, `visibility` and `usable`. A face that is cut by
     the picture's edge, tiny, turned away or upside down gets points like any other, and a low visibility or usable.
+    finite: counts answers that are no numbers; they are points of NaN, and nothing is seen or usable.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -68,6 +70,7 @@ class ZooLandmarker:
             size = f"{engine.spec.height}x{engine.spec.width}"
             raise UserError(f"landmarks '{engine.spec.name}': expected a fixed square input in its spec, found {size}")
         self.engine = engine
+        self.finite = Finite()
 
     def look(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray[np.float32]]) -> list[Landmarks]:
         """Look at all faces together."""
@@ -85,9 +88,12 @@ class ZooLandmarker:
         for image, own in zip(images, squares, strict=True):
             rows = slice(start, start + len(own))
             sides = (own[:, 2:] - own[:, :2])[:, None]
-            points = own[:, None, :2] + answers["points"][rows] * sides
-            points[~_in_picture(own, image)] = np.nan
-            found.append(Landmarks(points, answers["visibility"][rows], answers["usable"][rows]))
+            points = placed(own[:, None, :2] + answers["points"][rows] * sides)
+            visibility, usable, inside = answers["visibility"][rows], answers["usable"][rows], _in_picture(own, image)
+            points[~inside] = np.nan
+            sound = self.finite(self.engine.spec.name, (points, visibility, usable), asked=inside)
+            points[~sound], visibility[~sound & inside], usable[~sound & inside] = np.nan, 0, 0
+            found.append(Landmarks(points, visibility, usable))
             start += len(own)
         return found
 

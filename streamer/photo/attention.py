@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from engines import Engine, EngineSpec
 from engines.errors import UserError
+from engines.finite import Finite
 from streamer.faces.regions import face_square
 from streamer.types import Face
 
@@ -39,16 +40,18 @@ class GroupAttention:
     area: float
 
 
-def attend(engine: Engine, image: NDArray[np.uint8], faces: Sequence[Face]) -> GroupAttention:
+def attend(engine: Engine, image: NDArray[np.uint8], faces: Sequence[Face]) -> GroupAttention | None:
     """Look at a whole (H, W, 3) uint8 BGR photo, at a size at which its faces are as large as those that were learned.
 
-    faces: those that were found in it, at least one.
+    faces: those that were found in it, at least one. Returns None where the network answers with no numbers.
     """
     spec = engine.spec
     width, height = fitting_size(image, faces, spec)
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)[..., None] if spec.channels == 1 else small
     weights = engine.infer(np.asarray(grey, np.uint8)[None])["attention"][0]
+    if not Finite()(spec.name, [weights[None]]) or weights.mean() <= 0:
+        return None
     size = FINER * weights.shape[1], FINER * weights.shape[0]
     everywhere = np.asarray(cv2.resize(weights / weights.mean(), size, interpolation=cv2.INTER_CUBIC), np.float32)
     boxes = np.stack([face.box for face in faces]) * np.tile(np.divide(size, image.shape[1::-1]), 2)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engines import Engine, EngineSpec, Outputs
+from engines.finite import Finite
 from streamer.faces.regions import crops_of
 from streamer.types import Face, Frame, Result
 
@@ -29,11 +32,15 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Hold what the network of a spec answered to a question; outputs have N first."""
+    """Hold what the network of a spec answered to a question; outputs have N first.
+
+    silent: faces of the frame that it answered with no numbers; they are not in the question any more.
+    """
 
     question: Question
     spec: EngineSpec
     outputs: Outputs
+    silent: Sequence[Face] = ()
 
 
 def most_urgent(due: Sequence[Due], most: int) -> tuple[list[Due], list[Due]]:
@@ -51,14 +58,23 @@ def by_frame(due: Sequence[Due], results: Sequence[Result]) -> list[tuple[Frame,
     return [(frame, faces) for frame in frames if (faces := [one.face for one in due if one.frame is frame])]
 
 
-def ask(engine: Engine, questions: Sequence[Question]) -> list[Answer]:
-    """Answer questions as one batch."""
+def ask(engine: Engine, questions: Sequence[Question], finite: Finite) -> list[Answer]:
+    """Answer questions as one batch; finite: counts the answers that are no numbers."""
     if not questions:
         return []
-    cut = [crops_of(frame.image, faces, engine.spec, views) for frame, faces, views in questions]
+    spec = engine.spec
+    cut = [crops_of(frame.image, faces, spec, views) for frame, faces, views in questions]
     outputs, answers, start = engine.infer(np.concatenate(cut)), [], 0
+    sound = finite(spec.name, outputs.values())
     for question in questions:
-        rows = slice(start, start + len(question.faces))
-        answers.append(Answer(question, engine.spec, {name: value[rows] for name, value in outputs.items()}))
-        start = rows.stop
+        rows = np.arange(start, start := start + len(question.faces))
+        kept = rows[sound[rows]]
+        own = {name: value[kept] for name, value in outputs.items()}
+        silent = [face for face, row in zip(question.faces, rows, strict=True) if not sound[row]]
+        answers.append(Answer(_only(question, sound[rows]), spec, own, silent))
     return answers
+
+
+def _only(question: Question, kept: NDArray[np.bool_]) -> Question:
+    """Return the question about those of its faces that are kept."""
+    return Question(question.frame, list(compress(question.faces, kept)), list(compress(question.views, kept)))

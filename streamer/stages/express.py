@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from engines import Engine, tempered
+from engines.finite import Finite
 from streamer.emotions import UNCERTAIN
 from streamer.explain.maps import Explainer
 from streamer.faces.visibility import VisibilitySettings, VisibleRegion
@@ -43,7 +44,7 @@ class Expresser:
 
     engine: judges whole faces, or the one region of its spec. regions: a network of several regions with the same
     labels, for partly hidden faces; without it, `engine` judges those regions that its own spec names. judges: the
-    network that answers for each region.
+    network that answers for each region. finite: counts answers that are no numbers; the face counts as not judged.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Expresser:
         self.settings = settings
         self.explainer = explainer
         self.visibility = visibility
+        self.finite = Finite()
         self._tracks: dict[str, dict[int, _Track]] = {}
         self._tuned: dict[str, ExpressionSettings] = {}
 
@@ -78,7 +80,7 @@ class Expresser:
             views = {face.track_id: self._tracks[frame.stream][face.track_id].view for face in faces}
             if own := [face for face in faces if self.judges[views[face.track_id]] is engine]:
                 asked.append(Question(frame, own, [views[face.track_id] for face in own]))
-        for answer in ask(engine, asked):
+        for answer in ask(engine, asked, self.finite):
             self._take_in(answer)
 
     def tune(self, stream: str, settings: ExpressionSettings) -> None:
@@ -93,8 +95,10 @@ class Expresser:
 
     def _take_in(self, answer: Answer) -> None:
         frame, faces, views = answer.question
-        temperatures = np.array([[answer.spec.view(view).temperature] for view in views])
+        temperatures = np.array([answer.spec.view(view).temperature for view in views]).reshape(-1, 1)
         answers = tempered(answer.outputs["probabilities"], temperatures)
+        for face in answer.silent:
+            self._tracks[frame.stream][face.track_id].smoother.lose_sight(frame.time)
         for face, view, probabilities in zip(faces, views, answers, strict=True):
             self._tracks[frame.stream][face.track_id].smoother.update(probabilities, frame.time, view)
         if self.explainer:

@@ -72,6 +72,12 @@ class Metrics:
         self.labels = Counter(
             "streamer_labels", "Classified faces by the label shown", ["stream", "label"], registry=self.registry
         )
+        self.refused = Counter(
+            "streamer_answers_refused",
+            "Answers that are no numbers, and count as none",
+            ["network"],
+            registry=self.registry,
+        )
         self.changes = self._counter("streamer_label_changes", "Times a followed face was shown another label")
         self.build = Info("streamer_build", "What runs", registry=self.registry)
         self.model = Gauge("streamer_model", "1 for each model", ["path", "sha256"], registry=self.registry)
@@ -136,12 +142,17 @@ class Metrics:
                 self.changes.labels(stream).inc()
         self._shown[stream] = {track_id: expression.label for track_id, expression in said}
 
-    def _raise_to(self, counter: Counter, stream: str, total: int) -> None:
-        """Raise a counter to a total that is kept elsewhere."""
-        before = self._totals.get((counter, stream), 0)
+    def _raise_to(self, counter: Counter, label: str, total: int) -> None:
+        """Raise a counter of a stream or network to a total that is kept elsewhere."""
+        before = self._totals.get((counter, label), 0)
         if total > before:
-            counter.labels(stream).inc(total - before)
-            self._totals[counter, stream] = total
+            counter.labels(label).inc(total - before)
+            self._totals[counter, label] = total
+
+    def record_refused(self, totals: Mapping[str, int]) -> None:
+        """Count answers that are no numbers; totals: so far, by network."""
+        for network, total in totals.items():
+            self._raise_to(self.refused, network, total)
 
     def record_state(self, stream: str, state: State, cause: Cause | None = None) -> None:
         """Show the state of a source, and count the cause of a failure."""
@@ -159,7 +170,11 @@ class Metrics:
             metric.remove_by_labels({"stream": stream})
         self._shown.pop(stream, None)
         self.quantiles.pop(stream, None)
-        self._totals = {key: total for key, total in self._totals.items() if key[1] != stream or key[0] is self.tracks}
+        self._totals = {
+            key: total
+            for key, total in self._totals.items()
+            if key[1] != stream or key[0] in (self.tracks, self.refused)
+        }
 
     def by_stream(self) -> dict[str, dict[str, float]]:
         """Return all samples that belong to a stream, by its name and theirs; read in one pass."""
