@@ -172,11 +172,15 @@ class ServeConfig(Section):
 class EventsConfig(Section):
     """Keep the events of `--events` on disk while the broker is away.
 
-    spool: file, in the cache folder unless given. spool_bytes: the most that may wait.
+    spool: file, in the cache folder unless given. spool_bytes: the most that may wait. ca, certificate, key: PEM files
+    for TLS, see `streamer.events.Tls`.
     """
 
     spool: Path | None = None
     spool_bytes: PositiveInt = 256 << 20
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
 
 
 class Config(Section):

@@ -1,38 +1,46 @@
-"""Events to Kafka, by confluent-kafka: kafka://host:9092[,host:9092]/topic?librdkafka.option=value."""
+"""Events to Kafka, by confluent-kafka: kafka://[user:password@]host:9092[,host:9092]/topic?librdkafka.option=value."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote
 
 from engines.errors import MissingPackage, UserError
-from streamer.events import Event
+from streamer.events import Event, Tls, split_address
 from streamer.sources import redact
 
 TIMEOUT = 10.0  # s that a batch may take until all of it is acknowledged
+OPTION = re.compile(r"[a-z]+(?:\.[a-z0-9]+)*")
+SLICE = 0.2  # s between looks at how much time is left
 
 
 class KafkaPublisher:
-    """Publish with the record's key as the message's, so that all deliveries of it go to one partition, in order."""
+    """Publish with the record's key as the message's, so that all deliveries of it go to one partition, in order.
 
-    def __init__(self, url: str) -> None:
+    User and password log in by SASL PLAIN, with TLS unless an option says otherwise.
+    """
+
+    def __init__(self, url: str, tls: Tls) -> None:
         try:
             from confluent_kafka import KafkaException, Producer
         except ImportError as error:
             raise MissingPackage("kafka:// needs confluent-kafka: pip install 'emotion-streamer[cluster]'") from error
-        parts = urlsplit(url)
-        self._topic = parts.path.strip("/")
-        if not parts.netloc or not self._topic:
-            raise UserError(f"--events {redact(url)}: expected kafka://host:port/topic")
+        parts, self._topic = split_address(url, "kafka://host:port/topic")
+        given = dict(parse_qsl(parts.query))
+        if not all(map(OPTION.fullmatch, given)):  # one that is none may be a part of a password
+            raise UserError(f"--events {redact(url)}: expected options like ?security.protocol=SASL_SSL")
         options: dict[str, Any] = {
             "bootstrap.servers": parts.netloc.rpartition("@")[2],
             "enable.idempotence": True,
             "message.timeout.ms": round(TIMEOUT * 1000),
             "linger.ms": 5,
             "log_level": 0,
-            **dict(parse_qsl(parts.query)),
+            **_security(parts, tls),
+            **given,
         }
         self._failure = KafkaException
         try:
@@ -40,7 +48,7 @@ class KafkaPublisher:
         except KafkaException as error:
             raise UserError(f"--events {redact(url)}: {error.args[0].str()}") from error
 
-    def publish(self, events: Sequence[Event]) -> list[int]:
+    def publish(self, events: Sequence[Event], left: Callable[[], float]) -> list[int]:
         """Deliver; see `Publisher`."""
         done: list[int] = []
         reasons: list[str] = []
@@ -58,7 +66,9 @@ class KafkaPublisher:
             except (self._failure, BufferError) as error:  # such as one that is larger than message.max.bytes
                 reasons.append(str(error))
                 break
-        self._producer.flush(TIMEOUT + 1)
+        ends = time.monotonic() + TIMEOUT + 1
+        while len(self._producer) and (seconds := min(ends - time.monotonic(), left())) > 0:
+            self._producer.flush(min(SLICE, seconds))
         if not done:
             raise OSError(reasons[0] if reasons else f"no answer within {TIMEOUT:g} s")
         return done
@@ -67,3 +77,15 @@ class KafkaPublisher:
         """Leave the broker; what it has not acknowledged stays in the spool."""
         self._producer.purge()
         self._producer.flush(1)
+
+
+def _security(parts: SplitResult, tls: Tls) -> dict[str, str]:
+    """Return the options for what the URL says of user and password, and for files of TLS."""
+    files = {"ssl.ca.location": tls.ca, "ssl.certificate.location": tls.certificate, "ssl.key.location": tls.key}
+    found = {name: str(path) for name, path in files.items() if path}
+    if found:
+        found["security.protocol"] = "SSL"
+    if parts.username:
+        found |= {"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN"}
+        found |= {"sasl.username": unquote(parts.username), "sasl.password": unquote(parts.password or "")}
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -18,10 +20,14 @@ class Spool:
 
     def __init__(self, path: Path, most: int) -> None:
         self.path, self._most = path, most
+        self.aside = path.with_name(f"{path.stem}.refused.jsonl")
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._data = sqlite3.connect(path, timeout=0.5, check_same_thread=False, isolation_level=None)
+        except (sqlite3.Error, OSError) as error:
+            raise self._failure(error) from error
+        try:
             # exclusive: two runs that deliver the same events would double them all
             for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
                 self._data.execute(f"PRAGMA {pragma}")
@@ -30,7 +36,11 @@ class Spool:
             counts = self._data.execute("SELECT count(*), coalesce(sum(length(value)), 0) FROM events")
             [[self._count, self._size]] = counts
         except (sqlite3.Error, OSError) as error:
-            raise OSError(f"{path}: cannot keep events: {getattr(error, 'strerror', None) or error}") from error
+            self._data.close()
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> OSError:
+        return OSError(f"{self.path}: cannot keep events: {getattr(error, 'strerror', None) or error}")
 
     def __len__(self) -> int:
         return int(self._count)
@@ -43,7 +53,7 @@ class Spool:
             try:
                 self._data.execute("INSERT INTO events (key, value) VALUES (?, ?)", (key, value))
             except sqlite3.Error as error:
-                raise OSError(f"{self.path}: cannot keep events: {error}") from error
+                raise self._failure(error) from error
             self._count += 1
             self._size += len(value)
 
@@ -57,10 +67,27 @@ class Spool:
         """Forget events that were delivered."""
         with self._lock:
             self._data.execute("BEGIN")
-            self._data.executemany("DELETE FROM events WHERE place = ?", [(event.place,) for event in events])
-            self._data.execute("COMMIT")
+            try:
+                self._data.executemany("DELETE FROM events WHERE place = ?", [(event.place,) for event in events])
+                self._data.execute("COMMIT")
+            except sqlite3.Error:
+                self._data.execute("ROLLBACK")
+                raise
             self._count -= len(events)
             self._size -= sum(len(event.value) for event in events)
+
+    def set_aside(self, event: Event, reason: str) -> None:
+        """Move an event out of the way into the file `aside`, one line of JSON with the reason as `refused`.
+
+        Of that file and the one before it, each holds as many bytes as may wait. Raises OSError.
+        """
+        if self.aside.exists() and self.aside.stat().st_size + len(event.value) > self._most:
+            self.aside.replace(self.aside.with_suffix(".old.jsonl"))
+        with self.aside.open("ab") as file:
+            file.write(b'{"refused":' + json.dumps(reason).encode() + b"," + event.value.lstrip()[1:] + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.remove([event])
 
     def close(self) -> None:
         """Close the file; what waits stays in it."""

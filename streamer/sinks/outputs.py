@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engines.errors import UserError
 from streamer.config import Config
-from streamer.events import open_publisher
+from streamer.events import Tls, open_publisher
 from streamer.events.sink import EventSink
 from streamer.events.spool import Spool
 from streamer.records.run_manifest import describe, files_of, manifest_path, write_manifest
@@ -91,7 +91,7 @@ def _open_events(opening: Opening) -> EventSink:
     url, config = opening.outputs.events, opening.config
     assert url
     name, digest = redact(url), hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    publisher = open_publisher(url)
+    publisher = open_publisher(url, Tls(config.events.ca, config.events.certificate, config.events.key))
     spool = config.events.spool or (config.cache or Path.cwd()) / f"events-{digest}.sqlite"
     return EventSink(name, publisher, Spool(spool, config.events.spool_bytes), opening.metrics, opening.run)
 
@@ -111,7 +111,7 @@ def _open_log(opening: Opening) -> Iterator[LogSink]:
 
 SINKS: dict[str, Callable[[Opening], AbstractContextManager[Sink]]] = {
     "window": _open_window,
+    "events": _open_events,  # closed after video and log, as a broker may take its time
     "video": _open_video,
-    "events": _open_events,
     "log": _open_log,  # the last, as it replaces its file at once
 }

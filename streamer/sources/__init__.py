@@ -22,7 +22,7 @@ from streamer.sources.container import Promise
 from streamer.sources.network import LONGEST_READ, PORTS, open_url
 from streamer.sources.pictures import Pictures, find_pictures
 from streamer.sources.reconnect import Live
-from streamer.sources.redact import redact
+from streamer.sources.redact import redact, redact_mistyped
 from streamer.sources.source import (
     Cause,
     Report,
@@ -144,7 +144,7 @@ def _open_clip(url: str, timeout: float) -> tuple[cv2.VideoCapture, Promise]:
 
 
 def _from_path(text: str, period: float) -> Source:
-    shown = re.sub(r":/+[^@]*@", "://", text.replace("\0", "?"))  # a mistyped URL may hold a password
+    shown = redact_mistyped(text.replace("\0", "?"))
     if "\0" in text:
         raise SourceError(f"{shown}: a name of a file cannot hold the character NUL: {EXPECTED}")
     path = Path(text)
@@ -159,5 +159,7 @@ def _from_path(text: str, period: float) -> Source:
     if found:
         return Pictures(text, path.resolve().name if folder else "/".join(path.parts[-2:]), found, period=period)
     if folder or any(sign in text for sign in "*?["):
-        raise SourceError(f"{text}: no picture there: expected files like .jpg or .png that this user may read")
+        raise SourceError(
+            f"{text if folder else shown}: no picture there: expected files like .jpg or .png that this user may read"
+        )
     raise SourceError(f"{shown or 'empty source'}: no such file or folder: {EXPECTED}")

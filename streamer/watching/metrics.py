@@ -52,6 +52,9 @@ class Metrics:
         self.waiting = Gauge(
             "streamer_events_waiting", "Events on disk that no broker has yet", ["sink"], registry=self.registry
         )
+        self.set_aside = Counter(
+            "streamer_events_refused", "Events that the broker never took, set aside", ["sink"], registry=self.registry
+        )
         self.faces = Gauge("streamer_faces", "Faces in the newest result", stream, registry=self.registry)
         self.state = Gauge(
             "streamer_source_state", "1 for the state a source is in", ["stream", "state"], registry=self.registry

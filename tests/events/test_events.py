@@ -242,7 +242,7 @@ def test_an_mqtt_broker_that_acknowledges_nothing_leaves_the_events_in_the_spool
         thread.start()
         publisher = open_publisher(f"mqtt://127.0.0.1:{listener.getsockname()[1]}/faces")
         with pytest.raises(OSError, match="the broker does not acknowledge"):
-            publisher.publish([Event(1, "a", b"{}"), Event(2, "b", b"{}")])
+            publisher.publish([Event(1, "a", b"{}"), Event(2, "b", b"{}")], lambda: 60.0)
         publisher.close()
         thread.join(10)
     assert not thread.is_alive()
@@ -258,7 +258,7 @@ class Held:
         self.open = threading.Event()
         self.published: list[str] = []
 
-    def publish(self, events):
+    def publish(self, events, left):
         if not self.open.is_set():
             raise OSError("away")
         self.published += [event.key for event in events]
@@ -291,7 +291,7 @@ def test_what_waits_survives_a_restart_and_comes_first(tmp_path: Path, monkeypat
 
 def test_a_bug_in_the_delivery_reaches_the_caller(tmp_path: Path):
     class Broken(Held):
-        def publish(self, events):
+        def publish(self, events, left):
             raise KeyError("bug")
 
     with EventSink("broker", Broken(), Spool(tmp_path / "s", 1 << 20), Metrics(), "a") as events:
@@ -332,9 +332,11 @@ def test_a_full_spool_refuses_more_and_takes_it_again_when_there_is_room(tmp_pat
         ("mqtt://broker:123456/faces", "expected mqtt://host:port/topic, the port a number up to 65535"),
         (
             "mqtts://me:secret@broker:abc/faces",
-            "--events mqtts://broker:abc/faces: expected mqtts://host:port/topic, the",
+            "--events mqtts://broker:***/faces: expected mqtts://host:port/topic, the",
         ),
-        ("mqtt://[::1/faces", "--events mqtt://[::1/faces: expected mqtt://host:port/topic"),
+        ("mqtt://[::1/faces", "--events mqtt://***/faces: expected mqtt://host:port/topic"),
+        ("kafka://[::1/faces", "--events kafka://***/faces: expected kafka://host:port/topic"),
+        ("kafka://me:pa/ss@broker:9092/faces", "--events kafka://broker:9092/faces: expected kafka://host:port/topic"),
         ("mqtt://broker/+/faces", "expected mqtt://host:port/topic without '+', '#' and '?'"),
         ("mqtt://broker/faces/#", "expected mqtt://host:port/topic without '+', '#' and '?'"),
         ("mqtt://broker/faces?qos=2", "expected mqtt://host:port/topic without '+', '#' and '?'"),

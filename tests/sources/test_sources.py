@@ -138,7 +138,7 @@ def test_what_opencv_raises_is_the_failure_of_one_live_stream():
         ("rtsp://admin:secret@cam:554/live", "rtsp://cam:554/live"),
         ("rtsp://admin:se@cret@cam/live", "rtsp://cam/live"),
         ("rtsp://admin:sec/ret@cam/live", "rtsp://cam/live"),
-        ("rtsp://admin:se?cret@cam/live", "rtsp://cam/live"),
+        ("rtsp://admin:se?cret@cam/live", "rtsp://***"),
         ("http://cam/x?u=admin&p=secret&sp=1", "http://cam/x?u=***&p=***&sp=1"),
         ("rtsp://admin@cam/live?channel=1&subtype=0", "rtsp://cam/live?channel=1&subtype=0"),
         ("http://cam/video?user=admin&password=secret&fps=5", "http://cam/video?user=***&password=***&fps=5"),
@@ -146,10 +146,34 @@ def test_what_opencv_raises_is_the_failure_of_one_live_stream():
         ("http://cam/video?access_token=secret", "http://cam/video?access_token=***"),
         ("rtsp://cam/user=admin_password=secret_channel=1", "rtsp://cam/user=***"),
         ("clip@home.mp4", "clip@home.mp4"),
+        ("rtsp://admin:se#cret@cam/live", "rtsp://***"),
+        ("rtsp://admin:my se cret@cam/live", "rtsp://cam/live"),
+        ("rtsp://admin:1/2?3#4@5@cam:554/live?fps=5", "rtsp://***"),
+        ("rtsp://admin:1/2@3=@cam:554/live?fps=5", "rtsp://***"),
+        ("rtsp://admin:c2Vj+cmV0==@cam:554/live?fps=5&tcp", "rtsp://cam:554/live?fps=5&tcp"),
+        ("rtsp://admin:secret/live", "rtsp://admin:***/live"),  # its '@' is missing
+        (
+            "http://cam/x?jwt=secret&hmac=secret&k=secret&channel=main",
+            "http://cam/x?jwt=***&hmac=***&k=***&channel=main",
+        ),
+        ("http://cam/x?channel=very%20secret%20indeed", "http://cam/x?channel=***"),
+        ("http://cam/x#access_token=secret", "http://cam/x#***"),
+        ("http://cam/a;jsessionid=secret/b", "http://cam/a;jsessionid=***/b"),
+        ("http://cam/x?mail=me@there", "http://***"),  # it might be a password
+        ("http://[fe80::1%25eth0]:554/x", "http://[fe80::1%25eth0]:554/x"),
+        ("kafka://me:secret@a:9092,b:9092/t?sasl.password=secret", "kafka://a:9092,b:9092/t?sasl.password=***"),
+        ("me:secret@rtsp://cam/live", "***://cam/live"),
     ],
 )
 def test_a_shown_url_has_no_credentials(url: str, shown: str):
     assert redact(url) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["rtsp:/me:secret@cam/x", "me:secret@cam", "rtsp//cam/x?token=secret", "a:secret@*.mp4"]
+)
+def test_a_mistyped_url_is_refused_without_its_credentials(text: str):
+    assert "secret" not in fails(text)
 
 
 def test_a_network_source_is_named_without_credentials():

@@ -91,7 +91,7 @@ def network(task, **more):
 
 
 def run(tmp_path, sick, poison):
-    """Analyse a stream with a network whose output is spoilt; return the frames logged, which maps there were, metrics."""
+    """Analyse a stream with a network whose output is spoilt; return the frames logged, what maps came, and metrics."""
     ill, _, output = sick.partition(".")
 
     def engine(spec, answer):
