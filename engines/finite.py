@@ -29,7 +29,7 @@ class Finite:
 
         asked: (N,) those that count; the others are not looked at, and False.
         """
-        known = [np.isfinite(array.reshape(len(array), -1)).all(axis=1) for array in arrays]
+        known = [np.isfinite(array).all(axis=tuple(range(1, array.ndim))) for array in arrays]
         sound = np.logical_and.reduce(known)
         wrong = ~sound if asked is None else ~sound & asked
         if refused := int(wrong.sum()):

@@ -70,7 +70,8 @@ class Session:
         if served.port:
             self.metrics.describe(streamer.__version__, model_hashes(self._config))
             stack.enter_context(HealthServer(self.pipeline, served.port, served.address))
-        opened = open_sinks(stack, outputs, self._config, names, self._sources, self.metrics)
+        labels = self._stages.express.engine.spec.labels
+        opened = open_sinks(stack, outputs, self._config, names, self._sources, self.metrics, labels)
         self._sinks += [Enduring(name, sink, self.metrics, self._terminal.say) for name, sink in opened.items()]
 
     def consume(self, count: Callable[[Result], None] = lambda result: None) -> None:

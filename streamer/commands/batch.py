@@ -1,6 +1,7 @@
 """`streamer batch`: many files over a Ray cluster, one task an input, Parquet out; resumable.
 
-    out/input=NAME-HASH/{faces.parquet, frames.parquet, log.jsonl, log.manifest.json}
+    out/runs/input=NAME-HASH/{log.jsonl, log.manifest.json, faces.parquet, frames.parquet}
+    out/faces/input=NAME-HASH/faces.parquet, out/frames/...: the same tables, for all inputs one data set each
 
 A task works in a folder of its own and renames it when all is in it, so there is one whole set of records an input or
 none, however often a worker or a node dies and the task is started again. All nodes must see inputs and `out` under the
@@ -10,6 +11,7 @@ same paths.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import socket
@@ -30,13 +32,19 @@ from streamer.commands.run import run
 from streamer.config import Config
 from streamer.records.reading import read_log
 from streamer.records.run_manifest import describe, manifest_path, read_manifest
-from streamer.records.tables import convert
+from streamer.records.tables import Rows, convert
 from streamer.sinks.outputs import Outputs
 from streamer.sources import State, open_source, prepare_opencv
+from streamer.sources.source import printable
 
 LOG = "log.jsonl"
 PROBLEM = "problem.txt"  # of a damaged input: its records are those of what could be read
 UNFINISHED = ".unfinished-"
+RUNS = "runs"  # folder of `out` that holds a folder an input
+TABLES: tuple[Rows, ...] = (
+    "face",
+    "frame",
+)  # each a data set of its own: readers of a folder take every file in it for a part
 REACH_TIMEOUT = 5.0  # s
 ATTEMPTS = 4  # of an input: it may be the cause of its worker's death
 LONGEST_SILENCE = 24 * 3600  # s; a folder in which nothing was written for so long belongs to no running batch
@@ -58,7 +66,7 @@ def batch(config: Config, names: Sequence[str], out: Path, address: str) -> int:
             raise UserError(f"{name}: expected files, which can be read again where a node dies, found a stream")
     out = out.absolute()
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        (out / RUNS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"--out {out}: cannot be made: {error.strerror}") from error
     places = {name: place_of(out, name) for name in inputs}
@@ -91,13 +99,13 @@ def spread(config: Config, names: Sequence[str], out: Path, address: str, consol
         task, values = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(analyse), config.model_dump(mode="json")
 
         def attempt(name: str) -> Any:
-            return task.remote(values, name, str(place_of(out, name)), str(out / f"{own}{uuid.uuid4().hex}"))
+            return task.remote(values, name, str(place_of(out, name)), str(out / RUNS / f"{own}{uuid.uuid4().hex}"))
 
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             return list(progress.track(work_off(ray, attempt, names), total=len(names), description="inputs"))
     finally:
         ray.shutdown()
-        remove_unfinished(out, own)
+        remove_unfinished(out / RUNS, own)
 
 
 def work_off(ray: Any, attempt: Callable[[str], Any], names: Sequence[str]) -> Iterator[str]:
@@ -149,17 +157,36 @@ def analyse(values: dict[str, Any], name: str, place: str, work: str) -> str:
         if code and not is_damaged(folder / LOG):
             raise OSError(f"{name}: not all of its records could be written: is the disk full?")
         if code:
-            (folder / PROBLEM).write_text(f"{name}: could not be read to its end: see {target / LOG}")
-        convert(folder / LOG, folder / "faces.parquet", "face")
-        convert(folder / LOG, folder / "frames.parquet", "frame")
+            problem = f"{printable(name)}: could not be read to its end: see {target / LOG}"
+            (folder / PROBLEM).write_text(problem, encoding="utf-8")
+        for rows in TABLES:
+            convert(folder / LOG, folder / f"{rows}s.parquet", rows)
         if target.exists():  # of an earlier version of input, models or configuration, or of another attempt
             shutil.rmtree(target)
         folder.rename(target)
+        for rows in TABLES:
+            _put_in_data_set(target / f"{rows}s.parquet", part_of(target, rows))
         return problem_of(target)
     except (UserError, OSError) as error:
-        return str(error)
+        return printable(str(error))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def part_of(place: Path, rows: Rows) -> Path:
+    """Return where an input's table lies in the data set of all inputs: a Hive partition."""
+    return place.parents[1] / f"{rows}s" / place.name / f"{rows}s.parquet"
+
+
+def _put_in_data_set(table: Path, part: Path) -> None:
+    """Show a table in its data set too, whole or not at all; on disks without hard links as a copy."""
+    part.parent.mkdir(parents=True, exist_ok=True)
+    beside = table.with_suffix(".link")  # not in the data set, which would be read with it
+    try:
+        os.link(table, beside)
+    except OSError:
+        shutil.copy(table, beside)
+    os.replace(beside, part)
 
 
 def is_damaged(log: Path) -> bool:
@@ -170,7 +197,7 @@ def is_damaged(log: Path) -> bool:
 def problem_of(place: Path) -> str:
     """Return what was wrong with an input whose records are in place, '' where nothing was."""
     path = place / PROBLEM
-    return path.read_text() if path.exists() else ""
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def remove_unfinished(out: Path, own: str) -> None:
@@ -190,7 +217,7 @@ def is_done(config: Config, name: str, place: Path) -> bool:
         return False
     now = describe(made.run, config, [name], [open_source(name)], place / LOG)
     same = (now.inputs, now.config, now.models) == (made.inputs, made.config, made.models)
-    return same and (place / "faces.parquet").is_file()
+    return same and all(part_of(place, rows).is_file() for rows in TABLES)
 
 
 def absolute(name: str) -> str:
@@ -199,7 +226,7 @@ def absolute(name: str) -> str:
 
 
 def place_of(out: Path, name: str) -> Path:
-    """Return the folder of an input's records: a Hive partition, readable and unique."""
+    """Return the folder of an input's records: readable and unique."""
     label = re.sub(r"[^\w.-]+", "-", Path(name).name).strip("-.") or "input"
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:10]
-    return out / f"input={label}-{digest}"
+    return out / RUNS / f"input={label}-{digest}"

@@ -25,12 +25,15 @@ def convert_log(
     log: Log,
     table: Annotated[Path, typer.Argument(help="Table to write: out.csv, or out.parquet (extra `parquet`).")],
     rows: Annotated[Rows, typer.Option(help="What a row is.")] = "face",
+    bom: Annotated[
+        bool, typer.Option("--bom", help="Begin CSV with a byte order mark: Excel needs it to read umlauts.")
+    ] = False,
 ) -> None:
     """Write a log as a table.
 
     `streamer log convert out.jsonl faces.parquet`
     """
-    print(f"{table}: {convert(log, table, rows)} rows")
+    print(f"{table}: {convert(log, table, rows, bom=bom)} rows")
 
 
 @app.command()

@@ -182,18 +182,24 @@ class Journal:
     def _keep(self) -> None:
         """Flush what was written and delete what is too old, until the journal is closed."""
         while not self._closing.wait(self._settings.sync):
-            with self._lock:
-                file = os.dup(self._file) if self._unflushed else None
-                self._unflushed = False
-            if file is not None:
-                try:
-                    _flush(file)  # outside of the lock: a slow disk does not hold up the appending thread
-                except OSError as error:
-                    self._flush_error = error
-                finally:
-                    os.close(file)
+            try:
+                self._flush_what_is_new()
+            except OSError as error:  # told by the next append; the next round tries again
+                self._flush_error, self._unflushed = error, True
             if self._settings.retention:
                 self._forget(self._settings.retention)
+
+    def _flush_what_is_new(self) -> None:
+        """Flush outside of the lock: a slow disk does not hold up the appending thread."""
+        with self._lock:
+            if not self._unflushed:
+                return
+            file = os.dup(self._file)  # fails where too many files are open
+            self._unflushed = False
+        try:
+            _flush(file)
+        finally:
+            os.close(file)
 
     def _forget(self, retention: float) -> None:
         with self._lock, suppress(OSError):  # a full disk is told by the next append
@@ -244,7 +250,8 @@ def parts(path: Path) -> list[Path]:
 def _numbered_parts(path: Path) -> Iterator[Path]:
     pattern = re.compile(rf"{re.escape(path.stem)}\.(\d{{6,}}){re.escape(path.suffix)}")
     found = path.parent.iterdir() if path.parent.is_dir() else ()
-    return iter(sorted(one for one in found if pattern.fullmatch(one.name)))
+    numbers = {one: int(match[1]) for one in found if (match := pattern.fullmatch(one.name))}
+    return iter(sorted(numbers, key=lambda one: numbers[one]))
 
 
 def _next_number(path: Path) -> int:

@@ -1,6 +1,6 @@
 """Logs as tables: CSV, and Parquet by PyArrow (extra `parquet`), one row a face, a frame, a change of state or a gap.
 
-The keys of the schema become columns in its order: a box four, a mapping one for each name that occurs in it, the faces
+The keys of the schema become columns in its order: a box four, a mapping one for each name that it may hold, the faces
 of a frame their number.
 """
 
@@ -15,6 +15,8 @@ from types import NoneType, TracebackType
 from typing import Any, Literal, Protocol, Self, get_args, get_origin
 
 from engines.errors import MissingPackage, UserError
+from streamer.emotions import EMOTIONS
+from streamer.faces.regions import PARTS
 from streamer.records.reading import read_log, trusting
 from streamer.records.schema import SCHEMA, FaceRecord, FrameRecord, GapRecord, Record, SourceRecord
 
@@ -27,26 +29,30 @@ MODELS: dict[str, type[Record]] = {"face": FaceRecord, "frame": FrameRecord, "so
 CORNERS = ("x1", "y1", "x2", "y2")
 OF_FRAME = ("stream", "index", "time", "wall_time")  # what a face's row repeats of its frame
 BATCH = 10_000  # rows written at once
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")  # with which what spreadsheets run begins
 
 
-def convert(log: Path, table: Path, rows: Rows = "face") -> int:
+def convert(log: Path, table: Path, rows: Rows = "face", *, bom: bool = False) -> int:
     """Write a log as a table, whose suffix says the kind; return the number of rows.
 
-    The table gets its name when it is whole. Raises UserError for an unknown suffix or what is no log, OSError, and
-    MissingPackage where PyArrow is missing.
+    bom: begin CSV with the mark by which spreadsheets see that it is UTF-8. The table gets its name when it is whole.
+    Raises UserError for an unknown suffix or what is no log, OSError, and MissingPackage where PyArrow is missing.
     """
     if table.suffix not in WRITERS:
         raise UserError(f"{table}: cannot write a table as '{table.suffix}': expected {' or '.join(WRITERS)}")
+    writer = WRITERS[table.suffix]
+    if bom and writer is not CsvWriter:
+        raise UserError(f"{table}: only CSV has a byte order mark: expected a name like {table.stem}.csv")
     with trusting(log):
-        return _convert(log, table, rows)
+        return _convert(log, table, rows, MarkedCsvWriter if bom else writer)
 
 
-def _convert(log: Path, table: Path, rows: Rows) -> int:
+def _convert(log: Path, table: Path, rows: Rows, kind: type[Writer]) -> int:
     columns = columns_of(rows, _names(read_log(log)))
     found, count = rows_of(rows, read_log(log)), 0
     unfinished = table.with_name(f"{table.stem}.part{table.suffix}")
     try:
-        with WRITERS[table.suffix](unfinished, columns) as writer:
+        with kind(unfinished, columns) as writer:
             while batch := list(islice(found, BATCH)):
                 writer.write(batch)
                 count += len(batch)
@@ -112,9 +118,16 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _names(records: Iterable[dict[str, Any]]) -> Names:
-    """Collect what the mappings of the faces hold, in the order in which it turns up."""
-    found: dict[str, dict[str, None]] = {}
+    """Return what the mappings of faces hold, so that logs of one network make one schema, whatever was seen.
+
+    Parts of the face are the same for all; the labels are those that the run tells, or those of ours. What a log holds
+    besides comes behind.
+    """
+    labels: dict[str, None] = {}
+    found: dict[str, dict[str, None]] = {"probabilities": labels, "visible": dict.fromkeys(PARTS)}
     for record in records:
+        if record["type"] == "run":
+            labels.update(dict.fromkeys(record.get("labels") or EMOTIONS))
         for face in record.get("faces", ()):
             for name, value in face.items():
                 if isinstance(value, dict):
@@ -139,16 +152,18 @@ class Writer(Protocol):
 
 
 class CsvWriter:
-    """Write CSV as pandas, R and spreadsheets read it; a missing value is an empty cell."""
+    """Write CSV; a missing value is an empty cell, and text that a spreadsheet would run begins with an apostrophe."""
+
+    ENCODING = "utf-8"
 
     def __init__(self, path: Path, columns: Columns) -> None:
-        self._file = path.open("w", encoding="utf-8", newline="")
+        self._file = path.open("w", encoding=self.ENCODING, newline="")
         self._writer = csv.DictWriter(self._file, list(columns), extrasaction="ignore")
         self._writer.writeheader()
 
     def write(self, rows: Sequence[dict[str, Any]]) -> None:
         """Add rows."""
-        self._writer.writerows(rows)
+        self._writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
 
     def __enter__(self) -> Self:
         return self
@@ -157,6 +172,16 @@ class CsvWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+class MarkedCsvWriter(CsvWriter):
+    """Write CSV with the mark by which spreadsheets see that it is UTF-8."""
+
+    ENCODING = "utf-8-sig"
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
 class ParquetWriter:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from engines.errors import UserError
 from streamer.config import Config
+from streamer.emotions import EMOTIONS
 from streamer.events import Tls, open_publisher
 from streamer.events.sink import EventSink
 from streamer.events.spool import Spool
@@ -38,7 +39,10 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Opening:
-    """Hold what sinks are opened with. names: of the sources, as the user gave them; run: the id of the run."""
+    """Hold what sinks are opened with.
+
+    names: of the sources, as the user gave them; run: the id of the run; labels: what faces may be called.
+    """
 
     outputs: Outputs
     config: Config
@@ -46,6 +50,7 @@ class Opening:
     sources: Sequence[Source]
     metrics: Metrics
     run: str
+    labels: Sequence[str]
 
 
 def check_outputs(names: Sequence[str], sources: Sequence[Source], outputs: Outputs) -> None:
@@ -68,12 +73,13 @@ def open_sinks(
     names: Sequence[str],
     sources: Sequence[Source],
     metrics: Metrics,
+    labels: Sequence[str] = EMOTIONS,
 ) -> dict[str, Sink]:
-    """Open what was asked for, by kind, in the order of `SINKS`; the stack closes it.
+    """Open what was asked for, by kind, in the order of `SINKS`; the stack closes it. labels: what faces may be called.
 
     Raises UserError or OSError in one line.
     """
-    opening = Opening(outputs, config, names, sources, metrics, uuid.uuid4().hex)
+    opening = Opening(outputs, config, names, sources, metrics, uuid.uuid4().hex, labels)
     wanted = [kind for kind in SINKS if getattr(outputs, kind)]
     return {kind: stack.enter_context(SINKS[kind](opening)) for kind in wanted}
 
@@ -102,6 +108,7 @@ def _open_log(opening: Opening) -> Iterator[LogSink]:
     assert log
     manifest = describe(opening.run, config, opening.names, opening.sources, log)
     about = manifest.model_dump(mode="json", include={"version", "config", "models"})
+    about["labels"] = list(opening.labels)
     about["sources"] = {source.name: {"live": source.live} for source in opening.sources}
     with LogSink(log, about, config.log, run=manifest.run) as sink:
         if log.is_file():  # not beside a pipe or /dev/stdout

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from streamer.commands.batch import LOG, Interrupted, analyse, batch, place_of, remove_unfinished
+from streamer.commands.batch import LOG, RUNS, Interrupted, analyse, batch, place_of, remove_unfinished
 from streamer.config import Config
 from tests.make import SAMPLE
 from tests.media import cut, write_video
@@ -40,10 +40,10 @@ killed = []
 
 def kill():
     # as soon as the second node works on an input too
-    while len(list(Path(out).glob(".unfinished-*"))) < 2:
+    while len(list(Path(out).glob("runs/.unfinished-*"))) < 2:
         time.sleep(0.02)
     time.sleep(1)
-    killed.append(len(list(Path(out).glob("input=*"))))
+    killed.append(len(list(Path(out).glob("runs/input=*"))))
     cluster.remove_node(nodes[1], allow_graceful=False)
 
 thread = threading.Thread(target=kill)
@@ -93,7 +93,7 @@ def test_live_inputs_bad_folders_and_clusters_that_are_away_are_refused_in_a_lin
         with pytest.raises(OSError, match=f"--ray {address}: cannot reach the cluster: ") as refused:
             batch(Config(), [str(SAMPLE)], tmp_path / "no", address)
         assert "\n" not in str(refused.value)
-    assert not list((tmp_path / "no").iterdir())
+    assert not list((tmp_path / "no").glob("*/*"))
 
 
 def test_an_input_that_kills_its_workers_is_given_up_and_told_and_a_lost_one_is_tried_again(tmp_path: Path):
@@ -140,8 +140,8 @@ def test_a_damaged_input_is_named_by_every_call(tmp_path: Path, capsys: pytest.C
         cv2.imwrite(str(photos / name), np.full((64, 64, 3), 90, np.uint8))
     cut(photos / "b.png", 0.5)
     place = place_of(out, str(photos))
-    out.mkdir()
-    found = analyse(Config().model_dump(mode="json"), str(photos), str(place), str(out / ".unfinished-1"))
+    (out / RUNS).mkdir(parents=True)
+    found = analyse(Config().model_dump(mode="json"), str(photos), str(place), str(out / RUNS / ".unfinished-1"))
     assert found == f"{photos}: could not be read to its end: see {place / LOG}"
     assert pq.read_table(place / "frames.parquet", partitioning=None).num_rows == 1
     assert batch(Config(), [str(photos)], out, "never asked, as all is done") == 1
@@ -174,7 +174,9 @@ def test_a_node_that_dies_costs_no_record_and_repeats_none(tmp_path: Path):
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["code"] == 0
     assert told["done_before_kill"] < len(inputs)
-    assert sorted(path.name for path in out.iterdir()) == sorted(place_of(out, str(path)).name for path in inputs)
+    assert sorted(path.name for path in (out / RUNS).iterdir()) == sorted(
+        place_of(out, str(path)).name for path in inputs
+    )
     tables = [pq.read_table(place_of(out, str(path)) / "faces.parquet", partitioning=None) for path in inputs]
     frames = [pq.read_table(place_of(out, str(path)) / "frames.parquet", partitioning=None) for path in inputs]
     assert all(table["index"].to_pylist() == list(range(175)) for table in frames)

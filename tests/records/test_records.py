@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -292,6 +292,45 @@ def test_a_part_that_cannot_be_deleted_is_told_once_and_the_others_are_deleted(
     finally:
         journal.close()
     assert caplog.text.count("out.000001.jsonl: cannot be deleted after the retention of 3600 s") == 1
+
+
+def test_the_millionth_part_is_read_after_those_before_it(tmp_path: Path):
+    path = tmp_path / "out.jsonl"
+    for number in (999_999, 1_000_000, 999_998):
+        numbered(path, number).touch()
+    assert [part.name for part in parts(path)] == [numbered(path, n).name for n in (999_998, 999_999, 1_000_000)]
+
+
+def test_a_journal_goes_on_flushing_after_too_many_files_were_open(tmp_path: Path):
+    journal = Journal(tmp_path / "out.jsonl", head, settings(sync=0.01))
+    journal.start()
+    before, held = resource.getrlimit(resource.RLIMIT_NOFILE), []
+    used = max(int(name) for name in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 8, before[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.dup(0))
+        journal.append(b"one\n")
+        failed = until(lambda: journal._flush_error is not None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for file in held:
+            os.close(file)
+    assert failed
+    with pytest.raises(OSError, match="Too many open files"):
+        journal.append(b"lost\n")
+    assert until(lambda: not journal._unflushed)  # the thread lives, and has flushed
+    journal.append(b"two\n")
+    journal.close()
+    assert (tmp_path / "out.jsonl").read_text() == "head 1\none\ntwo\n"
+
+
+def until(reached):
+    deadline = time.monotonic() + 20
+    while not reached() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return reached()
 
 
 def test_two_runs_do_not_write_one_log(tmp_path: Path):
