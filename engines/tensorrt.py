@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
@@ -250,7 +251,9 @@ def _store(place: Path, plan: bytes, key: dict[str, str]) -> None:
 
 
 def _place(path: Path, precision: str, cache: Path | None) -> Path | None:
-    return cache / "tensorrt" / f"{path.stem.removesuffix('.int8')}.{precision}.plan" if cache else None
+    """Return where a plan is kept: by the model's folder, as models in two may have one name."""
+    folder = hashlib.sha256(os.fsencode(path.resolve().parent)).hexdigest()[:12]
+    return cache / "tensorrt" / folder / f"{path.stem.removesuffix('.int8')}.{precision}.plan" if cache else None
 
 
 def _key(path: Path, precision: str) -> dict[str, str]:

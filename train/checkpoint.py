@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from train.data import EMOTIONS
 
 log = logging.getLogger(__name__)
 
+CHOSEN_BY = ("macro_recall", "validation_score", "validation_accuracy")  # the first that an epoch's line has
 CHOSEN_LATER = {"name", "serve"}  # keys that say nothing about the training
 GOING_ON = {"precision", "early_stop"}  # keys that may change while a run goes on, beside phases to come
 
@@ -41,8 +43,8 @@ class State:
 
     @property
     def history(self) -> list[float]:
-        """Return how good each epoch done was: its validation accuracy, of several sets their macro recall."""
-        return [line.get("macro_recall", line["validation_accuracy"]) for line in self.epochs]
+        """Return how good each epoch done was, the higher the better: see `Training.judge`."""
+        return [next(line[key] for key in CHOSEN_BY if key in line) for line in self.epochs]
 
 
 def path_of(config: RunConfig) -> Path:
@@ -71,7 +73,10 @@ def save(path: Path, config: RunConfig, classes: tuple[str, ...], state: State) 
     }
     unfinished = path.with_suffix(".tmp")
     try:
-        torch.save(checkpoint, unfinished)
+        with unfinished.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the new name with nothing in it
         unfinished.replace(path)
     except (OSError, RuntimeError) as error:
         unfinished.unlink(missing_ok=True)

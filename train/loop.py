@@ -57,7 +57,7 @@ class Training(ABC, Generic[Batch]):
 
     @abstractmethod
     def judge(self, network: nn.Module) -> dict[str, Any]:
-        """Return validation figures; the higher 'validation_accuracy', the better."""
+        """Return validation figures, of which the first of `checkpoint.CHOSEN_BY` is the better the higher it is."""
 
     def close(self) -> None:
         """Release what is held; most hold nothing."""

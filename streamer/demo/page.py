@@ -84,8 +84,8 @@ def _live(studio: Studio, token: str) -> None:
             return draw(result)[..., ::-1], state
 
         camera.stream(
-            look, [camera, session], [shown, session], stream_every=0.1, time_limit=300, concurrency_limit=2,
-            show_progress="hidden",
+            look, [camera, session], [shown, session], stream_every=0.1, time_limit=300, show_progress="hidden",
+            concurrency_limit=1,  # else two pictures of one session could overtake each other
         )  # fmt: skip
 
 

@@ -19,8 +19,9 @@ class Group:
     faces: all that were found. The rest is of those that could be judged. counts: faces by label, the most frequent
     first. shares: of each label, each face weighted by its confidence, sum to 1. happiness: mean probability of
     happiness, weighted by the reliability of the answers, 0-100, or None without any. happei: the same on HAPPEI's
-    scale, 0 (neutral) to 5 (thrilled). agreement: how likely two faces picked at random show the same emotion, 0-1;
-    those that are uncertain are not picked, and for fewer than two others it is None.
+    scale, 0 (neutral) to 5 (thrilled); both are None where the network knows no happiness. agreement: how likely two
+    faces picked at random show the same emotion, 0-1; those that are uncertain are not picked, and for fewer than two
+    others it is None.
     """
 
     faces: int
@@ -54,6 +55,7 @@ def sum_up(faces: Sequence[Face]) -> Group:
 
 def _happiness(read: Sequence[Expression]) -> float | None:
     """Weigh by reliability; where it was not measured for an answer, by the mean of the others (1 without any)."""
+    read = [one for one in read if HAPPINESS in one.probabilities]
     if not read:
         return None
     known = [one.reliability for one in read if one.reliability is not None]
@@ -62,4 +64,4 @@ def _happiness(read: Sequence[Expression]) -> float | None:
     total = sum(weights)
     if not total:
         return None
-    return 100 * sum(w * one.probabilities.get(HAPPINESS, 0.0) for w, one in zip(weights, read, strict=True)) / total
+    return 100 * sum(w * one.probabilities[HAPPINESS] for w, one in zip(weights, read, strict=True)) / total

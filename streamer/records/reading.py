@@ -37,10 +37,15 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def trusting(path: Path | str) -> Iterator[None]:
-    """Use records without checking each; raise UserError where one turns out not to be as the schema says."""
+    """Use records without checking each; raise UserError where one turns out not to be as the schema says.
+
+    An error that no record is to blame for stays what it is.
+    """
     try:
         yield
     except (KeyError, TypeError, AttributeError) as error:
+        if next(problems(Path(path)), None) is None:
+            raise
         raise UserError(f"{path}: a record is not as schema {SCHEMA} says: see `streamer log validate`") from error
 
 

@@ -80,7 +80,7 @@ class FaceRecord(Record):
         said(lambda expression: expression.region),
     )
     reliability: Share | None = key(
-        "how often such an answer from that region was right on test data, 0–1; `null` where it was not measured",
+        "how often such an answer from that region was right on validation data, 0–1; `null` where it was not measured",
         said(lambda expression: rounded(expression.reliability)),
     )
     visible: dict[str, Share] | None = key(

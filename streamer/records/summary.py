@@ -16,11 +16,14 @@ from streamer.emotions import UNCERTAIN
 
 @dataclass
 class StreamFigures:
-    """Add up one stream of a log: numbers of records, of face records by label, tracks, and how long it lasted."""
+    """Add up one stream of a log: frame records, face records, those by label, tracks, and how long it lasted.
+
+    seconds: of each run in the log, from its first frame on.
+    """
 
     frames: int = 0
     faces: int = 0
-    seconds: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
     labels: Counter[str] = field(default_factory=Counter)
     states: Counter[str] = field(default_factory=Counter)
     tracks: set[tuple[str, int]] = field(default_factory=set)
@@ -29,7 +32,7 @@ class StreamFigures:
         """Count a frame record of a run."""
         self.frames += 1
         self.faces += len(frame["faces"])
-        self.seconds = max(self.seconds, frame["time"])
+        self.seconds[run] = max(self.seconds.get(run, 0.0), frame["time"])
         self.tracks.update((run, face["id"]) for face in frame["faces"])
         self.labels.update(face["label"] for face in frame["faces"] if face["label"])
 
@@ -37,7 +40,7 @@ class StreamFigures:
         """Return the figures as JSON values; labels as shares of the classified face records."""
         total = self.labels.total()
         labels = {label: round(count / total, 4) for label, count in self.labels.most_common()}
-        counts = {"frames": self.frames, "seconds": round(self.seconds, 3), "faces": self.faces}
+        counts = {"frames": self.frames, "seconds": round(sum(self.seconds.values()), 3), "faces": self.faces}
         return {**counts, "tracks": len(self.tracks), "labels": labels, "states": dict(self.states)}
 
 

@@ -55,7 +55,7 @@ class Streams:
 
     def add(self, wish: Wish) -> Stream:
         """Start a stream where there is room. Raises Refused, or UserError or OSError where the source is none."""
-        if not self.config.serve.files and not re.match(r"\w+://|(/dev/video)?\d+$", wish.source):
+        if not self.config.serve.files and not re.match(r"\w+://|(/dev/video)?[0-9]+\Z", wish.source):
             raise Refused(422, "expected a URL or a webcam's number; files of this machine need serve.files=true")
         taken = self._pipeline.captures
         if wish.name in taken:

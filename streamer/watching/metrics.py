@@ -39,6 +39,7 @@ class Metrics:
             "streamer_results_fresh", "Results whose faces were detected and classified just now"
         )
         self.tracks = self._counter("streamer_tracks", "Faces followed so far")
+        self.face_records = self._counter("streamer_face_records", "Faces in all results, as a log records them")
         self.detections = self._counter("streamer_detections", "Frames that the detector searched")
         self.classifications = self._counter("streamer_classifications", "Faces classified")
         self.retries = self._counter("streamer_source_retries", "Times a source was lost and tried again")
@@ -124,6 +125,7 @@ class Metrics:
         self._raise_to(self.frames, stream, captured)
         self._raise_to(self.dropped, stream, dropped)
         self.faces.labels(stream).set(len(result.faces))
+        self.face_records.labels(stream).inc(len(result.faces))
         # Ids count the faces of a stream from 1 on, over all streams that had its name.
         self._raise_to(self.tracks, stream, max((face.track_id for face in result.faces), default=0))
         said = [face.expression for face in result.faces if face.expression]
@@ -168,7 +170,7 @@ class Metrics:
     def forget(self, stream: str) -> None:
         """Drop all samples of a stream that was removed; its name may come again."""
         counters = (self.frames, self.dropped, self.results, self.fresh, self.tracks, self.detections)
-        more = (self.classifications, self.retries, self.failures, self.labels, self.changes)
+        more = (self.face_records, self.classifications, self.retries, self.failures, self.labels, self.changes)
         for metric in (*counters, *more, self.faces, self.latency, self.state):
             metric.remove_by_labels({"stream": stream})
         self._shown.pop(stream, None)

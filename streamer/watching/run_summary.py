@@ -23,7 +23,8 @@ COUNTS = {
     "results": "streamer_results_total",
     "fresh_results": "streamer_results_fresh_total",
     "detections": "streamer_detections_total",
-    "faces": "streamer_classifications_total",
+    "faces": "streamer_face_records_total",
+    "classifications": "streamer_classifications_total",
     "tracks": "streamer_tracks_total",
     "retries": "streamer_source_retries_total",
 }
@@ -35,7 +36,8 @@ def summarise(
     """Return totals, latency in ms, mean milliseconds a call of each stage, and the same per source.
 
     frames: captured; results: analysed; fresh_results: those whose faces were all detected at most 0.2 s and classified
-    at most 0.1 s before; faces: classifications; fps: results a second of wall time.
+    at most 0.1 s before; faces: in all results, as many as a log has face records; classifications: answers of networks
+    to faces; tracks: different faces; fps: results a second of wall time.
     """
     counted = metrics.by_stream()
     streams = {

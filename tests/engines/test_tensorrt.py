@@ -26,7 +26,7 @@ from engines.fake import FakeEngine
 from engines.fallback import FallbackEngine
 from engines.manifest import write_entry
 from engines.precision import int8_name
-from engines.tensorrt import TensorRtEngine, narrowed, plan_of
+from engines.tensorrt import TensorRtEngine, _place, narrowed, plan_of
 from engines.torch import CudaEngine, int8, read_program
 from tests.conftest import LABELS, expression_spec
 from tests.engines.test_engines import faces
@@ -161,7 +161,7 @@ def test_a_plan_is_built_once_and_agrees_with_the_network(tensorrt, model, tmp_p
 
 def test_auto_is_f16_and_the_graph_computes_so(tensorrt, model, tmp_path):
     load_engine(model, "expression", cache=tmp_path).close()
-    assert [file.name for file in (tmp_path / "tensorrt").glob("*.plan")] == ["small.f16.plan"]
+    assert [file.name for file in (tmp_path / "tensorrt").rglob("*.plan")] == ["small.f16.plan"]
     program, spec = read_program(model, None)
     dtypes = {
         node.meta["val"].dtype
@@ -171,12 +171,18 @@ def test_auto_is_f16_and_the_graph_computes_so(tensorrt, model, tmp_path):
     assert dtypes == {torch.float16}
 
 
+def test_two_models_of_one_name_have_a_plan_each(tmp_path):
+    places = {_place(tmp_path / folder / "face.pt2", "f16", tmp_path) for folder in ("a", "b")}
+    assert len(places) == 2
+    assert _place(tmp_path / "a" / "face.int8.pt2", "f16", tmp_path) in places
+
+
 def test_an_int8_plan_says_in_tensorrts_words_what_is_rounded(tensorrt, modelopt, quantised_model, tmp_path):
     engine = load_engine(quantised_model, "expression", precision="int8", cache=tmp_path)
     found = engine.infer(faces(5))["probabilities"]
     engine.close()
     assert "tensorrt.quantize_op.default" in tensorrt.operators
-    assert [file.name for file in (tmp_path / "tensorrt").glob("*.plan")] == ["small.int8.plan"]
+    assert [file.name for file in (tmp_path / "tensorrt").rglob("*.plan")] == ["small.int8.plan"]
     exact = Small().eval()(torch.from_numpy(faces(5)))[0].detach().numpy()
     assert not np.array_equal(found, exact)
     np.testing.assert_allclose(found, exact, atol=0.02)
@@ -188,7 +194,7 @@ def test_an_int8_plan_says_in_tensorrts_words_what_is_rounded(tensorrt, modelopt
 def test_the_faster_of_both_plans_serves(tensorrt, modelopt, quantised_model, tmp_path, caplog):
     caplog.set_level("INFO")
     load_engine(quantised_model, "expression", cache=tmp_path).close()
-    assert {file.name for file in (tmp_path / "tensorrt").glob("*.plan")} == {"small.f16.plan", "small.int8.plan"}
+    assert {file.name for file in (tmp_path / "tensorrt").rglob("*.plan")} == {"small.f16.plan", "small.int8.plan"}
     assert "measured on this processor: f16" in caplog.text
 
 
@@ -196,7 +202,7 @@ def test_without_modelopt_there_is_no_int8_plan(tensorrt, quantised_model, tmp_p
     monkeypatch.setitem(sys.modules, "modelopt", None)
     monkeypatch.setattr(backend, "find_spec", lambda name: None)
     load_engine(quantised_model, "expression", cache=tmp_path).close()
-    assert [file.name for file in (tmp_path / "tensorrt").glob("*.plan")] == ["small.f16.plan"]
+    assert [file.name for file in (tmp_path / "tensorrt").rglob("*.plan")] == ["small.f16.plan"]
     with pytest.raises(Unbuildable, match=r"an int8 plan needs nvidia-modelopt \(extra gpu\)"):
         plan_of(quantised_model, "int8", tmp_path)
     # asked for all the same: the next backend rounds as the plan would
@@ -216,7 +222,7 @@ def test_where_int8_cannot_be_built_f16_serves(tensorrt, modelopt, quantised_mod
 
     tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine = only_floats
     load_engine(quantised_model, "expression", cache=tmp_path).close()
-    assert [file.name for file in (tmp_path / "tensorrt").glob("*.plan")] == ["small.f16.plan"]
+    assert [file.name for file in (tmp_path / "tensorrt").rglob("*.plan")] == ["small.f16.plan"]
     assert "not in int8: small.int8.pt2: TensorRT builds no plan: no int8 kernel" in caplog.text
     assert "does not serve" not in caplog.text
 
@@ -230,7 +236,7 @@ def test_an_int8_plan_of_a_model_without_such_a_form_is_refused(tensorrt, model,
 @pytest.mark.parametrize("damage", ["plan", "json", "version", "gone"])
 def test_a_plan_that_does_not_fit_is_built_again(tensorrt, model, tmp_path, caplog, damage):
     load_engine(model, "expression", cache=tmp_path).close()
-    plan = tmp_path / "tensorrt" / "small.f16.plan"
+    [plan] = (tmp_path / "tensorrt").rglob("small.f16.plan")
     about = plan.with_suffix(".json")
     if damage == "plan":
         plan.write_bytes(b"damaged")

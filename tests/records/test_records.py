@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from streamer.commands.log import app as log_app
 from streamer.config import Config, load_config
 from streamer.records.journal import Journal, JournalSettings, numbered, parts
-from streamer.records.reading import problems, read_log
+from streamer.records.reading import problems, read_log, trusting
 from streamer.records.run_manifest import check_unchanged, describe, manifest_path, read_manifest, write_manifest
 from streamer.records.schema import RECORDS, FaceRecord, WallClock, identity
 from streamer.records.summary import summarise_log
@@ -492,6 +492,28 @@ def test_sums_up_a_log(tmp_path: Path):
             }
         },
     }
+
+
+def test_the_seconds_of_appended_runs_add_up(tmp_path: Path):
+    path = tmp_path / "out.jsonl"
+    for last in (50, 25):
+        with LogSink(path, settings=settings(append=True)) as sink:
+            sink.write(result(0, face()))
+            sink.write(result(last, face()))
+    found = summarise_log(read_log(path))
+    stream = found["streams"]["cam"]
+    assert (found["runs"], stream["seconds"], stream["faces"], stream["tracks"]) == (2, 3.0, 4, 2)
+
+
+def test_an_error_that_no_record_is_to_blame_for_stays_what_it_is(tmp_path: Path):
+    path = tmp_path / "out.jsonl"
+    with LogSink(path) as sink:
+        sink.write(result(0, face()))
+    with pytest.raises(KeyError, match="bug"), trusting(path):
+        raise KeyError("bug")
+    path.write_text(path.read_text() + '{"type":"frame","stream":"cam"}\n')
+    with pytest.raises(ValueError, match=r"out.jsonl: a record is not as schema 1 says"), trusting(path):
+        raise KeyError("faces")
 
 
 # Tables

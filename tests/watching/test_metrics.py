@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 
 from streamer.pipeline import SourceState
+from streamer.records.reading import read_log
+from streamer.records.summary import summarise_log
+from streamer.records.tables import convert
+from streamer.sinks.log import LogSink
 from streamer.sources import State
 from streamer.types import NO_REGION, Detections
 from streamer.watching.health import HealthServer
@@ -94,6 +98,25 @@ def test_metrics_are_served_and_stop_being_served():
     assert all(re.match(r"streamer_\w+", line) for line in text.splitlines() if line and line[0] != "#")
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"http://{place}/metrics", timeout=5)
+
+
+def test_faces_are_those_of_the_log_in_every_table_and_classifications_are_answers(tmp_path):
+    metrics, log = Metrics(), tmp_path / "log.jsonl"
+    with LogSink(log) as sink:
+        for index in range(10):
+            seen = aged(0.0, track_id=1 + index // 5)
+            face = seen.faces[0]
+            if index % 2:  # the answer is that of the frame before
+                face = replace(face, expression=replace(face.expression, time=-0.04))
+            seen = replace(seen, faces=(face,))
+            metrics.record(seen, captured=index + 1, dropped=0)
+            sink.write(replace(seen, frame=replace(seen.frame, index=index)))
+    states = {"cam": SourceState(State.ENDED, "", None, 0.0)}
+    run, kept = summarise(metrics, states, 1.0, {}), summarise_log(read_log(log))["streams"]["cam"]
+    assert (run["faces"], run["tracks"]) == (kept["faces"], kept["tracks"]) == (10, 2)
+    assert run["classifications"] == 5
+    assert convert(log, tmp_path / "faces.csv") == 10
+    assert metrics.value("streamer_face_records_total", stream="cam") == 10
 
 
 def test_the_summary_adds_up_what_the_sources_did():

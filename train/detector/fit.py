@@ -70,7 +70,7 @@ class DetectorTraining(Training[Batch]):
 
     def judge(self, network: nn.Module) -> dict[str, Any]:
         """Return the average precision on scenes of held-back people."""
-        return {"validation_accuracy": round(judge(network, self.held), 5)}
+        return {"validation_score": round(judge(network, self.held), 5)}
 
 
 def held_scenes(

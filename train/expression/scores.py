@@ -36,7 +36,7 @@ class ClassScores:
 class Scores:
     """Hold what was measured on N rows; shares are 0-1.
 
-    interval: 95 % bootstrap interval of the accuracy. macro_recall, macro_f1: over the classes that occur among the
+    interval: 95 % Wilson interval of the accuracy. macro_recall, macro_f1: over the classes that occur among the
     rows, each with its interval. surest: accuracy of the surest 80 % of the rows. confusion: counts, truth by answer.
     calibration_error: expected calibration error over 15 bins of confidence. nll: mean negative log likelihood in nats.
     """
@@ -83,7 +83,7 @@ def measure(probabilities: NDArray[np.float32], labels: NDArray[np.int64], class
     return Scores(
         rows=len(labels),
         accuracy=accuracy,
-        interval=bootstrap(answers == labels),
+        interval=wilson(int((answers == labels).sum()), len(labels)),
         macro_recall=macro_recall(labels, answers),
         macro_recall_interval=recall,
         macro_f1=float(np.mean([scores.f1 for scores in by_class.values() if scores.rows])),
@@ -99,16 +99,6 @@ def measure(probabilities: NDArray[np.float32], labels: NDArray[np.int64], class
 def macro_recall(labels: NDArray[np.int64], answers: NDArray[np.int64]) -> float:
     """Return the mean recall over the classes that occur among the labels."""
     return float(np.mean([(answers[labels == label] == label).mean() for label in np.unique(labels)]))
-
-
-def bootstrap(correct: NDArray[np.bool_], draws: int = 10_000) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of an accuracy.
-
-    N rows drawn again out of N rights and wrongs are a binomial count, so the draws cost nothing.
-    """
-    accuracies = np.random.default_rng(0).binomial(len(correct), correct.mean(), draws) / len(correct)
-    low, high = np.quantile(accuracies, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def macro_intervals(confusion: NDArray[np.int64], draws: int = 2000) -> tuple[tuple[float, float], tuple[float, float]]:

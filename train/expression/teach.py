@@ -111,7 +111,7 @@ def _teacher(weights: Path, rows: FaceSet, config: TrainConfig, device: torch.de
     if (found := classes_of(saved)) != tuple(rows.classes):
         raise UserError(f"{weights}: expected a teacher of {tuple(rows.classes)}, found {found}")
     network = restore(weights, saved, config).to(device)
-    return lambda images: predict(network, images, device, config.precision).softmax(1).numpy()
+    return lambda images: predict(network, images, device, "f32").softmax(1).numpy()
 
 
 def _mean_answer(teacher: Answer, images: NDArray[np.uint8]) -> NDArray[np.float32]:

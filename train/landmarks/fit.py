@@ -67,6 +67,6 @@ class LandmarkTraining(Training[Batch]):
         return parts["total"], parts
 
     def judge(self, network: nn.Module) -> dict[str, Any]:
-        """Return the error on held-back people; what schedules count on is higher where it is lower."""
+        """Return the error on held-back people; the score is higher where it is lower."""
         error = float(normalised_error(predict(network, self.held, self.config), self.held.points).mean())
-        return {"validation_error": round(error, 5), "validation_accuracy": round(-error, 5)}
+        return {"validation_error": round(error, 5), "validation_score": round(-error, 5)}

@@ -7,7 +7,6 @@ import pytest
 
 from engines import tempered
 from train.expression.scores import (
-    bootstrap,
     calibration_error,
     fit_temperature,
     limited,
@@ -47,8 +46,10 @@ def test_no_rows_are_an_error() -> None:
         measure(confident([]), np.zeros(0, np.int64), CLASSES)
 
 
-def test_the_bootstrap_interval_holds_the_accuracy_and_narrows_with_rows() -> None:
-    few, many = (bootstrap(np.arange(n) % 5 > 0) for n in (50, 5000))
+def test_the_interval_of_an_accuracy_holds_it_and_says_how_little_ten_rows_tell() -> None:
+    labels = np.zeros(10, np.int64)
+    assert measure(confident([0] * 10), labels, CLASSES).interval == wilson(10, 10)
+    few, many = (wilson(n * 4 // 5, n) for n in (50, 5000))
     assert few[0] < many[0] < 0.8 < many[1] < few[1]
     assert many[1] - many[0] == pytest.approx(2 * 1.96 * np.sqrt(0.8 * 0.2 / 5000), rel=0.1)
 
