@@ -8,6 +8,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 from streamer.commands.packages import check_packages
@@ -27,6 +28,8 @@ from streamer.watching.logs import set_up  # noqa: E402
 
 if TYPE_CHECKING:
     from streamer.config import Config
+
+log = logging.getLogger(__name__)
 
 M_ARENA_MAX, ARENAS = -8, 2  # of malloc.h
 
@@ -62,9 +65,16 @@ def _settings(config: str | None, overrides: list[str] | None) -> Config:
 
     prepare_opencv()
     settings = load_config(Config, config or None, overrides or [])
-    if settings.cache is None:
-        settings = settings.model_copy(update={"cache": Path(platformdirs.user_cache_dir("emotion-streamer"))})
-    return settings
+    return settings if settings.cache else settings.model_copy(update={"cache": _cache_folder()})
+
+
+def _cache_folder() -> Path | None:
+    """Return the user's cache folder; None for a user without a home, as in some containers."""
+    try:
+        return Path(platformdirs.user_cache_dir("emotion-streamer"))
+    except RuntimeError as error:
+        log.warning("no cache for compiled models: %s", error)
+        return None
 
 
 def _show_version(wanted: bool) -> None:
@@ -178,14 +188,16 @@ def demo(
     name, colon, password = (auth or "").partition(":")
     if auth and not (name and colon and password):
         raise UserError("--auth: expected NAME:PASSWORD")
-    try:
-        from streamer.demo.server import build_app, serve
-    except ImportError as error:
-        raise MissingPackage(
-            f"the demo needs the extra `demo`: pip install 'emotion-streamer[demo]' ({error})"
-        ) from error
-    settings, photos = _settings(config, overrides), _settings("photos", overrides)
-    serve(build_app(settings, photos, seats=seats, auth=(name, password) if auth else None), host, port)
+    with TemporaryDirectory(prefix="streamer-demo-") as folder:
+        os.environ.setdefault("GRADIO_TEMP_DIR", folder)  # else one that may be another user's, as it is imported
+        try:
+            from streamer.demo.server import build_app, serve
+        except ImportError as error:
+            raise MissingPackage(
+                f"the demo needs the extra `demo`: pip install 'emotion-streamer[demo]' ({error})"
+            ) from error
+        settings, photos = _settings(config, overrides), _settings("photos", overrides)
+        serve(build_app(settings, photos, seats=seats, auth=(name, password) if auth else None), host, port)
 
 
 @app.command()

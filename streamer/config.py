@@ -6,6 +6,7 @@ Configuration stops at `streamer.build`: classes take plain values.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -270,6 +271,14 @@ def _apply(values: dict[str, Any], override: str) -> None:
             raise UserError(f"--set {override}: '{parent}' holds a value, not keys")
         values = child
     try:
-        values[last] = yaml.safe_load(text)
+        values[last] = text if _is_address(text) else yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"--set {override}: the value is not YAML") from error
+
+
+def _is_address(text: str) -> bool:
+    """Tell an IPv6 address, which YAML would take for a mapping or for a number to the base of 60."""
+    try:
+        return isinstance(ip_address(text), IPv6Address)
+    except ValueError:
+        return False

@@ -17,6 +17,7 @@ from streamer.demo.live import LiveRoom
 from streamer.demo.page import EXAMPLES, build_page
 from streamer.demo.socket import MOST_BYTES, Visit
 from streamer.demo.studio import OFTEN, Studio
+from streamer.watching.addresses import family_of, place_of
 
 log = logging.getLogger(__name__)
 
@@ -83,11 +84,14 @@ def serve(app: FastAPI, host: str, port: int) -> None:
     """Serve until a signal comes. Raises OSError where the port cannot be opened."""
     import socket
 
-    with socket.socket() as probe:
+    with socket.socket(family_of(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise OSError(f"{host}:{port} cannot be opened ({error.strerror}): choose another --port") from error
-    print(f"open http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{port} in a browser", flush=True)
+            raise OSError(
+                f"{place_of(host, port)} cannot be opened ({error.strerror}): choose another --port"
+            ) from error
+    shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::") else host
+    print(f"open http://{place_of(shown, port)} in a browser", flush=True)
     uvicorn.run(app, host=host, port=port, log_level="warning", ws_max_size=MOST_BYTES, timeout_graceful_shutdown=3)

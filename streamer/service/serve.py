@@ -30,6 +30,7 @@ from streamer.session import Session
 from streamer.sinks.outputs import Outputs, check_outputs
 from streamer.sources import State, open_source, open_sources, unique_names
 from streamer.types import Step
+from streamer.watching.addresses import family_of, place_of
 from streamer.watching.metrics import Quantiles
 from streamer.watching.terminal import Lines
 
@@ -142,7 +143,7 @@ def serve(
         board = Streams(config, session.pipeline)
         app = create_app(board, desk, session.pipeline, token=known, requests=config.serve.requests)
         stack.enter_context(serving(app, listening))
-        place = f"http://{config.serve.address}:{listening.getsockname()[1]}/streams"
+        place = f"http://{place_of(config.serve.address, listening.getsockname()[1])}/streams"
         terminal.say(f"control API on {place}" + ("" if token else f", token {known}"))
         session.consume()
     for failure in session.failures:
@@ -166,12 +167,10 @@ def check_reach(config: ServeConfig, token: str | None) -> None:
 def listen(config: ServeConfig) -> Iterator[socket.socket]:
     """Open the port. Raises OSError in one line where it cannot be opened."""
     try:
-        family = socket.AF_INET6 if ":" in config.address else socket.AF_INET
-        opened = socket.create_server((config.address, config.port), family=family)
+        opened = socket.create_server((config.address, config.port), family=family_of(config.address))
     except OSError as error:
-        raise OSError(
-            f"serve.port: {config.address}:{config.port} cannot be opened ({error.strerror}); choose another port"
-        ) from error
+        place = place_of(config.address, config.port)
+        raise OSError(f"serve.port: {place} cannot be opened ({error.strerror}); choose another port") from error
     with opened:
         yield opened
 

@@ -94,7 +94,7 @@ class VideoSink:
         )  # codecs want even sides
         self._start = time
         codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
-        writer = cv2.VideoWriter(str(self.unfinished), cv2.CAP_FFMPEG, codec, self._rate, self._size)
+        writer = cv2.VideoWriter(_for_ffmpeg(self.unfinished), cv2.CAP_FFMPEG, codec, self._rate, self._size)
         if not writer.isOpened():
             width, height = self._size
             raise OSError(
@@ -198,11 +198,16 @@ def _try_to_write(path: Path, unfinished: Path) -> None:
 
 
 def _count_pictures(path: Path) -> int:
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture = cv2.VideoCapture(_for_ffmpeg(path), cv2.CAP_FFMPEG)
     try:
         return round(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
     finally:
         capture.release()
+
+
+def _for_ffmpeg(path: Path) -> str:
+    """Name a file so that FFmpeg takes no ':' in it for the end of a protocol."""
+    return f"file:{path}"
 
 
 def _fitted(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import socketserver
 import threading
 import time
@@ -19,6 +20,7 @@ from prometheus_client import make_wsgi_app
 
 from streamer.pipeline import Pipeline, SourceState
 from streamer.sources import State
+from streamer.watching.addresses import family_of, place_of
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,10 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
 class _Silent(WSGIRequestHandler):
     timeout = 10  # s; a silent client must not block a thread for ever
 
@@ -72,16 +78,17 @@ class HealthServer:
     def __init__(self, pipeline: Pipeline, port: int, address: str) -> None:
         self._pipeline = pipeline
         self._scrape = make_wsgi_app(pipeline.metrics.registry)
+        kind = _Server6 if family_of(address) is socket.AF_INET6 else _Server
         try:
-            self._server = make_server(address, port, self._answer, _Server, _Silent)
+            self._server = make_server(address, port, self._answer, kind, _Silent)
         except OSError as error:
             raise OSError(
-                f"metrics.port: {address}:{port} cannot be opened ({error.strerror}); choose another port"
+                f"metrics.port: {place_of(address, port)} cannot be opened ({error.strerror}); choose another port"
             ) from error
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="metrics", daemon=True)
         self._thread.start()
-        log.info("metrics on http://%s:%d/metrics", address, self.port)
+        log.info("metrics on http://%s/metrics", place_of(address, self.port))
 
     def close(self) -> None:
         """Stop serving."""
