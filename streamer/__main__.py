@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -188,6 +189,7 @@ def demo(
     name, colon, password = (auth or "").partition(":")
     if auth and not (name and colon and password):
         raise UserError("--auth: expected NAME:PASSWORD")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the server raises it again at its end
     with TemporaryDirectory(prefix="streamer-demo-") as folder:
         os.environ.setdefault("GRADIO_TEMP_DIR", folder)  # else one that may be another user's, as it is imported
         try:

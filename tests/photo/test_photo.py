@@ -236,7 +236,6 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_a_network_that_knows_no_happiness_gives_no_figure_of_it() -> None:
-    one = judged("sadness")
-    shares = {"calm": 0.3, "sadness": 0.7}
-    group = sum_up([replace(one, expression=replace(one.expression, probabilities=shares))])
+    said = replace(expression("sadness"), probabilities={"calm": 0.3, "sadness": 0.7})
+    group = sum_up([replace(judged("sadness"), expression=said)])
     assert (group.happiness, group.happei, group.counts) == (None, None, {"sadness": 1})
