@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 import yaml
 
-from streamer.build import DETECTORS, LANDMARKERS
+from streamer.build import DETECTORS, LANDMARKERS, build_stages
 from streamer.config import Config, DetectorConfig, LandmarksConfig, check_config, load_config, preset
 from streamer.sinks.outputs import SINKS, Outputs
 from train.detector import config as detector
@@ -134,3 +134,17 @@ def test_a_section_with_a_default_of_its_own_keeps_what_is_not_overridden():
     values.pop("optimizer", None)
     optimizer = check_config(landmarks.LandmarksConfig, values, ["optimizer.batch=32"], "x").optimizer
     assert (optimizer.rule, optimizer.rate, optimizer.batch) == ("adam", 2e-3, 32)
+
+
+def test_models_are_closed_where_a_later_one_is_refused(monkeypatch):
+    closed = []
+
+    class Model:
+        def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr("streamer.build.load_landmarker", lambda config, cache: Model())
+    monkeypatch.setattr("streamer.build.load_detector", lambda config, cache: Model())
+    with pytest.raises(FileNotFoundError, match="gone.onnx"):
+        build_stages(load_config(Config, None, ["classifier.model=gone.onnx"]))
+    assert len(closed) == 2

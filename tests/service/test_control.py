@@ -215,10 +215,11 @@ def test_what_a_client_can_mend_is_answered_with_422_in_words(client, monkeypatc
     assert (answer.status_code, answer.json()) == (422, {"error": "expected another source"})
 
 
-def test_files_are_refused_unless_allowed():
+@pytest.mark.parametrize("source", ["/etc/passwd", "0\n", "/dev/video0\n", "./0"])
+def test_files_are_refused_unless_allowed(source):
     streams = Streams(Config(), pipeline(keep_open=True))
     desk = Desk()
-    wishes = [desk.ask(lambda: streams.add(type("Wish", (), {"source": "/etc/passwd", "name": None})()))]
+    wishes = [desk.ask(lambda: streams.add(type("Wish", (), {"source": source, "name": None})()))]
     desk.work()
     assert "files of this machine need serve.files" in str(wishes[0].exception())
 

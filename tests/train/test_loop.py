@@ -107,6 +107,27 @@ def test_any_task_keeps_the_best_epoch_where_that_is_asked_for(tmp_path: Path, k
     assert float(network.state_dict()["weight"]) == slope_of(until, "average")
 
 
+def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(tmp_path)
+    there: list[bool] = []
+    monkeypatch.setattr("train.checkpoint.os.fsync", lambda file: there.append(checkpoint.path_of(config).exists()))
+    loop.fit(config, Slope)
+    assert there == [False, True, True]  # from the second epoch on the one before is there
+
+
+@pytest.mark.parametrize(
+    ("line", "counts"),
+    [
+        ({"validation_accuracy": 0.5}, 0.5),
+        ({"validation_error": 0.1, "validation_score": -0.1}, -0.1),
+        ({"validation_accuracy": 0.9, "macro_recall": 0.4}, 0.4),
+    ],
+)
+def test_schedules_count_on_what_a_task_is_chosen_by(line: dict[str, float], counts: float) -> None:
+    state = State(nn.Linear(1, 1), nn.Linear(1, 1), torch.optim.SGD([torch.zeros(1)]), epochs=[line])
+    assert state.history == [counts]
+
+
 def test_a_run_without_a_new_best_ends_early(tmp_path: Path) -> None:
     class Falling(Slope):
         judged = (0.3, 0.2, 0.1)
