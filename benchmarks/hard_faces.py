@@ -92,9 +92,7 @@ def main() -> None:
     grounds = read_grounds(options.photos)
     found: dict[str, list[int]] = {name: [0] * len(CASES) for name in options.only}
     others = dict.fromkeys(options.only, 0)
-    with_analysts = {
-        name: Analyst(load_config(Config, name)) for name in options.only if name in ("default", "photos")
-    }
+    with_analysts = {name: Analyst(load_config(Config, name)) for name in options.only if name in ("default", "photos")}
     searches: dict[str, Search] = {name: by_analyst(analyst) for name, analyst in with_analysts.items()}
     searches |= {"YuNet": lambda image: by_yunet(yunet, image), "HOG": lambda image: hog.detect([image])[0].boxes}
     hog = HogDetector(threshold=0.5)
