@@ -7,11 +7,13 @@ process has to wait for, and why `VideoFrame.to_ndarray` with its own conversion
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import cast
 
 import av
+import av.logging
 import numpy as np
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
@@ -31,6 +33,9 @@ BROKEN_PACKETS = 2000  # in a row; a damaged stretch of so many can be stepped o
 STILLS = {"mjpeg", "png", "bmp", "gif", "webp", "tiff"}
 NO_VIDEO = {"ansi", "xbin", "bintext", "idf"}  # codecs with which FFmpeg draws text files
 UPRIGHT = {90: ["cclock"], -90: ["clock"], 180: ["clock", "clock"], -180: ["clock", "clock"]}
+
+if "OPENCV_FFMPEG_LOGLEVEL" in os.environ:  # OpenCV and PyAV each have an FFmpeg of their own: one setting for both
+    av.logging.set_libav_level(int(os.environ["OPENCV_FFMPEG_LOGLEVEL"]))
 
 
 class AvDecoder:
