@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -12,17 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.media import ffmpeg
 
 FPS = 15
-
-
-def ffmpeg(*arguments: object) -> None:
-    """Run the ffmpeg program; skip the test where it is missing."""
-    if not shutil.which("ffmpeg"):
-        pytest.skip("needs the ffmpeg program to make its media")
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments)]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
 
 
 def cut_segments(folder: Path, seconds: int, count: int) -> None:

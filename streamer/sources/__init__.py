@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 
 import cv2
 
+from streamer.sources.animation import is_animated, open_animation
 from streamer.sources.network import PORTS, open_url
-from streamer.sources.pictures import Pictures, find_pictures
+from streamer.sources.pictures import Pictures, find_others, find_pictures, is_heif
 from streamer.sources.reconnect import Live
 from streamer.sources.redact import redact
 from streamer.sources.source import (
@@ -138,13 +139,17 @@ def _from_path(text: str, period: float, hardware: bool) -> Source:
     if os.path.isfile(text):
         if not path.stat().st_size:
             raise SourceError(f"{text}: the file is empty")
-        if find_pictures([path]):
+        if is_animated(path):
+            return Video(text, path.stem, partial(open_animation, path))
+        if find_pictures([path]) or is_heif(path):
             return Pictures(text, path.stem, [path], period=period)
         return Video(text, path.stem, partial(open_file, path, hardware))
     folder = bool(text) and os.path.isdir(text)
-    found = find_pictures(map(Path, glob(os.path.join(escape(text), "*") if folder else text, recursive=True)))
+    there = [*map(Path, glob(os.path.join(escape(text), "*") if folder else text, recursive=True))]
+    found = find_pictures(there)
     if found:
-        return Pictures(text, path.resolve().name if folder else "/".join(path.parts[-2:]), found, period=period)
+        name = path.resolve().name if folder else "/".join(path.parts[-2:])
+        return Pictures(text, name, found, period=period, others=find_others(there, found))
     if folder or any(sign in text for sign in "*?["):
         raise SourceError(f"{text}: no picture there: expected files like .jpg or .png that this user may read")
     raise SourceError(f"{shown or 'empty source'}: no such file or folder: {EXPECTED}")

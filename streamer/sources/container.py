@@ -42,7 +42,7 @@ class Promise:
 
 
 def read_promise(path: Path) -> Promise:
-    """Read the header of an MP4/MOV, AVI, Matroska/WebM, FLV or GIF file; any other promises nothing. Raises OSError."""
+    """Read the header of an MP4/MOV, AVI, Matroska/WebM, FLV or GIF file; others promise nothing. Raises OSError."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(64)
@@ -119,7 +119,7 @@ def _avi(file: BinaryIO, start: bytes, size: int) -> Promise:
 
 
 def _flv_missing(file: BinaryIO, size: int) -> int:
-    """Return 0 where the last tag is whole: behind each stands how long it is, in front of each how long its data are."""
+    """Return 0 where the last tag is whole: its length stands behind it, that of its data in front of it."""
     file.seek(max(0, size - 4))
     whole = int.from_bytes(file.read(4))
     file.seek(max(0, size - 4 - whole))

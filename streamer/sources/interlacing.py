@@ -26,7 +26,10 @@ def may_be_interlaced(capture: cv2.VideoCapture) -> bool:
     tag = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True).decode("latin-1").lower()
     if tag in NEVER:
         return False
+    upright = capture.get(cv2.CAP_PROP_ORIENTATION_AUTO)
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # else the header, too, is turned like a picture
     found, header = capture.retrieve(flag=int(capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX)))
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, upright)
     return tag in ALWAYS or not (found and header is not None and is_progressive(tag, header.tobytes()))
 
 
