@@ -34,6 +34,7 @@ from streamer.sources.source import Decoder
 SAMPLE = Path(__file__).parents[1] / "docs" / "sample" / "sample.mp4"
 FRAMES = 100
 LEAST = 25.0  # dB
+FIGURES = ("ms CPU a frame", "fps", "fps beside a busy thread")
 FIELDS = "-flags +ildct+ilme -top 1"
 
 
@@ -171,13 +172,17 @@ def main() -> None:
             turns = [{reader: cost(opener, path) for reader, opener in able.items()} for _ in range(options.repeats)]
             busy = [{reader: busy_cost(opener, path) for reader, opener in able.items()} for _ in range(2)]
             for reader in openers:
-                row = {"kind": name, "reader": reader, "right of 100": counts[reader]}
+                row = {"kind": name, "reader": reader, "right of 100": counts[reader], **dict.fromkeys(FIGURES, "–")}
                 if reader in able:
-                    row |= {
-                        "ms CPU a frame": round(min(turn[reader][0] for turn in turns) / FRAMES * 1000, 2),
-                        "fps": round(FRAMES / min(turn[reader][1] for turn in turns)),
-                        "fps beside a busy thread": round(FRAMES / min(turn[reader] for turn in busy)),
-                    }
+                    row |= zip(
+                        FIGURES,
+                        (
+                            round(min(turn[reader][0] for turn in turns) / FRAMES * 1000, 2),
+                            round(FRAMES / min(turn[reader][1] for turn in turns)),
+                            round(FRAMES / min(turn[reader] for turn in busy)),
+                        ),
+                        strict=True,
+                    )
                 print(row, flush=True)
                 rows.append(row)
     report.write("decoders", "OpenCV and PyAV as decoders", rows, __doc__.split("\n\n")[2])

@@ -16,9 +16,7 @@ SLOW = pytest.mark.slow
 
 @pytest.mark.parametrize(("seconds", "wanted"), [(2, 6 * FPS), pytest.param(6, 14 * FPS, marks=SLOW)])
 @pytest.mark.usefixtures("reader")
-def test_live_segments_are_read_once_paced_by_media_time_and_never_reopened(
-    tmp_path: Path, seconds: int, wanted: int
-):
+def test_live_segments_are_read_once_paced_by_media_time_and_never_reopened(tmp_path: Path, seconds: int, wanted: int):
     cut_segments(tmp_path, seconds, 4 if seconds == 6 else 8)
     with serving(tmp_path, seconds) as address:
         source = open_source(f"{address}/live.m3u8")
