@@ -88,6 +88,19 @@ def ffmpeg(*arguments: object) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120)
 
 
+@contextmanager
+def ffmpeg_running(*arguments: object) -> Iterator[None]:
+    """Have the ffmpeg program send; skip the test where it is missing."""
+    if not shutil.which("ffmpeg"):
+        pytest.skip("needs the ffmpeg program to send its media")
+    command = ["ffmpeg", "-v", "error", "-nostdin", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
 def write_streamable(path: Path) -> Path:
     """Write an MP4 whose list of frames comes first, as web servers have them."""
     data = write_video(path).read_bytes()

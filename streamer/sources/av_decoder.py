@@ -41,9 +41,10 @@ if "OPENCV_FFMPEG_LOGLEVEL" in os.environ:  # OpenCV and PyAV each have an FFmpe
 class AvDecoder:
     """Open and decode a file or URL; see `Decoder`.
 
-    name: of the stream, in errors. timeout: seconds for opening and for each read. threads: of the decoder, 0: one a
-    core; several hold pictures back. hardware: decode on a device, or not at all. Raises FFmpegError where it does not
-    open, SourceError where it holds no video, or no device can decode it.
+    name: of the stream, in errors. timeout: seconds for opening and for each read. prompt: give each picture of a
+    stream without end when it comes; several threads, as are used else, hold back as many. hardware: decode on a
+    device, or not at all. Raises FFmpegError where it does not open, SourceError where it holds no video, or no device
+    can decode it.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class AvDecoder:
         *,
         options: dict[str, str] | None = None,
         timeout: tuple[float, float] | None = None,
-        threads: int = 0,
+        prompt: bool = False,
         hardware: bool = False,
     ) -> None:
         self._name = name
@@ -63,7 +64,6 @@ class AvDecoder:
         except SourceError:
             self.close()
             raise
-        self._stream.thread_type, self._stream.codec_context.thread_count = "AUTO", threads
         for other in self._container.streams:
             if other is not self._stream:
                 other.discard = Discard.all
@@ -75,6 +75,8 @@ class AvDecoder:
             self.total = round(self.duration * self.fps)
         self.broken, self.marred, self._begun = 0, 0, False
         self.bursts = self._container.format.name.startswith("hls") and not self.duration
+        held_back = not prompt or self.bursts or self.duration
+        self._stream.thread_type, self._stream.codec_context.thread_count = "AUTO", 0 if held_back else 1
         self._interlaced = False
         self._graph: Graph | None = None
         self._graph_of: tuple[object, ...] = ()

@@ -65,10 +65,9 @@ def _by_pyav(url: str, timeout: float, hardware: bool) -> Decoder | None:
     from streamer.sources.av_decoder import AvDecoder
 
     options = {"rtsp_flags": "prefer_tcp"} if url.startswith("rtsp") else None
-    threads = 0 if url.startswith("http") else 1
     deadlines = timeout, float(LONGEST_READ)
     try:
-        return AvDecoder(url, redact(url), options=options, timeout=deadlines, threads=threads, hardware=hardware)
+        return AvDecoder(url, redact(url), options=options, timeout=deadlines, prompt=True, hardware=hardware)
     except FFmpegError:
         return None
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from streamer.sources import open_source
 from streamer.sources.interlacing import is_progressive
-from tests.media import fails, ffmpeg, read
+from tests.media import fails, ffmpeg, ffmpeg_running, read
 
 FIELDS = "-flags +ildct+ilme -top 1"
 X264 = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p"
@@ -115,6 +116,25 @@ def test_video_that_becomes_interlaced_gives_what_was_not_and_is_whole_with_pyav
     else:
         assert len(edges) == 2 * COUNT
         assert edges[COUNT:] == pytest.approx([90 + STEP * index for index in range(COUNT)], abs=6)
+
+
+def test_an_interlaced_live_stream_is_read_with_pyav_and_refused_without(reader: str):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"udp://127.0.0.1:{taken.getsockname()[1]}"
+    bar = "color=black:size=160x40:rate=50,format=gray,geq=lum='if(between(X,20+mod(N,40),50+mod(N,40)),235,40)'"
+    picture = f"{bar},scale=720:288:flags=neighbor,format=yuv420p,interlace"
+    coding = f"-c:v mpeg2video -q:v 4 -g 10 {FIELDS} -f mpegts".split()
+    with ffmpeg_running("-re", "-f", "lavfi", "-i", picture, *coding, f"{address}?pkt_size=1316"):
+        reading = read(open_source(address, timeout=10), stop_after=20)
+    if reader == "opencv":
+        assert str(reading.error) == f"{address}: {REFUSED}"
+        assert not reading.frames
+        return
+    edges = [(left_edge(frame.image[::2]), left_edge(frame.image[1::2])) for frame in reading.frames]
+    assert all(abs(even - odd) <= 2 for even, odd in edges)  # half a step, had the fields stayed two times, is 4.5
+    assert max(edges) > min(edges)
+    assert all(frame.live for frame in reading.frames)
 
 
 def test_no_cut_or_garbled_header_breaks_the_look_at_it():
