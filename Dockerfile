@@ -3,6 +3,8 @@
 #   docker build -t emotion-streamer .            docker build -t emotion-streamer:gpu --target gpu .
 #   docker run --rm --user "$(id -u)" -v "$PWD:/data" emotion-streamer run clip.mp4 --video out.mp4
 #   docker run --rm --read-only --tmpfs /tmp --tmpfs /cache:mode=1777 -p 8765:8765 -e STREAMER_TOKEN=... emotion-streamer
+# Both hold PyAV, whose wheel carries x264 and x265 (GPL): whoever passes an image on passes them on. Nothing calls them;
+# leave `video` out below for an image without. The wheel lists what it holds in av-*.dist-info/sboms.
 # A service of several cameras with Prometheus and Kafka: configs/deploy/compose.yaml, configs/deploy/kubernetes.yaml.
 FROM python:3.12-slim AS source
 WORKDIR /src
@@ -15,15 +17,16 @@ COPY configs configs
 FROM source AS cpu-packages
 # What is installed is this package, whose versions pyproject.toml bounds.
 # hadolint ignore=DL3013
-RUN pip install --no-cache-dir --prefix=/install ".[serve,cluster,parquet]"
+RUN pip install --no-cache-dir --prefix=/install ".[serve,cluster,parquet,video,heic]"
 
 FROM source AS gpu-packages
 # hadolint ignore=DL3013
-RUN pip install --no-cache-dir --prefix=/install ".[serve,cluster,parquet,gpu]"
+RUN pip install --no-cache-dir --prefix=/install ".[serve,cluster,parquet,video,heic,gpu]"
 
 FROM python:3.12-slim AS base
 ENV XDG_CACHE_HOME=/cache PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1
 RUN useradd --uid 10001 --no-create-home streamer && mkdir /data /cache && chown streamer /data /cache
+LABEL org.opencontainers.image.licenses="Apache-2.0 AND GPL-2.0-or-later AND LGPL-3.0-or-later"
 USER 10001
 WORKDIR /data
 EXPOSE 8765 9100

@@ -113,7 +113,7 @@ class SourceConfig(Section):
     """Set deadlines of live sources and the pace of picture folders, in seconds; retries: null means for ever.
     patient: wait for a live source that is not there at the start.
 
-    width, height, fps: what a webcam is asked for.
+    width, height, fps: what a webcam is asked for. decode: video on the processor or on a device, see `open_source`.
     """
 
     timeout: float = Field(default=3.0, gt=0, le=10)
@@ -123,6 +123,7 @@ class SourceConfig(Section):
     width: PositiveInt | None = None
     height: PositiveInt | None = None
     fps: PositiveFloat | None = None
+    decode: Literal["auto", "cpu", "hw"] = "auto"
 
 
 class MetricsConfig(Section):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import struct
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from streamer.sources import Source, SourceError, State, observed, open_source
 from streamer.types import Frame
@@ -75,6 +78,27 @@ def write_video(path: Path, frames: int = FRAMES, fps: float = 25.0) -> Path:
         writer.write((noise.integers(-3, 4, (120, 160, 3)) + 4 * index + 40).astype(np.uint8))
     writer.release()
     return path
+
+
+def ffmpeg(*arguments: object) -> None:
+    """Run the ffmpeg program; skip the test where it is missing."""
+    if not shutil.which("ffmpeg"):
+        pytest.skip("needs the ffmpeg program to make its media")
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120)
+
+
+@contextmanager
+def ffmpeg_running(*arguments: object) -> Iterator[None]:
+    """Have the ffmpeg program send; skip the test where it is missing."""
+    if not shutil.which("ffmpeg"):
+        pytest.skip("needs the ffmpeg program to send its media")
+    command = ["ffmpeg", "-v", "error", "-nostdin", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def write_streamable(path: Path) -> Path:

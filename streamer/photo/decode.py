@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 from glob import glob
@@ -13,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import UserError
-from streamer.sources.pictures import find_pictures, read_picture
+from streamer.sources.pictures import find_others, find_pictures, listed, needs, read_heif, read_picture
+
+log = logging.getLogger(__name__)
 
 MOST_PIXELS = 40_000_000  # larger photos are shrunk to this
 REFUSED_PIXELS = 178_000_000  # larger ones are not decoded: they would take half a gigabyte
@@ -37,9 +40,12 @@ def photo_paths(names: Sequence[str]) -> list[Path]:
         if path.is_file():
             paths.append(path)
             continue
-        found = find_pictures(path.iterdir() if path.is_dir() else map(Path, glob(name, recursive=True)))
+        there = [*(path.iterdir() if path.is_dir() else map(Path, glob(name, recursive=True)))]
+        found = find_pictures(there)
         if not found:
             raise UserError(f"{name}: no photo there: expected a file, a folder or a pattern like 'photos/*.jpg'")
+        if others := find_others(there, found):
+            log.warning("%s: left out as no pictures: %s", name, listed(others))
         paths += found
     return list(dict.fromkeys(paths))
 
@@ -70,6 +76,7 @@ def _look_up(path: Path) -> tuple[tuple[int, int], bool]:
     """Return width and height as the file's head gives them, and whether it is an animation, without decoding."""
     from PIL import Image, UnidentifiedImageError
 
+    read_heif()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -79,8 +86,8 @@ def _look_up(path: Path) -> tuple[tuple[int, int], bool]:
     except Image.DecompressionBombError as error:
         raise UserError(f"{path.name}: expected at most {REFUSED_PIXELS / 1e6:.0f} megapixels, found more") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        kind = _kind(path)
-        raise UserError(f"{path.name}: expected a picture (JPEG, PNG, WebP, TIFF, ...), found {kind}") from error
+        found = needs(path) or f"expected a picture (JPEG, PNG, WebP, TIFF, ...), found {_kind(path)}"
+        raise UserError(f"{path.name}: {found}") from error
 
 
 def _kind(path: Path) -> str:
@@ -95,5 +102,5 @@ def _kind(path: Path) -> str:
     known = {b"%PDF": "a PDF", b"PK\x03\x04": "a ZIP archive or office document", b"<": "a web page or SVG"}
     known |= {b"\xff\xd8": "a JPEG that is cut off", b"\x89PNG": "a PNG that is cut off"}
     if start[4:8] == b"ftyp":
-        return "a video or HEIC photo"
+        return "a video"
     return next((name for head, name in known.items() if start.startswith(head)), "something else")

@@ -1,5 +1,7 @@
 """Where frames come from: one class for pictures, one for finite videos, one for live streams, behind one protocol.
 
+Video is decoded by OpenCV or, with the extra `video`, PyAV (`Decoder`), by whichever reads it rightly and at less cost.
+
 `frames` runs in the thread that iterates it, the pipeline's capture thread; a live source reads on a thread of its own
 behind it, which it can abandon (`reader`). A program calls `prepare_opencv` first: else OpenCV prints to stderr and
 opens one stream at a time, so that a camera that hangs blocks the others.
@@ -18,9 +20,9 @@ from urllib.parse import urlsplit
 
 import cv2
 
-from streamer.sources.container import Promise
-from streamer.sources.network import LONGEST_READ, PORTS, open_url
-from streamer.sources.pictures import Pictures, find_pictures
+from streamer.sources.animation import is_animated, open_animation
+from streamer.sources.network import PORTS, open_url
+from streamer.sources.pictures import Pictures, find_others, find_pictures, is_heif
 from streamer.sources.reconnect import Live
 from streamer.sources.redact import redact, redact_mistyped
 from streamer.sources.source import (
@@ -29,8 +31,6 @@ from streamer.sources.source import (
     Source,
     SourceError,
     State,
-    frame_count,
-    frame_rate,
     observed,
     unique_names,
 )
@@ -51,7 +51,6 @@ __all__ = [
     "unique_names",
 ]
 
-CLIPS = {".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"}  # on a web server: a file, not a stream
 EXPECTED = "expected a webcam's number, a video or picture file, a folder or glob of pictures, or a URL"
 OPENCV_SETTINGS = {
     "OPENCV_FFMPEG_LOGLEVEL": "-8",  # FFmpeg's own lines; they can hold URLs
@@ -83,13 +82,14 @@ def open_source(
     width: int | None = None,
     height: int | None = None,
     fps: float | None = None,
+    decode: str = "auto",
 ) -> Source:
     """Return the source that a text, number or path names; its device, file or connection is opened by the first frame.
 
     A number (or /dev/videoN) is a webcam, asked for width, height and fps. A URL is a live stream, of which each read
-    and opening has `timeout` s, longer where pictures come rarely; an http URL whose path ends like a video file
-    (clip.mp4) is a finite video. A folder, a glob or a picture file is a stream of pictures, one each `period` s. Any
-    other file is a video. retries, patient: see `Live`.
+    and opening has `timeout` s, longer where pictures come rarely; what a web server sends and states how long it is,
+    is a finite video (known with its first frame). A folder, a glob or a picture file is a stream of pictures, one each
+    `period` s. Any other file is a video. retries, patient: see `Live`. decode: video on a device ('hw'), or not.
     Raises SourceError where nothing can be read, as far as that is known without opening.
     """
     text = str(text)
@@ -101,8 +101,8 @@ def open_source(
         opener = partial(open_webcam, index, width, height, fps)
         return Live(f"camera-{index}", opener, timeout=timeout, retries=retries, patient=patient)
     if "://" in text:
-        return _from_url(text, timeout, retries, patient)
-    return _from_path(text, period)
+        return _from_url(text, timeout, retries, patient, decode == "hw")
+    return _from_path(text, period, decode == "hw")
 
 
 def open_sources(texts: Iterable[str], **settings: Any) -> list[Source]:
@@ -113,7 +113,7 @@ def open_sources(texts: Iterable[str], **settings: Any) -> list[Source]:
     return sources
 
 
-def _from_url(text: str, timeout: float, retries: int | None, patient: bool) -> Source:
+def _from_url(text: str, timeout: float, retries: int | None, patient: bool, hardware: bool) -> Source:
     scheme, separator, rest = text.partition("://")
     scheme = scheme.lower()  # FFmpeg knows them in lower case only
     url = scheme + separator + rest
@@ -129,21 +129,11 @@ def _from_url(text: str, timeout: float, retries: int | None, patient: bool) -> 
         raise SourceError(
             f"{name}: not an address: expected {scheme}://[user:password@]host[:port]/path, '/' in a password as %2F"
         )
-    suffix = Path(parts.path).suffix.lower()
-    if scheme in ("http", "https") and suffix in CLIPS:
-        return Video(name, Path(parts.path).stem, partial(_open_clip, url, timeout))
-    opener = partial(open_url, url, timeout, LONGEST_READ)
-    return Live(name, opener, timeout=timeout, retries=retries, patient=patient)
+    opener, may_end = partial(open_url, url, timeout, hardware), scheme in ("http", "https")
+    return Live(name, opener, timeout=timeout, retries=retries, patient=patient, may_end=may_end)
 
 
-def _open_clip(url: str, timeout: float) -> tuple[cv2.VideoCapture, Promise]:
-    """Open a finite video on a web server, of which only the frame count is known."""
-    capture = open_url(url, timeout)
-    count, rate = frame_count(capture), frame_rate(capture)
-    return capture, Promise(duration=count / rate if count and rate else None)
-
-
-def _from_path(text: str, period: float) -> Source:
+def _from_path(text: str, period: float, hardware: bool) -> Source:
     shown = redact_mistyped(text.replace("\0", "?"))
     if "\0" in text:
         raise SourceError(f"{shown}: a name of a file cannot hold the character NUL: {EXPECTED}")
@@ -151,13 +141,17 @@ def _from_path(text: str, period: float) -> Source:
     if os.path.isfile(text):
         if not path.stat().st_size:
             raise SourceError(f"{text}: the file is empty")
-        if find_pictures([path]):
+        if is_animated(path):
+            return Video(text, path.stem, partial(open_animation, path))
+        if find_pictures([path]) or is_heif(path):
             return Pictures(text, path.stem, [path], period=period)
-        return Video(text, path.stem, partial(open_file, path))
+        return Video(text, path.stem, partial(open_file, path, hardware))
     folder = bool(text) and os.path.isdir(text)
-    found = find_pictures(map(Path, glob(os.path.join(escape(text), "*") if folder else text, recursive=True)))
+    there = [*map(Path, glob(os.path.join(escape(text), "*") if folder else text, recursive=True))]
+    found = find_pictures(there)
     if found:
-        return Pictures(text, path.resolve().name if folder else "/".join(path.parts[-2:]), found, period=period)
+        name = path.resolve().name if folder else "/".join(path.parts[-2:])
+        return Pictures(text, name, found, period=period, others=find_others(there, found))
     if folder or any(sign in text for sign in "*?["):
         raise SourceError(
             f"{text if folder else shown}: no picture there: expected files like .jpg or .png that this user may read"

@@ -42,7 +42,7 @@ class Promise:
 
 
 def read_promise(path: Path) -> Promise:
-    """Read the header of an MP4/MOV, AVI, Matroska/WebM or GIF file; any other promises nothing. Raises OSError."""
+    """Read the header of an MP4/MOV, AVI, Matroska/WebM, FLV or GIF file; others promise nothing. Raises OSError."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(64)
@@ -52,6 +52,8 @@ def read_promise(path: Path) -> Promise:
             return _avi(file, start, size)
         if start[:4] == EBML:
             return Promise(max(0, _matroska_end(file) - size))
+        if start[:3] == b"FLV":
+            return Promise(_flv_missing(file, size))
         if start[:4] == b"GIF8":
             file.seek(max(0, size - 1024))
             return Promise(0 if file.read().rstrip(b"\0").endswith(b";") else 1)
@@ -86,8 +88,8 @@ def _mp4(file: BinaryIO, size: int) -> Promise:
 
 
 def _picture_duration(moov: bytes) -> float | None:
-    """Return the seconds of the first track that has a width, its edit list applied."""
-    file, scale = io.BytesIO(moov), 0
+    """Return the seconds of the longest track that has a width, its edit list applied; a cover may be one."""
+    file, scale, longest = io.BytesIO(moov), 0, 0
     for kind, start, end in _boxes(file, 0, len(moov)):
         if kind == b"mvhd":
             at = start + (20 if any(moov[start : start + 1]) else 12)
@@ -97,8 +99,8 @@ def _picture_duration(moov: bytes) -> float | None:
                 if child == b"tkhd" and any(moov[stop - 8 : stop - 4]):
                     at, width = (28, 8) if any(moov[content : content + 1]) else (20, 4)
                     ticks = int.from_bytes(moov[content + at : content + at + width])
-                    return ticks / scale if scale and 0 < ticks < 2 ** (8 * width) - 1 else None
-    return None
+                    longest = max(longest, ticks if ticks < 2 ** (8 * width) - 1 else 0)
+    return longest / scale if scale and longest else None
 
 
 def _avi(file: BinaryIO, start: bytes, size: int) -> Promise:
@@ -114,6 +116,14 @@ def _avi(file: BinaryIO, start: bytes, size: int) -> Promise:
     duration = period * frames * 1e-6 if start[24:28] == b"avih" else 0.0
     # some writers count the 8 bytes of the chunk's own head
     return Promise(promised - size if promised - size > 8 else 0, duration or None)
+
+
+def _flv_missing(file: BinaryIO, size: int) -> int:
+    """Return 0 where the last tag is whole: its length stands behind it, that of its data in front of it."""
+    file.seek(max(0, size - 4))
+    whole = int.from_bytes(file.read(4))
+    file.seek(max(0, size - 4 - whole))
+    return int(int.from_bytes(file.read(4)[1:]) + 11 != whole)
 
 
 def _matroska_end(file: BinaryIO) -> int:

@@ -1,4 +1,4 @@
-"""Opening a URL, and finding out why it does not open: OpenCV only says that it did not."""
+"""Opening a URL, and finding out why it does not open: the libraries say little more than that it did not."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import socket
 import ssl
 from base64 import b64encode
 from time import monotonic
+from typing import NoReturn
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import cv2
 
+from streamer.sources.opencv_decoder import EXTRA, OpenCVDecoder
 from streamer.sources.redact import redact
-from streamer.sources.source import Cause, SourceError, check_utf8
+from streamer.sources.source import Cause, Decoder, SourceError, check_utf8
+from streamer.sources.video import has_pyav
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "udp": 0}
 LARGEST_HEAD = 65536  # bytes of an answer's header
@@ -26,20 +29,52 @@ MEANINGS = {
 }
 
 
-def open_url(url: str, timeout: float, read_timeout: float | None = None) -> cv2.VideoCapture:
-    """Open a stream, RTSP over TCP, with a deadline of `timeout` s for opening and `read_timeout` for each read.
+def open_url(url: str, timeout: float, hardware: bool = False) -> Decoder:
+    """Open a stream with deadlines, `timeout` s for opening, LONGEST_READ for each read.
 
-    Raises SourceError that tells why; finding that out takes another `timeout` at most, name look-up aside.
+    OpenCV opens all but http where PyAV is there, which reads HLS, and video that may be interlaced.
+    Raises SourceError that tells why it does not open; finding out takes another `timeout` at most, name look-up aside.
     """
     check_utf8(url)
-    opening, reading = round(timeout * 1000), round((read_timeout or timeout) * 1000)
+    if hardware and not has_pyav():
+        raise SourceError(f"{redact(url)}: source.decode=hw needs PyAV: {EXTRA}")
+    by_pyav = has_pyav() and (hardware or url.startswith("http"))
+    if not by_pyav:
+        decoder = _by_opencv(url, timeout)
+        if not (decoder and decoder.may_be_interlaced and has_pyav()):
+            return decoder or _refuse(url, timeout)
+        decoder.close()
+    return _by_pyav(url, timeout, hardware) or _refuse(url, timeout)
+
+
+def _by_opencv(url: str, timeout: float) -> OpenCVDecoder | None:
+    opening, reading = round(timeout * 1000), LONGEST_READ * 1000
     settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, opening, cv2.CAP_PROP_READ_TIMEOUT_MSEC, reading]
     # each decoder thread would hold back one frame
     capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, [*settings, cv2.CAP_PROP_N_THREADS, 1])
     if not capture.isOpened():
-        reason, cause = explain(url, timeout)
-        raise SourceError(f"{redact(url)}: {reason}", cause)
-    return capture
+        return None
+    decoder = OpenCVDecoder(capture, redact(url))
+    decoder.bursts = urlsplit(url).path.lower().endswith(".m3u8") and decoder.total is None
+    return decoder
+
+
+def _by_pyav(url: str, timeout: float, hardware: bool) -> Decoder | None:
+    from av.error import FFmpegError
+
+    from streamer.sources.av_decoder import AvDecoder
+
+    options = {"rtsp_flags": "prefer_tcp"} if url.startswith("rtsp") else None
+    deadlines = timeout, float(LONGEST_READ)
+    try:
+        return AvDecoder(url, redact(url), options=options, timeout=deadlines, prompt=True, hardware=hardware)
+    except FFmpegError:
+        return None
+
+
+def _refuse(url: str, timeout: float) -> NoReturn:
+    reason, cause = explain(url, timeout)
+    raise SourceError(f"{redact(url)}: {reason}", cause)
 
 
 def explain(url: str, timeout: float) -> tuple[str, Cause]:

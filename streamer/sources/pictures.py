@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from streamer.sources.source import Report, SourceError, printable
 from streamer.types import Frame
@@ -19,9 +23,11 @@ from streamer.types import Frame
 log = logging.getLogger(__name__)
 
 SUFFIXES = {
-    *(".avif", ".bmp", ".dib", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm"),
+    *(".avif", ".bmp", ".dib", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm"),
     *(".png", ".pnm", ".ppm", ".ras", ".sr", ".tif", ".tiff", ".webp"),
 }
+HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # brands, AVIF's not among them
+HEIF_EXTRA = "pip install 'emotion-streamer[heic]'"
 NAMED = 5  # unreadable files that the error lists
 
 
@@ -29,22 +35,26 @@ class Pictures:
     """Show each picture for `period` seconds; unreadable ones are skipped with a warning and listed at the end.
 
     16-bit, grey and CMYK pictures become 8-bit BGR, transparency is dropped, EXIF orientation is applied. A JPEG that
-    was cut off is decoded as far as it goes.
+    was cut off is decoded as far as it goes. others: files beside them that are no pictures, named in a warning.
     """
 
     live = False
 
-    def __init__(self, text: str, name: str, paths: Sequence[Path], *, period: float = 1.0) -> None:
+    def __init__(
+        self, text: str, name: str, paths: Sequence[Path], *, period: float = 1.0, others: Sequence[Path] = ()
+    ) -> None:
         self.name = printable(name)
         self.fps: float | None = 1 / period
         self.total: int | None = len(paths)
         self._text = text
         self.paths = paths
-        self._period = period
+        self._period, self._others = period, others
 
     def frames(self, stop: Event, report: Report) -> Iterator[Frame]:
         """Yield the readable pictures, then raise SourceError if there were others."""
-        index, unreadable = 0, []
+        index, unreadable, hint = 0, [], ""
+        if self._others:
+            log.warning("%s: left out as no pictures: %s", self.name, listed(self._others))
         for path in self.paths:
             if stop.is_set():
                 return
@@ -52,24 +62,74 @@ class Pictures:
             if image is None:
                 level = logging.WARNING if len(self.paths) > 1 else logging.DEBUG  # a single one is the error itself
                 log.log(level, "%s: %s is not a readable picture: skipped", self.name, printable(path.name))
-                unreadable.append(path.name)
+                unreadable.append(path)
+                hint = hint or needs(path)
                 continue
             yield Frame(image, self.name, index, index * self._period, time.monotonic())
             index += 1
         if unreadable:
-            names = ", ".join(unreadable[:NAMED]) + (", ..." if len(unreadable) > NAMED else "")
             raise SourceError(
-                f"{self._text}: {len(unreadable)} of {len(self.paths)} pictures could not be read: {names}"
+                f"{self._text}: {len(unreadable)} of {len(self.paths)} pictures could not be read: "
+                + ", ".join(path.name for path in unreadable[:NAMED])
+                + (", ..." if len(unreadable) > NAMED else "")
+                + (hint and f"; {hint}")
             )
+
+
+def listed(paths: Sequence[Path]) -> str:
+    """Return how many files there are, and the names of the first."""
+    names = ", ".join(printable(path.name) for path in paths[:NAMED])
+    return f"{len(paths)} file{'s' if len(paths) > 1 else ''} ({names}{', ...' if len(paths) > NAMED else ''})"
 
 
 def read_picture(path: Path) -> NDArray[np.uint8] | None:
     """Return the picture as (H, W, 3) uint8 BGR, or None where it cannot be read or decoded."""
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)  # a name that is not UTF-8 would end OpenCV
-        return cv2.imdecode(data, cv2.IMREAD_COLOR)  # type: ignore[return-value]
+        data = path.read_bytes()
+        if data[4:8] == b"ftyp":  # HEIC and AVIF, which OpenCV reads not at all, or as they lie
+            return _by_pillow(data)
+        coded = np.frombuffer(data, np.uint8)  # a name that is not UTF-8 would end OpenCV
+        return cv2.imdecode(coded, cv2.IMREAD_COLOR)  # type: ignore[return-value]
     except (OSError, cv2.error):  # more pixels than OpenCV allows, or no byte at all
         return None
+
+
+def _by_pillow(data: bytes) -> NDArray[np.uint8] | None:
+    if data[8:12] in HEIF and not read_heif():
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data)) as image:
+                upright = ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError):
+        return None
+    return np.ascontiguousarray(np.asarray(upright, np.uint8)[..., ::-1])
+
+
+def read_heif() -> bool:
+    """Have Pillow read HEIC, where the extra `heic` is installed; return whether it is."""
+    if not find_spec("pi_heif"):
+        return False
+    import pi_heif
+
+    pi_heif.register_heif_opener()
+    return True
+
+
+def is_heif(path: Path) -> bool:
+    """Tell whether a file is a HEIC picture, by its first bytes."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    return start[4:8] == b"ftyp" and start[8:12] in HEIF
+
+
+def needs(path: Path) -> str:
+    """Say what must be installed for a picture to be read, '' where nothing would help."""
+    try:
+        return f"HEIC needs pi-heif: {HEIF_EXTRA}" if is_heif(path) and not read_heif() else ""
+    except OSError:
+        return ""
 
 
 def find_pictures(paths: Iterable[Path]) -> list[Path]:
@@ -78,6 +138,12 @@ def find_pictures(paths: Iterable[Path]) -> list[Path]:
         path for path in paths if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     ]
     return sorted(found, key=_natural)
+
+
+def find_others(paths: Iterable[Path], pictures: Sequence[Path]) -> list[Path]:
+    """Return the files among the paths that are none of the pictures; hidden files are left out."""
+    known = set(pictures)
+    return sorted(path for path in paths if path not in known and not path.name.startswith(".") and path.is_file())
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

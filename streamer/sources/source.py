@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from enum import StrEnum
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -79,6 +78,38 @@ class Source(Protocol):
         ...
 
 
+class Picture(NamedTuple):
+    """Hold a (H, W, 3) uint8 BGR picture, upright, of square pixels, and its container's time of it in seconds."""
+
+    image: NDArray[np.uint8]
+    time: float
+
+
+class Decoder(Protocol):
+    """Give the pictures of one opened file or connection, from one thread.
+
+    fps: nominal rate, total: number of pictures, exact or estimated, duration: seconds of them; each None where it is
+    not known. broken: reads or packets so far that gave no picture. marred: pictures that were given though part of
+    them is made up, as far as the library tells. bursts: whether pictures come a segment at a time (HLS), so that only
+    their times say when each is due.
+    """
+
+    fps: float | None
+    total: int | None
+    duration: float | None
+    broken: int
+    marred: int
+    bursts: bool
+
+    def read(self) -> Picture | None:
+        """Return the next picture, None at the end or where no more can be read. Raises SourceError for what it is."""
+        ...
+
+    def close(self) -> None:
+        """Free the file or connection."""
+        ...
+
+
 def observed(source: Source, stop: Event, report: Report) -> Iterator[Frame]:
     """Pass on a source's frames and report all its states: connecting, live, what it tells itself, ended or failed."""
     now = State.CONNECTING
@@ -122,22 +153,6 @@ def check_utf8(text: str) -> None:
         raise SourceError(f"{redact(text)}: expected a name in UTF-8, found other bytes: rename it")
 
 
-def read_on(capture: cv2.VideoCapture, attempts: int) -> tuple[NDArray[np.uint8] | None, int]:
-    """Return the next (H, W, 3) uint8 BGR picture, or None at the end, and how many reads failed before.
-
-    One broken packet fails one read though the next may be good; at the end all fail, at once. A read that fails after
-    more than a second ran into its deadline and is not repeated.
-    """
-    for failed in range(attempts):
-        asked = time.monotonic()
-        done, image = capture.read()
-        if done:
-            return as_bgr(np.asarray(image)), failed
-        if time.monotonic() - asked > 1:
-            break
-    return None, attempts
-
-
 def as_bgr(image: NDArray[Any]) -> NDArray[np.uint8]:
     """Return what a camera gave, grey, with transparency or 16 bits a value too, as (H, W, 3) uint8 BGR.
 
@@ -148,18 +163,6 @@ def as_bgr(image: NDArray[Any]) -> NDArray[np.uint8]:
     if image.dtype == np.uint8 and image.ndim in (2, 3) and channels in TO_BGR:
         image = np.asarray(cv2.cvtColor(image, TO_BGR[channels]))
     return image
-
-
-def frame_rate(capture: cv2.VideoCapture) -> float | None:
-    """Return the nominal frames a second; None for what containers say when they do not know (0, 90000)."""
-    fps = capture.get(cv2.CAP_PROP_FPS)
-    return fps if 0 < fps <= 1000 else None
-
-
-def frame_count(capture: cv2.VideoCapture) -> int | None:
-    """Return how many frames the header promises, exact or estimated; None for a stream without an end."""
-    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    return round(count) if 0 < count < 1e9 else None
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import cv2
 
+from streamer.sources.opencv_decoder import OpenCVDecoder
 from streamer.sources.source import SourceError
 
 
-def open_webcam(index: int, width: int | None, height: int | None, fps: float | None) -> cv2.VideoCapture:
+def open_webcam(index: int, width: int | None, height: int | None, fps: float | None) -> OpenCVDecoder:
     """Open a webcam and ask for a size and rate, which it may refuse. Raises SourceError where it does not open."""
     capture = cv2.VideoCapture(index)
     if not capture.isOpened():
@@ -21,7 +22,7 @@ def open_webcam(index: int, width: int | None, height: int | None, fps: float | 
     for key, value in wishes.items():
         if value:
             capture.set(key, value)
-    return capture
+    return OpenCVDecoder(capture, f"camera-{index}")
 
 
 def _cameras() -> str:

@@ -12,7 +12,9 @@ import cv2
 import pytest
 
 from streamer.sources import Cause, SourceError, State, observed, reconnect
+from streamer.sources.opencv_decoder import OpenCVDecoder
 from streamer.sources.reconnect import MOST_STUCK, Live, StallLimit
+from streamer.sources.source import Picture
 from tests.media import FRAMES, cut, read, write_streamable, write_video
 
 
@@ -25,13 +27,17 @@ def stream(*connections: Path | str) -> Live:
     """Return a live source whose connections show these files, one after another, or fail with this reason."""
     left = list(connections)
 
-    def connect() -> cv2.VideoCapture:
+    def connect() -> OpenCVDecoder:
         connection = left.pop(0)
         if isinstance(connection, str):
             raise SourceError(f"camera: {connection}")
-        return cv2.VideoCapture(str(connection), cv2.CAP_FFMPEG)
+        return opened(connection)
 
     return Live("camera", connect, retries=2)
+
+
+def opened(path: Path) -> OpenCVDecoder:
+    return OpenCVDecoder(cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), "camera")
 
 
 @pytest.mark.usefixtures("_quick")
@@ -85,7 +91,7 @@ def test_a_stream_that_never_lived_is_not_retried():
 def test_what_fails_after_stop_is_no_failure():
     stop, states = threading.Event(), []
 
-    def connect() -> cv2.VideoCapture:
+    def connect() -> OpenCVDecoder:
         stop.set()
         raise SourceError("camera: connection refused")
 
@@ -109,18 +115,18 @@ def test_stop_ends_the_wait_for_the_next_try(tmp_path: Path, monkeypatch: pytest
 
 
 def hanging(path: Path, after: int, gate: threading.Event) -> Callable[[], Any]:
-    """Return an opener of captures whose reads hang after some pictures, until the gate opens."""
+    """Return an opener of decoders whose reads hang after some pictures, until the gate opens."""
 
-    class Hanging:
+    class Hanging(OpenCVDecoder):
         def __init__(self) -> None:
-            self.capture, self.left = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), after
-            self.get, self.release = self.capture.get, self.capture.release
+            super().__init__(cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), "camera")
+            self.left = after
 
-        def read(self) -> tuple[bool, object]:
+        def read(self) -> Picture | None:
             self.left -= 1
             if self.left < 0:
                 gate.wait(20)
-            return self.capture.read()
+            return super().read()
 
     return Hanging
 
@@ -182,7 +188,7 @@ def test_a_clock_that_leaps_costs_at_most_a_reconnection(tmp_path: Path):
     leaps = iter([0.0] * 3 + [3600.0] * 5 + [0.0] * 10_000)
     source = Live(
         "camera",
-        partial(cv2.VideoCapture, str(write_video(tmp_path / "clip.avi")), cv2.CAP_FFMPEG),
+        partial(opened, write_video(tmp_path / "clip.avi")),
         clock=lambda: time.monotonic() + next(leaps),
     )
     reading = read(source, stop_after=FRAMES - 1)
@@ -218,10 +224,10 @@ def test_a_stream_that_is_slower_than_it_says_is_waited_for_longer_until_its_rat
 def test_a_patient_source_waits_for_its_stream(tmp_path: Path):
     left = ["refused", "refused", ""]
 
-    def connect() -> cv2.VideoCapture:
+    def connect() -> OpenCVDecoder:
         if reason := left.pop(0):
             raise SourceError(f"camera: {reason}", Cause.REFUSED)
-        return cv2.VideoCapture(str(write_video(tmp_path / "clip.avi")), cv2.CAP_FFMPEG)
+        return opened(write_video(tmp_path / "clip.avi"))
 
     reading = read(Live("camera", connect, patient=True))
     assert reading.order == [*(State.CONNECTING, State.RETRYING, State.RETRYING), State.LIVE, State.ENDED]
