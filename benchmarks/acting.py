@@ -215,7 +215,7 @@ class Film:
         return sum(scene.frames for scene in self.scenes) - self.blend * (len(self.scenes) - 1)
 
     def at(self, index: int) -> Moment:
-        """Return a frame and its faces by 'shot/name'; of two shots at once, both, with the shares of the blend."""
+        """Return a frame and its faces by 'shot/name'; of a mixture a shot counts the more it is beyond one half."""
         start, shown = 0, []
         for number, scene in enumerate(self.scenes):
             if start <= index < start + scene.frames:
@@ -229,7 +229,8 @@ class Film:
         for (number, scene, at), share in zip(shown, weights, strict=True):
             own, seen = scene.at(at)
             picture += np.float32(share) * own
-            faces |= {f"{number}/{name}": Seen(one.box, one.share * share) for name, one in seen.items()}
+            clear = max(0.0, 2 * share - 1)
+            faces |= {f"{number}/{name}": Seen(one.box, one.share * clear) for name, one in seen.items()}
         return (picture + 0.5).clip(0, 255).astype(np.uint8), faces
 
 
