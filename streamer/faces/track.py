@@ -37,7 +37,8 @@ class TrackerSettings:
     A track and a detection may belong together by min_iou, their overlap, or max_distance, that of their centres in
     standard deviations (low scores: by min_iou_low alone), where neither is max_growth times as large as the other,
     lengthwise, and they look alike. likeness: how much they must, -1 to 1; full overlap makes up for `trust` of it, and
-    `forget` seconds out of sight for 63 %. refresh: share of the newest picture in a track's running mean. A face that
+    `forget` seconds out of sight for 63 %. refresh: share of the newest picture in a track's running
+    mean, settle: in a slow one, which still knows the face when something has come before it. A face that
     is out of sight may also come back farther off, as far as it can go at `speed`, in its sizes a second, where it
     looks alike by sure_likeness.
     """
@@ -52,9 +53,10 @@ class TrackerSettings:
     min_iou_low: float = 0.4
     max_growth: float = 1.6
     likeness: float = 0.58
-    trust: float = 0.3
+    trust: float = 0.25
     forget: float = 2.0
     refresh: float = 0.5
+    settle: float = 0.15
     sure_likeness: float = 0.65
     speed: float = 8.0
     belief: float = 0.985
@@ -89,6 +91,7 @@ class Tracker:
         self._scores = np.zeros(0, np.float32)
         self._seen = np.zeros(0, np.float64)  # time of the last detection
         self._looks = describe(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4), np.float32))
+        self._settled = self._looks  # the slow mean
         self._known = np.zeros((0, CELLS * CELLS), np.float32)  # which cells of the looks were ever seen
         self._plausible = np.zeros(0, bool)  # detected, or the picture still looks like the face
         self._founded = np.zeros(0, np.float64)  # time of the first detection
@@ -164,7 +167,7 @@ class Tracker:
 
     def _keep(self, rows: NDArray[np.bool_]) -> None:
         self._motion.keep(rows)
-        for name in ("_ids", "_scores", "_seen", "_looks", "_known", "_plausible", "_founded", "_looked", "_proved"):
+        for name in ("_ids", "_scores", "_seen", "_looks", "_settled", "_known", "_plausible", "_founded", "_looked", "_proved"):
             setattr(self, name, getattr(self, name)[rows])
 
     def _detect(self, frame: Frame, detections: Detections) -> Detections:
@@ -188,7 +191,7 @@ class Tracker:
         settings, boxes = self.settings, self._motion.boxes
         overlap = iou(boxes, detections.boxes)
         distance = self._motion.distances(detections.boxes)
-        likeness = compare(self._looks, self._known, looks, shown)
+        likeness = self._likeness(looks, shown)
         near = (overlap >= settings.min_iou) | (distance <= settings.max_distance**2)
         alike = likeness + settings.trust * overlap >= self._asked(now)[:, None] * shown.mean(axis=1)
         possible = near & alike & self._fits(detections.boxes)
@@ -205,6 +208,11 @@ class Tracker:
             pairs.append((rows, columns))
         tracks, found = (np.concatenate(indices) for indices in zip(*pairs, strict=True))
         return tracks, found
+
+    def _likeness(self, looks: NDArray[np.float32], shown: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the (T, N) likeness of what is known of the tracks with N looks."""
+        now = compare(self._looks, self._known, looks, shown)
+        return np.maximum(now, compare(self._settled, self._known, looks, shown))
 
     def _fits(self, boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return which tracks (T, 1) are about as large as (N, 4) boxes."""
@@ -224,7 +232,7 @@ class Tracker:
         possible = (shown & ~viewed)[:, None] & new & (self._seen[:, None] < self._founded)
         if not possible.any():
             return
-        likeness = compare(self._looks, self._known, self._looks, self._known)
+        likeness = self._likeness(self._looks, self._known)
         old, new_rows = assign(np.where(possible & self._went(now, self._motion.boxes, likeness), likeness, 0))
         for values in (self._ids, self._looked, self._proved):
             values[new_rows] = values[old]
@@ -254,9 +262,9 @@ class Tracker:
         self._scores[tracks] = detections.scores
         self._seen[tracks] = now
         # What is hidden now is still known from before.
-        share = self.settings.refresh * shown * shown.mean(axis=1, keepdims=True)
-        new = np.where(self._known[tracks] > 0, share, shown)
-        self._looks[tracks] = blend(self._looks[tracks], looks, new)
+        for means, share in ((self._looks, self.settings.refresh), (self._settled, self.settings.settle)):
+            shares = share * shown * shown.mean(axis=1, keepdims=True)
+            means[tracks] = blend(means[tracks], looks, np.where(self._known[tracks] > 0, shares, shown))
         self._known[tracks] = np.maximum(self._known[tracks], shown)
         self._confirm(tracks[self._ids[tracks] == 0])
 
@@ -276,7 +284,9 @@ class Tracker:
         self._ids = np.concatenate([self._ids, np.zeros(n, np.int64)])
         self._scores = np.concatenate([self._scores, detections.scores])
         self._seen = np.concatenate([self._seen, np.full(n, frame.time)])
-        self._looks = np.concatenate([self._looks, describe(frame.image, detections.boxes)])
+        looks = describe(frame.image, detections.boxes)
+        self._looks = np.concatenate([self._looks, looks])
+        self._settled = np.concatenate([self._settled, looks])
         self._known = np.concatenate([self._known, visible(frame.image, detections.boxes)])
         self._plausible = np.concatenate([self._plausible, np.ones(n, bool)])
         self._founded = np.concatenate([self._founded, np.full(n, frame.time)])
