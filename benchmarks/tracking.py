@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +46,7 @@ with contextlib.redirect_stdout(io.StringIO()):  # it tells of data sets whose l
 
 COUNTS = 0.4  # share of a face that must be seen
 MATCH = 0.5  # overlap from which on an answer is a face
-AWAY = TrackerSettings().max_age
+AWAY = TrackerSettings().max_age - DetectionSettings().interval  # the last search before may lie that far back
 FILM_CUTS = {"short_hamilton_clip": (20, 82, 211)}  # frames of clips at which another shot begins
 MOST = 250  # frames of a clip
 
@@ -119,7 +120,7 @@ def named(truth: Sequence[dict[str, Seen]], fps: float) -> list[dict[str, tuple[
     for index, faces in enumerate(truth):
         for name, one in faces.items():
             if one.share >= COUNTS:
-                parts[name] += index - last.get(name, index) > AWAY * fps + 2  # as long as it takes to leave
+                parts[name] += index - last.get(name, index) > AWAY * fps
                 last[name] = index
         out.append({name: (f"{name}#{parts[name]}", one) for name, one in faces.items()})
     return out
@@ -204,7 +205,7 @@ def figures(tallies: Sequence[Tally], fps: Sequence[float]) -> dict[str, Any]:
 
 def followed(clip: Path, reference: Reference) -> Iterator[Moment]:
     """Yield the frames of a clip with what the reference finds, by 'shot/person': who is nearest to whom before."""
-    video = open_source(str(clip)).frames(stop=__import__("threading").Event(), report=lambda *_: None)
+    video = open_source(str(clip)).frames(threading.Event(), lambda *_: None)
     shot, people, last = 0, 0, {}
     for frame in video:
         if frame.index >= MOST:

@@ -17,6 +17,7 @@ from streamer.faces.boxes import enlarged
 
 CELLS = 8
 ENLARGE = 1.3
+HEAD = 1.3  # of another face, with its hair
 BGR_TO_GREY = np.array([0.114, 0.587, 0.299], np.float32)
 # Contrast, in grey levels, below which a picture counts as flat; two flat pictures are alike.
 FLAT = 2.0
@@ -71,7 +72,8 @@ def visible(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.
     places = around[:, :2, None] + (around[:, 2:] - around[:, :2])[:, :, None] * steps  # (N, x and y, cell)
     limits = np.array(image.shape[1::-1], np.float32)[:, None]
     inside = (places >= 0) & (places < limits)
-    within = (places[:, None] > boxes[None, :, :2, None]) & (places[:, None] < boxes[None, :, 2:, None])
+    heads = enlarged(boxes, HEAD)[None, :, :, None]
+    within = (places[:, None] > heads[:, :, :2]) & (places[:, None] < heads[:, :, 2:])
     within[np.arange(len(boxes)), np.arange(len(boxes))] = False
     covered = np.einsum("nor,noc->nrc", within[:, :, 1].astype(np.float32), within[:, :, 0].astype(np.float32)) > 0
     shown = inside[:, 1, :, None] & inside[:, 0, None, :] & ~covered
