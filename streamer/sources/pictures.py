@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from threading import Event
 
@@ -22,13 +24,15 @@ SUFFIXES = {
     *(".avif", ".bmp", ".dib", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm"),
     *(".png", ".pnm", ".ppm", ".ras", ".sr", ".tif", ".tiff", ".webp"),
 }
+AVIF = (b"ftypavif", b"ftypavis")  # how such files begin, from the fifth byte on
 NAMED = 5  # unreadable files that the error lists
 
 
 class Pictures:
     """Show each picture for `period` seconds; unreadable ones are skipped with a warning and listed at the end.
 
-    16-bit, grey and CMYK pictures become 8-bit BGR, transparency is dropped, EXIF orientation is applied. A JPEG that
+    16-bit, grey and CMYK pictures become 8-bit BGR, transparency is dropped, the
+    orientation that the file tells (EXIF, in AVIF its own) is applied. A JPEG that
     was cut off is decoded as far as it goes.
     """
 
@@ -66,10 +70,25 @@ class Pictures:
 def read_picture(path: Path) -> NDArray[np.uint8] | None:
     """Return the picture as (H, W, 3) uint8 BGR, or None where it cannot be read or decoded."""
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)  # a name that is not UTF-8 would end OpenCV
-        return cv2.imdecode(data, cv2.IMREAD_COLOR)  # type: ignore[return-value]
+        data = path.read_bytes()  # a name that is not UTF-8 would end OpenCV
+        if data[4:12] in AVIF:
+            return _read_avif(data)
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[return-value]
     except (OSError, cv2.error):  # more pixels than OpenCV allows, or no byte at all
         return None
+
+
+def _read_avif(data: bytes) -> NDArray[np.uint8] | None:
+    """Decode with Pillow, which tells how the file wants to be turned and mirrored; OpenCV leaves that out."""
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings(), Image.open(BytesIO(data)) as picture:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            upright = ImageOps.exif_transpose(picture).convert("RGB")
+    except (Image.DecompressionBombError, SyntaxError, ValueError, RuntimeError):
+        return None
+    return np.ascontiguousarray(np.asarray(upright, np.uint8)[..., ::-1])
 
 
 def find_pictures(paths: Iterable[Path]) -> list[Path]:
