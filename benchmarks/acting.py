@@ -195,7 +195,9 @@ class Scene:
         left, top, zoom = self.camera(time)
         matrix = np.array([[zoom, 0, -zoom * left], [0, zoom, -zoom * top]])
         seen = np.asarray(cv2.warpAffine(picture, matrix, self.view, borderMode=cv2.BORDER_REFLECT), np.uint8)
-        moved = {name: ((box.reshape(2, 2) - (left, top)) * zoom).astype(np.float32).ravel() for name, box in boxes.items()}
+        moved = {
+            name: ((box.reshape(2, 2) - (left, top)) * zoom).astype(np.float32).ravel() for name, box in boxes.items()
+        }
         return seen, {name: Seen(box, shares[name] * _inside(box, self.view)) for name, box in moved.items()}
 
 

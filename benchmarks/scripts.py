@@ -37,7 +37,9 @@ def some(people: Sequence[Person], count: int, random: np.random.Generator) -> l
     return [people[at] for at in random.permutation(len(people))[:count]]
 
 
-def act(people: Sequence[Person], sides: Sequence[float], paths: Sequence[Path2D], random: np.random.Generator) -> list[Actor]:
+def act(
+    people: Sequence[Person], sides: Sequence[float], paths: Sequence[Path2D], random: np.random.Generator
+) -> list[Actor]:
     """Give everybody a path; nobody acts twice under one name."""
     names = unique_names(person.name for person in people)
     return [
@@ -67,7 +69,10 @@ def crossing(cast: Cast, random: np.random.Generator) -> Scene:
     span = 640 - 2 * side
 
     def walk(start: float, y: float) -> Path2D:
-        return lambda time: (side + span * (2 / np.pi * np.arcsin(np.sin(np.pi * speed * time / span + start)) / 2 + 0.5), y)
+        return lambda time: (
+            side + span * (2 / np.pi * np.arcsin(np.sin(np.pi * speed * time / span + start)) / 2 + 0.5),
+            y,
+        )
 
     low = float(random.uniform(150, 200))
     paths = [swaying(320, low - 40), walk(-np.pi / 2, low), walk(np.pi / 2, low + float(random.uniform(-25, 25)))]
@@ -143,7 +148,7 @@ def _drawn_hand(shape: tuple[int, ...], palm: NDArray[np.float64], side: float, 
 
 
 def hands(cast: Cast, random: np.random.Generator) -> Scene:
-    """Before one face a hand hides everything for up to 0.7 s, twice; before another it hides the lower half for long."""
+    """Before one face a hand hides everything for up to 0.7 s, twice; before another, the lower half for long."""
     side = float(random.uniform(80, 120))
     y = float(random.uniform(130, 170))
     wipes = float(random.uniform(0.2, 0.5))
@@ -226,7 +231,9 @@ def words(text: str, x: Callable[[float], float], y: int, size: int, bar: bool, 
             rows, own = slice(y, min(y + size + 16, picture.shape[0])), slice(first - left, last - left)
             high = rows.stop - y
             share = opaque[:high, own]
-            picture[rows, first:last] = (picture[rows, first:last] * (1 - share) + sign[:high, own] * share).astype(np.uint8)
+            picture[rows, first:last] = (picture[rows, first:last] * (1 - share) + sign[:high, own] * share).astype(
+                np.uint8
+            )
             matte[rows, first:last] = share[..., 0]
         return matte
 

@@ -1,10 +1,10 @@
 """Measure how faces keep their ids: HOTA, IDF1, switches and false tracks on composed scenes and on clips.
 
-Usage: python benchmarks/tracking.py --clips CLIPS --photos MASKS --scenes SCENES --yunet face_detection_yunet_2023mar.onnx
+Usage: python benchmarks/tracking.py --clips CLIPS --photos MASKS --scenes SCENES --yunet YUNET.onnx
     [--part report] [--scenes-each 4] [--seed 0] [--only KIND ...] [--out tracking]
 
-MASKS: a folder with the folders with_mask and without_mask of portraits. SCENES: pictures and boxes.csv that marks those
-without people. Every scene is analysed twice: with the detector and the landmark network as users have them, and with
+MASKS: a folder with the folders with_mask and without_mask of portraits. SCENES: pictures, and boxes.csv that marks
+those without people. Every scene is analysed twice: with the detector and the landmark network as users have them, and with
 the true boxes of all faces that can be seen in place of both, so that what is left is the tracker's own. Half of the
 people and four fifths of the grounds (`--part choose`) are for choosing settings, the others are reported on.
 
@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import report
-from acting import FPS, Box, Moment, Person, Picture, Reference, Seen, clips_of, from_clip, from_photo, grounds_of
+from acting import FPS, Box, Moment, Person, Reference, Seen, clips_of, from_clip, from_photo, grounds_of
 from numpy.typing import NDArray
 from scripts import SCRIPTS, Cast, played
 
@@ -214,7 +214,9 @@ def followed(clip: Path, reference: Reference) -> Iterator[Moment]:
             shot, last = shot + 1, {}
         found = reference.all(np.asarray(frame.image, np.uint8))
         names = list(last)
-        rows, columns = assign(iou(np.stack([last[name] for name in names]), found)) if names and len(found) else ([], [])
+        rows, columns = (
+            assign(iou(np.stack([last[name] for name in names]), found)) if names and len(found) else ([], [])
+        )
         faces = {names[row]: found[column] for row, column in zip(rows, columns, strict=True)}
         for column in set(range(len(found))) - set(columns):
             people += 1
@@ -225,7 +227,9 @@ def followed(clip: Path, reference: Reference) -> Iterator[Moment]:
 
 def shown(what: str, ours: dict[str, Any], told: dict[str, Any] | None) -> dict[str, Any]:
     """Return a line of the table."""
-    rounded = {key: round(value, 3) if isinstance(value, float) else value for key, value in ours.items() if key != "ms"}
+    rounded = {
+        key: round(value, 3) if isinstance(value, float) else value for key, value in ours.items() if key != "ms"
+    }
     row: dict[str, Any] = {"what": what, **rounded, "tracker, ms a frame": round(ours["ms"], 2)}
     for key in ("IDF1", "switches", "ids over shots"):
         row[f"{key}, true boxes"] = "" if told is None else round(told[key], 3)

@@ -2,9 +2,10 @@
 
 It does not recognise people. It tells the face of a moment ago from another one at the same place (a crossing, a scene
 cut), where position alone cannot. Measured on clips with people and on portraits: of 8x8 cells over an enlarged box
-(hair, clothes and background count), grey beside shares of colour tells most. Where it is known that another face, or
-no picture, is in a cell, that cell tells nothing: of people who pass each other, stand before other grounds or come back
-after a third of a second, 95 % are then above what 1 % of strangers reach, without that 2 %.
+(hair, clothes and background count), grey beside shares of colour tells most. Where it is known that another face,
+or no picture, is in a cell, that cell tells nothing, and colours are taken around their mean, since skin is skin: of
+people found again a third of a second later in composed scenes, 95 % are above what 0.8 % of strangers reach (2.3 %
+without either).
 """
 
 from __future__ import annotations
@@ -57,9 +58,7 @@ def compare(
     return np.asarray(((looks * one) @ (others * two).T) / np.sqrt(size).clip(1e-9), np.float32)
 
 
-def blend(
-    old: NDArray[np.float32], new: NDArray[np.float32], shares: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def blend(old: NDArray[np.float32], new: NDArray[np.float32], shares: NDArray[np.float32]) -> NDArray[np.float32]:
     """Move (N, D) descriptions by (N, CELLS**2) shares towards new ones: the running mean, kept at unit length."""
     mean = old + _spread(shares) * (new - old)
     return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True).clip(1e-6), np.float32)
@@ -77,7 +76,7 @@ def visible(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.
     within[np.arange(len(boxes)), np.arange(len(boxes))] = False
     covered = np.einsum("nor,noc->nrc", within[:, :, 1].astype(np.float32), within[:, :, 0].astype(np.float32)) > 0
     shown = inside[:, 1, :, None] & inside[:, 0, None, :] & ~covered
-    return shown.reshape(len(boxes), CELLS * CELLS).astype(np.float32)
+    return np.asarray(shown.reshape(len(boxes), CELLS * CELLS), np.float32)
 
 
 def hidden(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -103,7 +102,7 @@ def _sampled(low: int, high: int, limit: int) -> tuple[slice, int, int]:
 
 
 def _unit(cells: NDArray[np.float32], flat: float) -> NDArray[np.float32]:
-    """Turn (N, CELLS, CELLS, C) values into unit vectors around the mean of each channel: a cast of light is no pattern."""
+    """Turn (N, CELLS, CELLS, C) values into unit vectors around each channel's mean: a cast is no pattern."""
     values = (cells - cells.mean(axis=(1, 2), keepdims=True)).reshape(len(cells), CELLS * CELLS * cells.shape[3])
     floor = np.full((len(values), 1), flat * CELLS, np.float32)
     values = np.concatenate([values, floor], axis=1)

@@ -2,7 +2,8 @@
 
 Written from SORT (Bewley et al. 2016: Kalman filter, optimal assignment) and ByteTrack (Zhang et al. 2022: low scores
 get a second pass, but never found a track), with likeness as a gate, so that no face takes over another's id where they
-cross or where one enters as another leaves; it is told of cuts. A tracker follows one stream and belongs to one thread.
+cross or where one enters as another leaves, and as what knows again who comes back elsewhere; it is told of cuts. A
+tracker follows one stream and belongs to one thread.
 """
 
 from __future__ import annotations
@@ -72,6 +73,9 @@ class TrackerSettings:
         if not (0 <= self.belief <= 1 and 0 <= self.doubt <= 1 and self.proof >= 0):
             found = f"{self.belief}, {self.doubt} and {self.proof}"
             raise ValueError(f"tracker: expected belief and doubt in 0-1 and proof >= 0, found {found}")
+        if not (0 <= self.settle <= self.refresh <= 1 and self.speed >= 0):
+            found = f"{self.settle}, {self.refresh} and {self.speed}"
+            raise ValueError(f"tracker: expected 0 <= settle <= refresh <= 1 and speed >= 0, found {found}")
         if self.max_growth < 1 or self.forget <= 0:
             found = f"{self.max_growth} and {self.forget}"
             raise ValueError(f"tracker: expected max_growth >= 1 and forget > 0, found {found}")
@@ -167,7 +171,18 @@ class Tracker:
 
     def _keep(self, rows: NDArray[np.bool_]) -> None:
         self._motion.keep(rows)
-        for name in ("_ids", "_scores", "_seen", "_looks", "_settled", "_known", "_plausible", "_founded", "_looked", "_proved"):
+        for name in (
+            "_ids",
+            "_scores",
+            "_seen",
+            "_looks",
+            "_settled",
+            "_known",
+            "_plausible",
+            "_founded",
+            "_looked",
+            "_proved",
+        ):
             setattr(self, name, getattr(self, name)[rows])
 
     def _detect(self, frame: Frame, detections: Detections) -> Detections:

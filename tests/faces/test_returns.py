@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -106,6 +107,10 @@ def test_what_is_covered_in_one_picture_does_not_count_against_a_likeness() -> N
     assert compare(look, all_cells, look, all_cells)[0, 0] == pytest.approx(1, abs=1e-5)
 
 
+def ground(seed: int, time: float) -> int:
+    return 1000 + seed
+
+
 def blended(one: NDArray[np.uint8], other: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.addWeighted(one, 1 - share, other, share, 0), np.uint8)
 
@@ -121,7 +126,7 @@ def test_no_id_crosses_a_dissolve_between_faces_at_one_place(length: int) -> Non
         def close(self) -> None:
             pass
 
-    shots = [Scene([Actor(seed, still(200), size=80)], background=lambda time, n=seed: 1000 + n) for seed in (1, 2)]
+    shots = [Scene([Actor(seed, still(200), size=80)], partial(ground, seed)) for seed in (1, 2)]
     one, other = (shot.frame(0).image for shot in shots)
     shares = [0.0] * 30 + np.linspace(0, 1, length).tolist() + [1.0] * 30
     perceive, ids = Perceiver(Known(), Tracker, DetectionSettings()), []
