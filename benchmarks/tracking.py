@@ -4,9 +4,9 @@ Usage: python benchmarks/tracking.py --clips CLIPS --photos MASKS --scenes SCENE
     [--part report] [--scenes-each 4] [--seed 0] [--only KIND ...] [--out tracking]
 
 MASKS: a folder with the folders with_mask and without_mask of portraits. SCENES: pictures, and boxes.csv that marks
-those without people. Every scene is analysed twice: with the detector and the landmark network as users have them, and with
-the true boxes of all faces that can be seen in place of both, so that what is left is the tracker's own. Half of the
-people and four fifths of the grounds (`--part choose`) are for choosing settings, the others are reported on.
+those without people. Every scene is analysed twice: with the detector and the landmark network as users have them, and
+with the true boxes of all faces that can be seen in place of both, so that what is left is the tracker's own. Half of
+the people and four fifths of the grounds (`--part choose`) are for choosing settings, the others are reported on.
 
 A face counts while at least 40 % of it can be seen; what is found of one that is hidden further is neither right nor
 wrong. Somebody who was away for longer than `max_age` of the tracker is somebody else. Figures by TrackEval; in clips
