@@ -58,6 +58,8 @@ $(VENV)/.core: $(VENV)/.venv pyproject.toml
 $(VENV)/.dev: $(VENV)/.core pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,report,demo,dlib-landmarks,serve,cluster,ray,train,window,video,heic]"
+	@# benchmarks/tracking.py needs it; alone, since it asks for the OpenCV with a window, which would overwrite ours
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "trackeval>=1.3,<2"
 	touch $@
 
 clean:

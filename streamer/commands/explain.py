@@ -18,7 +18,7 @@ from streamer.config import Config
 from streamer.drawing.stencils import lettering
 from streamer.explain.face import PANEL, Explanation, explain_face
 from streamer.photo.analyst import Analyst
-from streamer.photo.decode import read_photo
+from streamer.photo.decode import Photo, read_photo
 from streamer.sinks.files import check_replaces_none
 from streamer.sources.source import printable
 
@@ -49,10 +49,12 @@ def explain_faces(analyst: Analyst, image: NDArray[np.uint8], most: int = 8) -> 
     """
     if (blur := analyst.config.privacy.blur) != "none":
         raise UserError(f"privacy.blur={blur}: an explanation shows the face that it explains: expected 'none'")
-    faces = sorted(analyst.look(image).faces, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))
+    photo, result = analyst.look_upright(Photo(image))
+    image = photo.image
+    faces = sorted(result.faces, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))
     judged = [(face, face.expression.region) for face in faces if face.expression and face.expression.judged]
     judges = analyst.stages.express.judges
-    notes = []
+    notes = [f"The photo was {note}." for note in photo.notes]
     if not faces:
         notes.append("No face was found. Faces can be missed when they are very small, turned away or in the dark.")
     if hidden := len(faces) - len(judged):

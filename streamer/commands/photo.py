@@ -52,7 +52,7 @@ def run(config: Config, names: Sequence[str], out: Path, *, page: bool = True, a
             except UserError as error:
                 unreadable.append(printable(str(error)))
                 continue
-            result = analyst.look(photo.image, name)
+            photo, result = analyst.look_upright(photo, name)
             seen = analyst.attend(photo.image, result.faces)
             drawn = draw_all(result, seen, config.overlay)
             for view, picture in drawn.items():

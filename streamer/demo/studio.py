@@ -131,7 +131,7 @@ class Studio:
         """
         photo = read_photo(path)
         with self._lock:
-            result = self._photos.look(photo.image, path.name)
+            photo, result = self._photos.look_upright(photo, path.name)
             seen = self._photos.attend(photo.image, result.faces) if attention else None
         values, drawn = record(path.name, photo, result, seen), draw_all(result, seen, self._photos.config.overlay)
         folder = self._new_folder()

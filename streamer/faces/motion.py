@@ -61,6 +61,13 @@ class Motion:
         )
         self._bound(slice(None))
 
+    def keep_near(self, width: int, height: int) -> None:
+        """Stop boxes that have just left a picture of that size: who comes back does so near the edge."""
+        centre, half = self.state[0, :, :2], self.state[0, :, 2:] / 2
+        bounded = np.clip(centre, -half, np.array([width, height], np.float32) + half)
+        self.state[1, :, :2][bounded != centre] = 0
+        self.state[0, :, :2] = bounded
+
     def correct(self, rows: NDArray[np.int64], boxes: NDArray[np.float32]) -> None:
         """Take in detected (len(rows), 4) xyxy boxes of the given rows."""
         measured = centred(boxes)
@@ -80,6 +87,11 @@ class Motion:
         variance = np.minimum(self.covariance[0, :, :2], (FARTHEST * size) ** 2) + (JITTER[:2] * size) ** 2
         offset = centres[None] - self.state[0, :, None, :2]
         return np.asarray((offset**2 / variance[:, None]).sum(axis=2), np.float32)
+
+    def strides(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the (T, N) distances between the centres and those of (N, 4) xyxy boxes, in sizes of the face."""
+        offset = centred(boxes)[None, :, :2] - self.state[0, :, None, :2]
+        return np.asarray(np.sqrt((offset**2).sum(axis=2)) / _sizes(self.state[0]), np.float32)
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Forget the boxes that the (T,) mask leaves out."""

@@ -2,7 +2,8 @@
 
 Written from SORT (Bewley et al. 2016: Kalman filter, optimal assignment) and ByteTrack (Zhang et al. 2022: low scores
 get a second pass, but never found a track), with likeness as a gate, so that no face takes over another's id where they
-cross or where one enters as another leaves; it is told of cuts. A tracker follows one stream and belongs to one thread.
+cross or where one enters as another leaves, and as what knows again who comes back elsewhere; it is told of cuts. A
+tracker follows one stream and belongs to one thread.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.faces.boxes import areas, iou
-from streamer.faces.likeness import blend, describe, hidden
+from streamer.faces.likeness import CELLS, blend, compare, describe, visible
 from streamer.faces.motion import Motion
 from streamer.types import Detections, Face, Frame
 
@@ -37,7 +38,10 @@ class TrackerSettings:
     A track and a detection may belong together by min_iou, their overlap, or max_distance, that of their centres in
     standard deviations (low scores: by min_iou_low alone), where neither is max_growth times as large as the other,
     lengthwise, and they look alike. likeness: how much they must, -1 to 1; full overlap makes up for `trust` of it, and
-    `forget` seconds out of sight for 63 %. refresh: share of the newest picture in a track's running mean.
+    `forget` seconds out of sight for 63 %. refresh: share of the newest picture in a track's running
+    mean, settle: in a slow one, which still knows the face when something has come before it. A face that
+    is out of sight may also come back farther off, as far as it can go at `speed`, in its sizes a second, where it
+    looks alike by sure_likeness.
     """
 
     coast: float = 0.2
@@ -49,10 +53,13 @@ class TrackerSettings:
     max_distance: float = 5.0
     min_iou_low: float = 0.4
     max_growth: float = 1.6
-    likeness: float = 0.78
+    likeness: float = 0.58
     trust: float = 0.25
     forget: float = 2.0
     refresh: float = 0.5
+    settle: float = 0.15
+    sure_likeness: float = 0.65
+    speed: float = 8.0
     belief: float = 0.985
     doubt: float = 0.8
     proof: float = 1.0
@@ -66,6 +73,9 @@ class TrackerSettings:
         if not (0 <= self.belief <= 1 and 0 <= self.doubt <= 1 and self.proof >= 0):
             found = f"{self.belief}, {self.doubt} and {self.proof}"
             raise ValueError(f"tracker: expected belief and doubt in 0-1 and proof >= 0, found {found}")
+        if not (0 <= self.settle <= self.refresh <= 1 and self.speed >= 0):
+            found = f"{self.settle}, {self.refresh} and {self.speed}"
+            raise ValueError(f"tracker: expected 0 <= settle <= refresh <= 1 and speed >= 0, found {found}")
         if self.max_growth < 1 or self.forget <= 0:
             found = f"{self.max_growth} and {self.forget}"
             raise ValueError(f"tracker: expected max_growth >= 1 and forget > 0, found {found}")
@@ -88,7 +98,10 @@ class Tracker:
         self._scores = np.zeros(0, np.float32)
         self._seen = np.zeros(0, np.float64)  # time of the last detection
         self._looks = describe(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4), np.float32))
+        self._settled = self._looks  # the slow mean
+        self._known = np.zeros((0, CELLS * CELLS), np.float32)  # which cells of the looks were ever seen
         self._plausible = np.zeros(0, bool)  # detected, or the picture still looks like the face
+        self._founded = np.zeros(0, np.float64)  # time of the first detection
         self._looked = np.zeros(0, np.float64)  # time of the first look at it
         self._proved = np.zeros(0, bool)  # long enough seen to be a face
 
@@ -151,6 +164,7 @@ class Tracker:
             raise ValueError(f"{frame.stream}: frame {frame.index} lies {-elapsed:.3f} s before the one before it")
         self._time = frame.time
         self._motion.predict(elapsed)
+        self._motion.keep_near(*frame.image.shape[1::-1])
 
     def _prune(self, now: float) -> None:
         """Forget what is too old or was not confirmed; before association, so that a jump in time revives nobody."""
@@ -160,46 +174,87 @@ class Tracker:
 
     def _keep(self, rows: NDArray[np.bool_]) -> None:
         self._motion.keep(rows)
-        for name in ("_ids", "_scores", "_seen", "_looks", "_plausible", "_looked", "_proved"):
+        for name in (
+            "_ids",
+            "_scores",
+            "_seen",
+            "_looks",
+            "_settled",
+            "_known",
+            "_plausible",
+            "_founded",
+            "_looked",
+            "_proved",
+        ):
             setattr(self, name, getattr(self, name)[rows])
 
     def _detect(self, frame: Frame, detections: Detections) -> Detections:
         """Go on with the tracks; return what is left."""
-        looks, veiled = describe(frame.image, detections.boxes), hidden(frame.image, detections.boxes)
-        tracks, found = self._associate(frame.time, detections, looks, veiled)
-        self._correct(frame.time, tracks, detections[found], looks[found], veiled[found])
+        looks, shown = describe(frame.image, detections.boxes), visible(frame.image, detections.boxes)
+        tracks, found = self._associate(frame.time, detections, looks, shown)
+        self._correct(frame.time, tracks, detections[found], looks[found], shown[found])
         self._recheck(frame, tracks)
         self._detection_time = frame.time
+        self._rejoin(frame.time)
         return detections[np.setdiff1d(np.arange(len(detections)), found)]
 
     def _associate(
-        self, now: float, detections: Detections, looks: NDArray[np.float32], veiled: NDArray[np.float32]
+        self, now: float, detections: Detections, looks: NDArray[np.float32], shown: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Pair tracks with detections: all with high scores first, what is left with low ones.
 
         Of the high ones, faces that are shown and in view come first; a track that nothing has confirmed yet may be one
-        of them a second time, found where a detection was off.
+        of them a second time, found where a detection was off. At last a face may be one that is found farther off.
         """
-        boxes = self._motion.boxes
+        settings, boxes = self.settings, self._motion.boxes
         overlap = iou(boxes, detections.boxes)
         distance = self._motion.distances(detections.boxes)
-        likeness = self._looks @ looks.T
-        near = (overlap >= self.settings.min_iou) | (distance <= self.settings.max_distance**2)
-        growth = np.abs(np.log(areas(boxes)[:, None] / areas(detections.boxes)[None])) / 2
-        alike = likeness + self.settings.trust * overlap >= self._asked(now)[:, None] * (1 - veiled)
-        possible = near & alike & (growth <= np.log(self.settings.max_growth))
+        likeness = self._likeness(looks, shown)
+        near = (overlap >= settings.min_iou) | (distance <= settings.max_distance**2)
+        alike = likeness + settings.trust * overlap >= self._asked(now)[:, None] * shown.mean(axis=1)
+        possible = near & alike & self._fits(detections.boxes)
+        far = self._went(now, detections.boxes, likeness)
         # Every pair is worth more than nothing, so that a pair is given up only where it makes a better one possible.
         worth = 2 + overlap + np.exp(-distance / 2) + likeness
-        high = detections.scores >= self.settings.high_score
-        low = alike & (overlap >= self.settings.min_iou_low)
-        in_view = (self._in_view() & (self._ids > 0))[:, None]
+        high = detections.scores >= settings.high_score
+        low = alike & (overlap >= settings.min_iou_low)
+        confirmed, viewed = (self._ids > 0)[:, None], self._in_view()[:, None]
         pairs = []
-        for allowed in (possible & high & in_view, possible & high, low & ~high):
+        for allowed in (possible & high & confirmed & viewed, possible & high, far & high & confirmed, low & ~high):
             rows, columns = assign(np.where(allowed, worth, 0))
             worth[rows], worth[:, columns] = 0, 0
             pairs.append((rows, columns))
         tracks, found = (np.concatenate(indices) for indices in zip(*pairs, strict=True))
         return tracks, found
+
+    def _likeness(self, looks: NDArray[np.float32], shown: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the (T, N) likeness of what is known of the tracks with N looks."""
+        now = compare(self._looks, self._known, looks, shown)
+        return np.maximum(now, compare(self._settled, self._known, looks, shown))
+
+    def _fits(self, boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return which tracks (T, 1) are about as large as (N, 4) boxes."""
+        growth = np.abs(np.log(areas(self._motion.boxes)[:, None] / areas(boxes)[None])) / 2
+        return np.asarray(growth <= np.log(self.settings.max_growth))
+
+    def _went(self, now: float, boxes: NDArray[np.float32], likeness: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return which tracks (T, 1) may have gone to (N, 4) boxes, however far, since those look like them."""
+        reach = self.settings.speed * self._ages(now)[:, None]
+        near = self._motion.strides(boxes) <= reach
+        return np.asarray(near & (likeness >= self.settings.sure_likeness) & self._fits(boxes))
+
+    def _rejoin(self, now: float) -> None:
+        """Give new tracks the ids of lost ones that they turn out to be, as of who steps out from behind a pillar."""
+        shown, viewed = self._ids > 0, self._in_view()
+        new = shown & viewed & (now - self._founded <= self.settings.coast)
+        possible = (shown & ~viewed)[:, None] & new & (self._seen[:, None] < self._founded)
+        if not possible.any():
+            return
+        likeness = self._likeness(self._looks, self._known)
+        old, new_rows = assign(np.where(possible & self._went(now, self._motion.boxes, likeness), likeness, 0))
+        for values in (self._ids, self._looked, self._proved):
+            values[new_rows] = values[old]
+        self._keep(~np.isin(np.arange(len(self._ids)), old))
 
     def _ages(self, now: float) -> NDArray[np.float64]:
         """Return the seconds since each track was detected, rounded so that 0.8 - 0.6 is not older than 0.2."""
@@ -219,14 +274,16 @@ class Tracker:
         tracks: NDArray[np.int64],
         detections: Detections,
         looks: NDArray[np.float32],
-        veiled: NDArray[np.float32],
+        shown: NDArray[np.float32],
     ) -> None:
         self._motion.correct(tracks, detections.boxes)
         self._scores[tracks] = detections.scores
         self._seen[tracks] = now
         # What is hidden now is still known from before.
-        share = self.settings.refresh * (1 - veiled[:, None]) ** 2
-        self._looks[tracks] = blend(self._looks[tracks], looks, share)
+        for means, share in ((self._looks, self.settings.refresh), (self._settled, self.settings.settle)):
+            shares = share * shown * shown.mean(axis=1, keepdims=True)
+            means[tracks] = blend(means[tracks], looks, np.where(self._known[tracks] > 0, shares, shown))
+        self._known[tracks] = np.maximum(self._known[tracks], shown)
         self._confirm(tracks[self._ids[tracks] == 0])
 
     def _recheck(self, frame: Frame, tracks: NDArray[np.int64]) -> None:
@@ -235,8 +292,9 @@ class Tracker:
         missed = np.setdiff1d(np.flatnonzero(self._ages(frame.time) <= self.settings.coast), tracks)
         if len(missed):
             boxes = self._motion.boxes[missed]
-            likeness = (self._looks[missed] * describe(frame.image, boxes)).sum(axis=1)
-            self._plausible[missed] = likeness >= self._asked(frame.time)[missed] * (1 - hidden(frame.image, boxes))
+            shown = visible(frame.image, boxes)
+            likeness = compare(self._looks[missed], self._known[missed], describe(frame.image, boxes), shown).diagonal()
+            self._plausible[missed] = likeness >= self._asked(frame.time)[missed] * shown.mean(axis=1)
 
     def _spawn(self, frame: Frame, detections: Detections) -> Ids:
         start, n = len(self._ids), len(detections)
@@ -244,8 +302,12 @@ class Tracker:
         self._ids = np.concatenate([self._ids, np.zeros(n, np.int64)])
         self._scores = np.concatenate([self._scores, detections.scores])
         self._seen = np.concatenate([self._seen, np.full(n, frame.time)])
-        self._looks = np.concatenate([self._looks, describe(frame.image, detections.boxes)])
+        looks = describe(frame.image, detections.boxes)
+        self._looks = np.concatenate([self._looks, looks])
+        self._settled = np.concatenate([self._settled, looks])
+        self._known = np.concatenate([self._known, visible(frame.image, detections.boxes)])
         self._plausible = np.concatenate([self._plausible, np.ones(n, bool)])
+        self._founded = np.concatenate([self._founded, np.full(n, frame.time)])
         self._looked = np.concatenate([self._looked, np.full(n, np.inf)])
         self._proved = np.concatenate([self._proved, np.zeros(n, bool)])
         self._confirm(start + np.flatnonzero(self._fresh | (detections.scores >= self.settings.sure_score)))

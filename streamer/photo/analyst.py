@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from streamer.build import build_stages, load_classifier
 from streamer.config import Config
 from streamer.photo.attention import GroupAttention, attend, check_attention
+from streamer.photo.decode import Photo
+from streamer.photo.upright import find_turn, turned
 from streamer.types import Face, Frame, Result
 
 
@@ -36,6 +38,14 @@ class Analyst:
         [result] = self.stages.finish(self.stages.perceive([frame]))
         self.stages.forget(name)
         return result
+
+    def look_upright(self, photo: Photo, name: str = "photo") -> tuple[Photo, Result]:
+        """Find and classify every face of a photo; one that lies on its side or head is turned first, and says so."""
+        result = self.look(photo.image, name)
+        if not (turn := find_turn(self.stages.perceive, photo.image, result.faces)):
+            return photo, result
+        photo = Photo(turned(photo.image, turn), (*photo.notes, f"turned by {turn}°"))
+        return photo, self.look(photo.image, name)
 
     def attend(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> GroupAttention | None:
         """Say where the attention network looks in a whole picture; None without it, or where there is no face."""

@@ -112,9 +112,41 @@ def test_somebody_who_walks_by_close_to_the_camera_is_no_cut(seed: int) -> None:
     assert cuts([place, *pictures, place]) == []
 
 
-def test_a_dissolve_is_no_cut() -> None:
-    one, other = view(scene(1)), view(scene(2))
-    assert cuts([brighter(one, 1 - share, share * other.astype(float)) for share in np.linspace(0, 1, 40)]) == []
+def dissolve(one: list[Picture], other: list[Picture]) -> list[Picture]:
+    """Blend pictures into as many others."""
+    shares = np.linspace(0, 1, len(one) + 2)[1:-1]
+    return [brighter(a, 1 - share, share * b.astype(float)) for share, a, b in zip(shares, one, other, strict=True)]
+
+
+@pytest.mark.parametrize("length", [8, 15, 25, 50])
+@pytest.mark.parametrize("seed", range(0, 8, 2))
+def test_a_dissolve_ends_a_shot_once_and_while_it_lasts(seed: int, length: int) -> None:
+    one, other = view(scene(seed)), view(scene(seed + 1))
+    pictures = [one] * 15 + dissolve([one] * length, [other] * length) + [other] * 30
+    (begins,) = cuts(pictures)
+    assert 15 + 0.3 * length < begins <= 15 + length + 3
+
+
+def test_a_dissolve_between_cameras_that_pan_ends_a_shot() -> None:
+    one, other = scene(3), scene(4)
+    steps = np.arange(0, 0.4, 0.005)
+    first, second = [view(one, x) for x in steps], [view(other, 0.4 - x) for x in steps]
+    pictures = first[:30] + dissolve(first[30:50], second[30:50]) + second[50:]
+    assert len(cuts(pictures)) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_zoom_is_no_dissolve(seed: int) -> None:
+    place = view(scene(seed))
+    turns = [cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 0, zoom) for zoom in np.linspace(1, 1.7, 80)]
+    zoomed = [np.asarray(cv2.warpAffine(place, turn, (WIDTH, HEIGHT)), np.uint8) for turn in turns]
+    assert cuts(zoomed + zoomed[::-1]) == []
+
+
+def test_a_fade_to_black_and_back_is_no_dissolve() -> None:
+    image = view(scene(5))
+    dark = [brighter(image, gain) for gain in np.linspace(1, 0.02, 25)]
+    assert cuts([image] * 10 + dark + dark[::-1] + [image] * 10) == []
 
 
 def test_a_stream_of_noise_soon_counts_as_usual() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from streamer.sources import State, open_source
 from tests.media import cut, fails, grey, read
@@ -84,8 +84,27 @@ def test_every_kind_of_picture_becomes_8_bit_bgr(tmp_path: Path, name: str, writ
     assert abs(float(image.mean()) - 100) < 4
 
 
-def test_exif_orientation_is_respected(tmp_path: Path):
-    turned = Image.Exif()
-    turned[0x0112] = 6  # the camera was held upright
-    Image.new("RGB", (60, 40)).save(tmp_path / "upright.jpg", exif=turned)
-    assert read(open_source(str(tmp_path / "upright.jpg"))).frames[0].image.shape == (60, 40, 3)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff", "avif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_that_a_file_tells_is_respected(tmp_path: Path, suffix: str, orientation: int):
+    """In AVIF, Pillow writes it as the file's own rotation and mirroring."""
+    told = Image.Exif()
+    told[0x0112] = orientation
+    plain = np.zeros((40, 60, 3), np.uint8)
+    plain[:20, :20] = (200, 40, 40)  # one corner, so that no two orientations look the same
+    path = tmp_path / f"a.{suffix}"
+    quality = {} if suffix in ("png", "tiff") else {"quality": 95}
+    Image.fromarray(plain).save(path, exif=told, **quality)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"), np.int16)
+    image = read(open_source(str(path))).frames[0].image
+    assert image.shape[:2] == ((60, 40) if orientation > 4 else (40, 60))
+    assert np.abs(image[..., ::-1].astype(np.int16) - expected).mean() < 2
+
+
+@pytest.mark.parametrize("damage", [slice(0, 60), slice(0, 300), slice(0, -200)])
+def test_a_damaged_avif_is_an_unreadable_picture(tmp_path: Path, damage: slice):
+    path = tmp_path / "a.avif"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[damage])
+    assert fails(str(path)) == f"{path}: 1 of 1 pictures could not be read: a.avif"
