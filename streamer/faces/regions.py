@@ -3,7 +3,7 @@
 Coordinates: pixel i covers [i, i + 1), boxes are xyxy. Rounding happens once: box edges go to the nearest pixel edge
 (halves up) in the frame, and the edges of the part that lies in the picture to the nearest pixel edge of the crop.
 
-What is cut out of a face that is turned is a box that is turned with it, around its own middle, see `streamer.faces.roll`.
+What is cut out of a face that is turned is a box that is turned with it, around its own middle: `streamer.faces.roll`.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def input_boxes(
 def moved_with(
     boxes: NDArray[np.float32], pivots: NDArray[np.float32], rolls: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Move (N, 4) boxes, laid around faces that were turned back by (N,) rolls around (N, 2) pivots, to where they are."""
+    """Move (N, 4) boxes of faces that were turned back by (N,) rolls around (N, 2) pivots to where they are."""
     middles = middles_of(boxes)
     return np.asarray(boxes + np.tile(turned(middles[:, None], pivots, rolls)[:, 0] - middles, 2), np.float32)
 
@@ -120,6 +120,13 @@ def part_boxes(faces: Sequence[Face], spec: EngineSpec, views: Sequence[str] | N
     """Return the (N, 4) boxes, xyxy in pixels, of what a network is shown of each face, to be turned by its roll."""
     boxes, landmarks, _ = _stacked(faces)
     return input_boxes(boxes, landmarks, spec.crop, views, rolls_of(faces))
+
+
+def region_of(face: Face, region: str, margin: float = 0.1) -> NDArray[np.float32]:
+    """Return the tight (4,) box of a part of a face that has landmarks, to be turned by the face's roll."""
+    points = None if face.landmarks is None else face.landmarks[None]
+    found = input_boxes(face.box[None], points, Crop(region=region, margin=margin), rolls=rolls_of([face]))
+    return np.asarray(found[0], np.float32)
 
 
 def rolls_of(faces: Sequence[Face]) -> NDArray[np.float32]:
@@ -289,9 +296,9 @@ def crop(
     mode: 'pad' adds the constant grey level `padding` until the box has the shape of the output; 'mask' does so too,
     and lifts what is seen to 1 at least, so that 0 means hidden; 'centre' cuts the largest piece of that shape out of
     the box. offset: where the box lies in its padding, or the piece in the box,
-    0-1 from left or top to right or bottom. roll: radians, clockwise, by which the box is turned around its middle; what
-    it holds is shown upright. Nothing outside the box is ever seen, and what lies outside the picture is padding. A box
-    without area, or not finite, gives padding alone.
+    0-1 from left or top to right or bottom. roll: radians, clockwise, by which the box is turned around its middle;
+    what it holds is shown upright. Nothing outside the box is ever seen, and what lies outside the picture is padding.
+    A box without area, or not finite, gives padding alone.
     """
     cut = np.full((height, width, channels), padding, np.uint8)
     if not np.isfinite(box).all():

@@ -47,7 +47,7 @@ def between(rolls: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[
 def turned(
     points: NDArray[np.float32], middles: NDArray[np.float32], rolls: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Turn (N, K, 2) points by (N,) rolls around (N, 2) middles; what is not to be turned stays as it is, to the bit."""
+    """Turn (N, K, 2) points by (N,) rolls around (N, 2) middles; what is not turned stays as it is, to the bit."""
     rows = np.flatnonzero(rolls)
     if not len(rows):
         return points
@@ -62,6 +62,12 @@ def turned(
 def middles_of(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the (N, 2) middles of (N, 4) boxes."""
     return np.asarray((boxes[:, :2] + boxes[:, 2:]) / 2, np.float32)
+
+
+def corners_of(box: NDArray[np.float32], roll: float) -> NDArray[np.float32]:
+    """Return the (4, 2) corners of a (4,) box that is turned around its middle, its own top left one first."""
+    corners = box[[[0, 1], [2, 1], [2, 3], [0, 3]]]
+    return np.asarray(turned(corners[None], middles_of(box[None]), np.float32([roll]))[0], np.float32)
 
 
 def upright_boxes(boxes: NDArray[np.float32], rolls: NDArray[np.float32]) -> NDArray[np.float32]:
