@@ -26,11 +26,12 @@ from streamer.config import Config, load_config
 from streamer.photo.analyst import Analyst
 from streamer.types import Face
 from train.detector.batches.sources import is_held
+from train.landmarks.batches.faces import Faces
 from train.landmarks.batches.read import read
 from train.landmarks.config import Source
+from train.landmarks.rolled import rolled, turn
 from train.landmarks.scores import normalised_error
 
-SIDE = 320  # pixels of the pictures that faces are turned in
 SHIFT = 0.033  # of the labels of YouTube-Faces to the right
 
 Picture = NDArray[np.uint8]
@@ -46,36 +47,34 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     known = read(Source(set="ytf", path=options.data / "data" / "landmarks", share=1, shift=SHIFT), "test")
-    frames = range(0, len(known), 2)
+    frames = Faces(known.pictures[::2], known.points[::2], known.boxes[::2])
     photos = read_photos(options.data, options.faces)
     rows: list[dict[str, Any]] = []
     with Analyst(load_config(Config, preset(options.config))) as analyst:
         upright = [answer(middle_face(analyst, photo)) for photo in photos]
         for roll in options.rolls:
             errors, asked, changed, spent = [], 0, 0, 0.0
-            for number in frames:
-                box = known.boxes[number]
-                sign = 1 if number % 4 else -1
-                picture, move = turned(known.pictures[number], (box[:2] + box[2:]) / 2, sign * roll)
+            faces = rolled(frames, roll)
+            for picture, truth in zip(faces.pictures, faces.points, strict=True):
+                colour = np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), np.uint8)
                 spent -= time.process_time()
-                face = middle_face(analyst, picture)
+                face = middle_face(analyst, colour)
                 spent += time.process_time()
                 if face is not None and face.landmarks is not None:
-                    truth = (known.points[number] @ move[:, :2].T + move[:, 2]).astype(np.float32)
                     errors.append(float(normalised_error(face.landmarks[None], truth[None])[0]))
             for photo, before in zip(photos, upright, strict=True):
                 for sign in (1, -1) if roll else ():
-                    after = answer(middle_face(analyst, turned(photo, np.array(photo.shape[1::-1]) / 2, sign * roll)[0]))
+                    after = answer(middle_face(analyst, turn(photo, middle_of(photo), sign * roll)[0]))
                     if before and after:
                         asked, changed = asked + 1, changed + (before != after)
             rows.append(
                 {
                     "roll": f"{roll}°",
-                    "frames found": f"{len(errors)} of {len(frames)}",
+                    "frames found": f"{len(errors)} of {len(frames.pictures)}",
                     "landmarks, mean error %": f"{100 * np.mean(errors):.2f}" if errors else "",
                     "median": f"{100 * np.median(errors):.2f}" if errors else "",
                     "answers changed %": f"{100 * changed / asked:.1f} of {asked}" if asked else "",
-                    "CPU ms a picture": f"{1e3 * spent / len(frames):.1f}",
+                    "CPU ms a picture": f"{1e3 * spent / len(frames.pictures):.1f}",
                 }
             )
             print(rows[-1], flush=True)
@@ -96,19 +95,13 @@ def read_photos(root: Path, count: int) -> list[Picture]:
     return list(found.values())
 
 
-def turned(picture: Picture, centre: NDArray[Any], degrees: float) -> tuple[Picture, NDArray[np.float64]]:
-    """Return a BGR picture turned clockwise around a point that comes to the middle, and the (2, 3) map of places."""
-    angle = np.radians(degrees)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    start = SIDE / 2 - turn @ centre
-    of_pixels = np.column_stack([turn, start + turn @ (0.5, 0.5) - 0.5])  # OpenCV counts from the middles of pixels
-    colour = picture if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
-    return np.asarray(cv2.warpAffine(colour, of_pixels, (SIDE, SIDE)), np.uint8), np.column_stack([turn, start])
+def middle_of(picture: Picture) -> NDArray[np.float32]:
+    return np.array(picture.shape[1::-1], np.float32) / 2
 
 
 def middle_face(analyst: Analyst, picture: Picture) -> Face | None:
     """Return the face that holds the middle of a picture, the first of them."""
-    middle = np.array(picture.shape[1::-1]) / 2
+    middle = middle_of(picture)
     faces: Sequence[Face] = analyst.look(picture).faces
     return next((face for face in faces if (face.box[:2] < middle).all() and (face.box[2:] > middle).all()), None)
 

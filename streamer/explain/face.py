@@ -29,13 +29,14 @@ class Explanation:
     """Say why a face got its answer.
 
     network, region: which network answered, and what it was shown of the face. shown: the label that the face got,
-    'uncertain' where none was likely enough. label, following: the most likely emotion and the next one. probabilities:
-    by label. face: (224, 224, 3) uint8 BGR, the face, turned upright where networks are shown it so. part: (4,) xyxy of
-    the region in it. seen: (h, w, C) uint8, what the network was given, padded. box: (4,) xyxy that this covers in
-    `face`. maps: (h, w) float32 over the box by name, 'cam' (of `label`) and 'attention' where there are. grid: (4, 4, 6) change of the label's probability
-    where a cell of what was seen is filled with one of six grey levels. rules: those stored in the artefact that stand
-    for this label, with the conditions by which they hold here, None where they do not. typical: (H, W, C) uint8, what
-    faces with this answer typically look like, the mean of many, where the artefact holds it.
+    'uncertain' where none was likely enough. label, following: the most likely emotion and the next one.
+    probabilities: by label. face: (224, 224, 3) uint8 BGR, the face, turned upright where networks are shown it so.
+    part: (4,) xyxy of the region in it. seen: (h, w, C) uint8, what the network was given, padded. box: (4,) xyxy
+    that this covers in `face`. maps: (h, w) float32 over the box by name, 'cam' (of `label`) and 'attention' where
+    there are. grid: (4, 4, 6) change of the label's probability where a cell of what was seen is filled with one of
+    six grey levels. rules: those stored in the artefact that stand for this label, with the conditions by which
+    they hold here, None where they do not. typical: (H, W, C) uint8, what faces with this answer typically look
+    like, the mean of many, where the artefact holds it.
     """
 
     network: str

@@ -67,7 +67,7 @@ def middles_of(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
 def corners_of(box: NDArray[np.float32], roll: float) -> NDArray[np.float32]:
     """Return the (4, 2) corners of a (4,) box that is turned around its middle, its own top left one first."""
     corners = box[[[0, 1], [2, 1], [2, 3], [0, 3]]]
-    return np.asarray(turned(corners[None], middles_of(box[None]), np.float32([roll]))[0], np.float32)
+    return np.asarray(turned(corners[None], middles_of(box[None]), np.array([roll], np.float32))[0], np.float32)
 
 
 def upright_boxes(boxes: NDArray[np.float32], rolls: NDArray[np.float32]) -> NDArray[np.float32]:
