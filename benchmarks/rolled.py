@@ -1,6 +1,6 @@
 """Turn faces in the picture's plane: how many are found, how wrong their landmarks are, how many answers change.
 
-Usage: python benchmarks/rolled.py --data ROOT [--config photos] [--faces 150] [--rolls 0 10 ...] [--name rolled]
+Usage: python benchmarks/rolled.py --data ROOT [--config photos] [--faces 150] [--rolls 0 10 ...] [--name after]
 
 Landmarks: every second frame of the people of YouTube-Faces that no network was trained on (ROOT/data/landmarks), their
 shift taken back. Answers: LFW people that no detector of ours was trained on, one photo each (ROOT/data/faces), turned
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--config", default="photos")
     parser.add_argument("--faces", type=int, default=150)
     parser.add_argument("--rolls", type=int, nargs="*", default=[0, 10, 20, 30, 45, 60])
-    parser.add_argument("--name", default="rolled")
+    parser.add_argument("--name", default="after")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     known = read(Source(set="ytf", path=options.data / "data" / "landmarks", share=1, shift=SHIFT), "test")
@@ -79,7 +79,8 @@ def main() -> None:
             )
             print(rows[-1], flush=True)
     notes = "Errors are mean distances in percent of that of the outer eye corners."
-    report.write(options.name, f"Rolled faces, {options.config}", rows, notes)
+    (report.RESULTS / "rolled").mkdir(exist_ok=True)
+    report.write(f"rolled/{options.name}", f"Rolled faces, {options.config}", rows, notes)
 
 
 def read_photos(root: Path, count: int) -> list[Picture]:

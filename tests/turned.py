@@ -28,7 +28,7 @@ def around(boxes: NDArray[np.float32], rolls: NDArray[np.float32]) -> NDArray[np
 
 def points_at(roll: float) -> NDArray[np.float32]:
     """Return the (68, 2) landmarks of a face of BOX that is turned around its middle."""
-    upright = points_of_face(SIDE, *(MIDDLE - SIDE / 2))[None]
+    upright = points_of_face(SIDE, float(MIDDLE[0]) - SIDE / 2, float(MIDDLE[1]) - SIDE / 2)[None]
     return turned(upright, MIDDLE[None], np.float32([roll]))[0]
 
 
