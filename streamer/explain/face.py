@@ -11,17 +11,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import Engine, tempered
+from engines import Engine
 from engines.spec import Condition, Rule
 from streamer.drawing.heat import heated
 from streamer.explain.hidden_cells import grid_of
 from streamer.faces.regions import crop, crops_of, face_square, moved_with, part_boxes, rolls_of, seen_boxes
 from streamer.faces.roll import middles_of, upright_boxes
+from streamer.stages.answers import answered, weights
+from streamer.stages.smoothing import ExpressionSettings
 from streamer.types import Face
 
 PANEL = 224  # pixels, side of a picture in a sheet
 AROUND = 0.15  # of the face's side, shown on every side of it
 FRAME = (250, 250, 250)  # around the judged region
+AS_IT_IS = ExpressionSettings()  # all labels of the network, and its prior
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,21 +88,23 @@ class Explanation:
         return face
 
 
-def explain_face(engine: Engine, image: NDArray[np.uint8], face: Face) -> Explanation:
+def explain_face(
+    engine: Engine, image: NDArray[np.uint8], face: Face, settings: ExpressionSettings = AS_IT_IS
+) -> Explanation:
     """Explain the answer that a network gave to a face of a (H, W, 3) uint8 BGR picture.
 
-    Raises ValueError where the face was not judged.
+    settings: as it was asked: of which labels, for which prior. Raises ValueError where the face was not judged.
     """
     if face.expression is None or not face.expression.judged:
         raise ValueError(f"face {face.track_id}: expected one that was judged, found none to explain")
     spec, region = engine.spec, face.expression.region
 
     def classify(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return tempered(engine.infer(pictures)["probabilities"], spec.view(region).temperature)
+        return answered(engine.infer(pictures)["probabilities"], [region] * len(pictures), spec, settings)
 
     [seen] = crops_of(image, [face], spec, [region])
     outputs = engine.infer(seen[None])
-    [probabilities] = tempered(outputs["probabilities"], spec.view(region).temperature)
+    [probabilities] = answered(outputs["probabilities"], [region], spec, settings)
     first, second = np.argsort(-probabilities, kind="stable")[:2]
     maps = {"cam": outputs["cam"][0, first]} if "cam" in outputs else {}
     maps |= {"attention": outputs["attention"][0]} if "attention" in outputs else {}
@@ -119,7 +124,7 @@ def explain_face(engine: Engine, image: NDArray[np.uint8], face: Face) -> Explan
         shown=face.expression.label,
         label=label,
         following=spec.labels[second],
-        probabilities={name: float(value) for name, value in zip(spec.labels, probabilities, strict=True)},
+        probabilities={spec.labels[row]: float(probabilities[row]) for row in np.flatnonzero(weights(spec, settings))},
         face=crop(image, square, PANEL, PANEL, 3, roll=face.roll),
         part=in_panel(part),
         seen=seen,
