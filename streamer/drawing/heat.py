@@ -43,7 +43,7 @@ def lay_heat(
     size = seen.view.shape[1::-1]
     level = cv2.warpAffine(fine, inverse, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     laid = cv2.addWeighted(cv2.applyColorMap(level, JET), MAP_SHARE, seen.view, PICTURE_SHARE, 0)
-    np.copyto(seen.view, laid, where=seen.inside)
+    seen.put(np.asarray(laid, np.uint8))
 
 
 def heated(

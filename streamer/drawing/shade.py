@@ -24,7 +24,7 @@ def dim_hidden(picture: NDArray[np.uint8], face: Face) -> None:
         return
     for part in hidden_parts(face):
         under = window(picture, region_of(face, part, MARGIN), face.roll)
-        np.copyto(under.view, (under.view * LEFT).astype(np.uint8), where=under.inside)
+        under.put((under.view * LEFT).astype(np.uint8))
 
 
 def hidden_parts(face: Face) -> list[str]:

@@ -12,12 +12,16 @@ from streamer.faces.roll import corners_of
 
 
 class Window(NamedTuple):
-    """Hold a view of a picture, where its corner lies in it, and which of its pixels belong to the box: (h, w, 1)."""
+    """Hold a view of a picture and where its corner lies; inside: (h, w, 1), its pixels in the box, None for all."""
 
     view: NDArray[np.uint8]
     left: int
     top: int
-    inside: NDArray[np.bool_]
+    inside: NDArray[np.bool_] | None
+
+    def put(self, pixels: NDArray[np.uint8]) -> None:
+        """Draw (h, w, 3) pixels into the picture where the box is."""
+        np.copyto(self.view, pixels, where=True if self.inside is None else self.inside)
 
 
 def window(picture: NDArray[np.uint8], box: NDArray[np.float32], roll: float) -> Window:
@@ -33,9 +37,8 @@ def window(picture: NDArray[np.uint8], box: NDArray[np.float32], roll: float) ->
         np.rint(edges).astype(int).clip(0, limits).tolist() for edges in (corners.min(axis=0), corners.max(axis=0))
     )
     view = picture[top:bottom, left:right]
-    inside = np.ones((*view.shape[:2], 1), np.bool_)
-    if roll and view.size:
-        places = np.rint(16 * (corners - (left + 0.5, top + 0.5))).astype(np.int32)  # 4 bits of fraction
-        filled = cv2.fillConvexPoly(np.zeros(view.shape[:2], np.uint8), places, 1, cv2.LINE_8, 4)
-        inside = np.asarray(filled, np.bool_)[..., None]
-    return Window(view, left, top, inside)
+    if not roll or not view.size:
+        return Window(view, left, top, None)
+    places = np.rint(16 * (corners - (left + 0.5, top + 0.5))).astype(np.int32)  # 4 bits of fraction
+    filled = cv2.fillConvexPoly(np.zeros(view.shape[:2], np.uint8), places, 1, cv2.LINE_8, 4)
+    return Window(view, left, top, np.asarray(filled, np.bool_)[..., None])

@@ -297,8 +297,8 @@ def crop(
     and lifts what is seen to 1 at least, so that 0 means hidden; 'centre' cuts the largest piece of that shape out of
     the box. offset: where the box lies in its padding, or the piece in the box,
     0-1 from left or top to right or bottom. roll: radians, clockwise, by which the box is turned around its middle;
-    what it holds is shown upright. Nothing outside the box is ever seen, and what lies outside the picture is padding.
-    A box without area, or not finite, gives padding alone.
+    what it holds is shown upright, smoothed at its edges with the pixels next to them. Else nothing outside the box is
+    ever seen, and what lies outside the picture is padding. A box without area, or not finite, gives padding alone.
     """
     cut = np.full((height, width, channels), padding, np.uint8)
     if not np.isfinite(box).all():

@@ -34,6 +34,8 @@ def weights(spec: EngineSpec, settings: ExpressionSettings) -> NDArray[np.float3
     UserError where the network does not know a label, or does not say for which prior it answers.
     """
     known, wanted = spec.labels, settings.prior
+    if settings.as_measured:
+        return np.ones(len(known), np.float32)
     if unknown := set(settings.labels or ()) - set(known):
         raise UserError(f"expression.labels: expected some of {', '.join(known)}, found {', '.join(sorted(unknown))}")
     may = [label for label in known if settings.labels is None or label in settings.labels]
