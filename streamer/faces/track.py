@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from streamer.faces.boxes import areas, iou
 from streamer.faces.likeness import CELLS, blend, compare, describe, visible
 from streamer.faces.motion import Motion
+from streamer.faces.roll import roll_of
 from streamer.types import Detections, Face, Frame
 
 Ids = NDArray[np.int64]
@@ -97,6 +98,7 @@ class Tracker:
         self._ids = np.zeros(0, np.int64)  # 0 until confirmed: ids count the faces that were shown
         self._scores = np.zeros(0, np.float32)
         self._seen = np.zeros(0, np.float64)  # time of the last detection
+        self._rolls = np.zeros(0, np.float32)  # as the points of the last detection say
         self._looks = describe(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4), np.float32))
         self._settled = self._looks  # the slow mean
         self._known = np.zeros((0, CELLS * CELLS), np.float32)  # which cells of the looks were ever seen
@@ -178,6 +180,7 @@ class Tracker:
             "_ids",
             "_scores",
             "_seen",
+            "_rolls",
             "_looks",
             "_settled",
             "_known",
@@ -278,6 +281,7 @@ class Tracker:
     ) -> None:
         self._motion.correct(tracks, detections.boxes)
         self._scores[tracks] = detections.scores
+        self._rolls[tracks] = roll_of(detections.landmarks, len(detections))
         self._seen[tracks] = now
         # What is hidden now is still known from before.
         for means, share in ((self._looks, self.settings.refresh), (self._settled, self.settings.settle)):
@@ -302,6 +306,7 @@ class Tracker:
         self._ids = np.concatenate([self._ids, np.zeros(n, np.int64)])
         self._scores = np.concatenate([self._scores, detections.scores])
         self._seen = np.concatenate([self._seen, np.full(n, frame.time)])
+        self._rolls = np.concatenate([self._rolls, roll_of(detections.landmarks, n)])
         looks = describe(frame.image, detections.boxes)
         self._looks = np.concatenate([self._looks, looks])
         self._settled = np.concatenate([self._settled, looks])
@@ -323,9 +328,11 @@ class Tracker:
         recent = self._in_view() | (self._ages(frame.time) <= self.settings.coast)
         shown = (self._ids > 0) & recent & self._plausible
         rows = np.flatnonzero(shown & _inside(boxes, frame))
+        order = rows[np.argsort(self._ids[rows])]
+        told = zip(*(one[order].tolist() for one in (self._ids, self._scores, self._seen, self._rolls)), strict=True)
         return tuple(
-            Face(int(self._ids[row]), boxes[row], float(self._scores[row]), float(self._seen[row]))
-            for row in rows[np.argsort(self._ids[rows])]
+            Face(number, box, score, seen, roll=roll)
+            for box, (number, score, seen, roll) in zip(boxes[order], told, strict=True)
         )
 
 

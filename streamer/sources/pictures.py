@@ -34,9 +34,9 @@ NAMED = 5  # unreadable files that the error lists
 class Pictures:
     """Show each picture for `period` seconds; unreadable ones are skipped with a warning and listed at the end.
 
-    16-bit, grey and CMYK pictures become 8-bit BGR, transparency is dropped, the orientation that a file tells (EXIF, AVIF) is
-    applied. A JPEG that
-    was cut off is decoded as far as it goes. others: files beside them that are no pictures, named in a warning.
+    16-bit, grey and CMYK pictures become 8-bit BGR, transparency is dropped, the orientation that a file tells (EXIF,
+    in AVIF its own) is applied. A JPEG that was cut off is decoded as far as it goes. others: files beside them that
+    are no pictures, named in a warning.
     """
 
     live = False

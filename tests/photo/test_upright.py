@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 import streamer.bench.scene
 from streamer.bench.scene import draw_scene
-from streamer.build import preset
 from streamer.commands.photo import run
-from streamer.config import Config, load_config
+from streamer.config import Config, load_config, preset
 from streamer.photo.analyst import Analyst
 from streamer.photo.decode import Photo, read_photo
 from streamer.photo.upright import TURNS, find_turn, turned

@@ -202,6 +202,7 @@ def test_the_artefact_serves_says_its_terms_and_is_judged(trained: LandmarksConf
     assert "300-W" in path.with_suffix(".md").read_text(encoding="utf-8")
     text = evaluate(path, trained, tmp_path / "report")
     assert "| of the points | ours |" in text
+    assert "| turned by 45° | ours |" in text
     assert "| hair | True |" in text
     assert (tmp_path / "report" / "landmarks.json").is_file()
 
