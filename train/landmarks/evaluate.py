@@ -22,7 +22,7 @@ from streamer.faces.regions import PARTS
 from streamer.faces.visibility import WEIGHTS
 from train.data.pictures import list_pictures, read_picture
 from train.landmarks.batches.draw import draw
-from train.landmarks.batches.faces import MIDDLE, Faces, face_boxes
+from train.landmarks.batches.faces import MIDDLE, Faces, face_boxes, rolls_of
 from train.landmarks.batches.read import read
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.scores import normalised_error
@@ -94,8 +94,9 @@ def _points(config: LandmarksConfig, rivals: Mapping[str, Landmarker], detectors
 
     Labels are taken with their shift taken back, as in training, and as published.
     """
-    faces = read(config.sources[0], "test")
-    published = read(config.sources[0].model_copy(update={"shift": 0.0}), "test").points
+    [faces] = read(config.sources[0], "test")
+    [as_published] = read(config.sources[0].model_copy(update={"shift": 0.0, "bias": None}), "test")
+    published = as_published.points
     images = [np.repeat(picture[..., None], 3, axis=2) for picture in faces.pictures]
     boxes: dict[str, NDArray[np.float32]] = {"of the points": faces.boxes}
     for name, wrong in _wrong(faces.boxes).items():
@@ -155,7 +156,7 @@ def _error(
 
 def _visibility(config: LandmarksConfig, ours: ZooLandmarker) -> list[Row]:
     """Judge hidden points and parts on people and, family by family, on occluders that training never saw."""
-    sources = [read(source, "test") for source in config.sources[:2]]
+    sources = [read(source, "test")[0] for source in config.sources[:2]]
     config = config.model_copy(update={"changes": config.changes.model_copy(update=PLAIN)})
     rows = [(faces, number) for faces in sources for number in range(0, len(faces), 2)]
     found, pooled = [], []
@@ -191,7 +192,7 @@ def _auroc(truth: NDArray[np.float32], given: NDArray[np.float32]) -> dict[str, 
 def _photos(folder: Path, rivals: Mapping[str, Landmarker], detectors: Mapping[str, Detector]) -> list[Row]:
     """Judge on the photos of dlib's examples, whose landmarks are its predictor's: how far we agree with it."""
     pictures, wanted, given = examples(folder)
-    faces = Faces([], wanted, face_boxes(wanted))
+    faces = Faces([], wanted, face_boxes(wanted), rolls_of(wanted))
     boxes = {"of the points": faces.boxes, "as given": given}
     for name, detector in detectors.items():
         boxes[name] = np.stack([_nearest(detector, one, box) for one, box in zip(pictures, faces.boxes, strict=True)])

@@ -31,3 +31,12 @@ def predict(network: nn.Module, faces: Faces, config: LandmarksConfig, batch: in
     shares = np.concatenate(found)
     sides = (squares[:, 2:] - squares[:, :2])[:, None]
     return np.asarray(squares[:, None, :2] + shares * sides, np.float32)
+
+
+def usable(network: nn.Module, images: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float32]:
+    """Return the (N,) logits that each of the (N, S, S, 1) crops shows a usable face."""
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        planes = torch.from_numpy(images).permute(0, 3, 1, 2)
+        found = [network(planes[first : first + batch].float().to(device)).usable for first in range(0, len(planes), batch)]
+    return np.asarray(torch.cat(found).cpu().numpy(), np.float32)
