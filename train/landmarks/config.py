@@ -17,10 +17,11 @@ class Source(Section):
 
     set: or one of faces in the detector's labelled pictures (path: the file they are kept in): 'taught' for those with
     the points of MediaPipe's landmarker (teacher: its file), 'found' for all that detectors find (detectors: their
-    files, the shipped one unless said), faces and things. labels: the loader's label rule. train: the split to learn from. cache:
-    folder of landmarks that dlib or the teacher finds; without it the set brings its own. shift: how far the labels lie
-    to the right of what they mark, in distances of the outer eye corners; it is taken back. Where training mirrors
-    faces, nothing else tells such a shift from noise. bias: a CSV file that says so point by point instead.
+    files, the shipped one unless said), faces and things. labels: the loader's label rule. train: the split to learn
+    from. cache: folder of what dlib, the teacher or detectors find; without it the set brings its own landmarks. shift:
+    how far the labels lie to the right of what they mark, in distances of the outer eye corners; it is taken back.
+    Where training mirrors faces, nothing else tells such a shift from noise. bias: a CSV file that says so point by
+    point instead.
     """
 
     set: str

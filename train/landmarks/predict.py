@@ -38,5 +38,7 @@ def usable(network: nn.Module, images: NDArray[np.uint8], batch: int = 64) -> ND
     device = next(network.parameters()).device
     with torch.inference_mode():
         planes = torch.from_numpy(images).permute(0, 3, 1, 2)
-        found = [network(planes[first : first + batch].float().to(device)).usable for first in range(0, len(planes), batch)]
+        found = [
+            network(planes[first : first + batch].float().to(device)).usable for first in range(0, len(planes), batch)
+        ]
     return np.asarray(torch.cat(found).cpu().numpy(), np.float32)

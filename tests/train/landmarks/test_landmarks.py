@@ -21,7 +21,7 @@ from tests.train.elsewhere import Elsewhere
 from train import checkpoint
 from train.data import load
 from train.landmarks.batches.draw import MIRRORED, draw
-from train.landmarks.batches.faces import Faces, face_boxes
+from train.landmarks.batches.faces import Faces, face_boxes, rolls_of
 from train.landmarks.batches.read import read
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.evaluate import evaluate, examples
@@ -125,7 +125,7 @@ def test_mirrored_points_keep_their_names() -> None:
 
 def test_batches_show_faces_where_their_points_are_said_to_be(frames: Path, tmp_path: Path) -> None:
     config = config_of(frames, tmp_path, model={"size": 64}, changes={"noise": 0, "small": 0, "blur": 0, "dark": 0})
-    faces = read(config.sources[0], "train")
+    [faces] = read(config.sources[0], "train")
     random = np.random.default_rng(0)
     batch = draw([(faces, row) for row in range(60)], config, random, families=[NONE] * 60)
     darker = []
@@ -142,7 +142,7 @@ def test_batches_show_faces_where_their_points_are_said_to_be(frames: Path, tmp_
 
 def test_unusable_faces_have_nothing_to_see_and_their_points_do_not_count(frames: Path, tmp_path: Path) -> None:
     config = config_of(frames, tmp_path, changes={"negatives": 0.5})
-    faces = read(config.sources[0], "train")
+    [faces] = read(config.sources[0], "train")
     batch = draw([(faces, row % len(faces)) for row in range(80)], config, np.random.default_rng(0), faces.pictures[:2])
     assert 0.3 < (~batch.located).mean() < 0.7
     assert (batch.usable[~batch.located] == 0).all()
@@ -167,7 +167,7 @@ def test_training_goes_on_where_it_stopped_and_learns(trained: LandmarksConfig) 
 
 def test_landmarks_are_found_wherever_the_network_lies(frames: Path, tmp_path: Path) -> None:
     config = config_of(frames, tmp_path)
-    faces = read(config.sources[0], "validation")
+    [faces] = read(config.sources[0], "validation")
     middle = Elsewhere(lambda n: Points(torch.full((n, 68, 2), 0.5), torch.zeros(n, 68), torch.zeros(n)))
     centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
     np.testing.assert_allclose(predict(middle, faces, config)[:, 0], centres, atol=1)
@@ -192,7 +192,7 @@ def test_the_artefact_serves_says_its_terms_and_is_judged(trained: LandmarksConf
         TASKS["landmarks"].export([source], Asked(["points=9"], path))
     engine = load_engine(path, "landmarks")
     try:
-        faces = read(trained.sources[0], "test")
+        [faces] = read(trained.sources[0], "test")
         found = ZooLandmarker(engine).look(faces.pictures, [box[None] for box in faces.boxes])
     finally:
         engine.close()
@@ -211,7 +211,7 @@ def test_boxes_of_points_hold_the_face_and_reach_over_the_brows() -> None:
     box = face_boxes(points)[0]
     assert box[1] < points[0, :, 1].min()
     assert abs(box[0] - points[0, :, 0].min()) < 5
-    assert Faces([], points, box[None]).boxes.shape == (1, 4)
+    assert Faces([], points, box[None], rolls_of(points)).boxes.shape == (1, 4)
 
 
 def test_a_folder_without_example_photos_is_named(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_colour_pictures_are_read_as_grey_of_all_channels(frames: Path, monkeypa
     for number, picture in enumerate(rows.images):
         green[number] = np.concatenate([picture * 0, picture, picture * 0], axis=2)  # green alone, in BGR
     source = config_of(frames, frames.parent).sources[0]
-    grey = read(source, "validation").pictures[0]
+    grey = read(source, "validation")[0].pictures[0]
     monkeypatch.setattr("train.landmarks.batches.read.load", lambda *given: replace(rows, images=green))
-    found = read(source, "validation").pictures[0]
+    found = read(source, "validation")[0].pictures[0]
     np.testing.assert_allclose(found, grey * 0.587, atol=2)

@@ -35,7 +35,7 @@ class Batch:
     """Hold N crops and what is to be answered.
 
     images: (N, S, S, 1) uint8. points: (N, 68, 2) float32 in shares of the side. located: (N,), whether the points
-    count. visibility: (N, 68) float32 in 0-1, NaN where nobody can say. usable: (N,) float32, 1 or 0, or NaN where nobody can say.
+    count. visibility: (N, 68) float32 in 0-1. usable: (N,) float32, 1 or 0. Both are NaN where nobody can say.
     """
 
     images: NDArray[np.uint8]

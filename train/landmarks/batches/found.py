@@ -15,7 +15,7 @@ from engines import load_engine
 from engines.errors import UserError
 from streamer.build import SHIPPED_DETECTOR, in_zoo
 from streamer.faces.boxes import iou
-from streamer.faces.detect import ZooDetector
+from streamer.faces.detect import Detector, ZooDetector
 from streamer.types import Detections
 from train.detector.batches.mine import TOUCHING
 from train.detector.batches.pictures import Picture, load, save
@@ -26,7 +26,13 @@ from train.landmarks.config import Source
 SMALLEST = 16  # pixels of a face's longer side
 SCORE = 0.15  # of the detector from which what it finds is kept: serving looks from 0.3 on
 MOST = 24  # things of a picture; print has hundreds
-UNMARKED = ("street", "loose", "fer", "ytf", "videos")  # sources in whose pictures there may be faces that nobody marked
+UNMARKED = (
+    "street",
+    "loose",
+    "fer",
+    "ytf",
+    "videos",
+)  # sources in whose pictures there may be faces that nobody marked
 FITS = 0.5  # IoU from which an answer is of a marked face
 HELD = 5  # one picture of so many in which there is a mark or nobody is kept for choosing
 
@@ -61,7 +67,7 @@ def _faces(kept: Sequence[Picture], kind: Kind) -> Faces:
     return Faces([one.image for one in kept], unknown, boxes, rolls.astype(np.float32), kind)
 
 
-def found(pictures: Sequence[Picture], detectors: Sequence[ZooDetector]) -> Iterator[Picture]:
+def found(pictures: Sequence[Picture], detectors: Sequence[Detector]) -> Iterator[Picture]:
     """Yield what the detectors find in each picture, and the marked faces they miss, as pictures of their own.
 
     A face is `sure`, anything else is not; its five points are those of the marks where they are known, else the
