@@ -26,13 +26,8 @@ from train.landmarks.config import Source
 SMALLEST = 16  # pixels of a face's longer side
 SCORE = 0.15  # of the detector from which what it finds is kept: serving looks from 0.3 on
 MOST = 24  # things of a picture; print has hundreds
-UNMARKED = (
-    "street",
-    "loose",
-    "fer",
-    "ytf",
-    "videos",
-)  # sources in whose pictures there may be faces that nobody marked
+# Sources whose pictures may show faces that nobody marked:
+UNMARKED = ("street", "loose", "fer", "ytf", "videos")
 FITS = 0.5  # IoU from which an answer is of a marked face
 HELD = 5  # one picture of so many in which there is a mark or nobody is kept for choosing
 
