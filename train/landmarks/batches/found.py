@@ -18,18 +18,19 @@ from streamer.faces.boxes import iou
 from streamer.faces.detect import Detector, ZooDetector
 from streamer.types import Detections
 from train.detector.batches.mine import TOUCHING
-from train.detector.batches.pictures import Picture, load, save
+from train.detector.batches.pictures import EMPTY, Picture, load, save
 from train.detector.scores import on_disputed
 from train.landmarks.batches.faces import Faces, Kind, cut_out
 from train.landmarks.config import Source
 
 SMALLEST = 16  # pixels of a face's longer side
-SCORE = 0.15  # of the detector from which what it finds is kept: serving looks from 0.3 on
-MOST = 24  # things of a picture; print has hundreds
-# Sources whose pictures may show faces that nobody marked:
-UNMARKED = ("street", "loose", "fer", "ytf", "videos")
+SCORE = 0.1  # of the detector from which what it finds is kept: serving looks a little higher
+MOST = 12  # things of a picture; print has hundreds
+# Sources that are searched: one clear face a picture teaches nothing that `taught` does not.
+SEARCHED = ("people", "loose", "street", "masks", "groups", "videos", *EMPTY)
+UNMARKED = ("street", "loose", "videos")  # their pictures may show faces that nobody marked
 FITS = 0.5  # IoU from which an answer is of a marked face
-HELD = 5  # one picture of so many in which there is a mark or nobody is kept for choosing
+HELD = 5  # one picture of so many is kept for choosing, with all that look like it
 
 
 def read_found(source: Source, split: str) -> list[Faces]:
@@ -68,14 +69,21 @@ def found(pictures: Sequence[Picture], detectors: Sequence[Detector]) -> Iterato
     A face is `sure`, anything else is not; its five points are those of the marks where they are known, else the
     detector's.
     """
-    for picture in track(pictures, "looking for faces", transient=True):
-        held = picture.held or (picture.source not in UNMARKED and zlib.crc32(picture.image.tobytes()) % HELD == 0)
+    searched = [picture for picture in pictures if picture.source in SEARCHED]
+    for picture in track(searched, "looking for faces", transient=True):
+        held = picture.held or is_kept(picture)
         colour = np.asarray(cv2.cvtColor(picture.image, cv2.COLOR_GRAY2BGR), np.uint8)
         for detector in detectors:
             [answers] = detector.detect([colour])
             for box, points, face in (*_faces_of(picture, answers), *_things_of(picture, answers)):
                 cut, box, points = cut_out(picture.image, box, points)
                 yield Picture(cut, box[None], points[None], np.array([face]), picture.source, held)
+
+
+def is_kept(picture: Picture) -> bool:
+    """Say whether a picture is kept for choosing: by its rough look, which copies of other sizes share."""
+    rough = cv2.resize(picture.image, (4, 4), interpolation=cv2.INTER_AREA) // 16
+    return zlib.crc32(np.asarray(rough).tobytes()) % HELD == 0
 
 
 Found = tuple[NDArray[np.float32], NDArray[np.float32], bool]
