@@ -1,7 +1,7 @@
 """Count how many hard faces are found: turned, blurred, dark, noisy, small, large; ours beside YuNet and dlib's HOG.
 
 Usage: python benchmarks/hard_faces.py --data ROOT --yunet face_detection_yunet_2023mar.onnx
-    [--photos FOLDER ...] [--faces 120] [--only default photos YuNet HOG] [--name after]
+    [--photos FOLDER ...] [--faces 120] [--only default photos YuNet HOG] [--groups roll] [--name after]
 
 Faces: LFW people that no detector of ours was trained on, one each (ROOT/data/faces/lfw.parquet), as YuNet finds them.
 Each is pasted off-centre on a texture or on a photo without people (all pictures of the folders). A face is found where
@@ -85,13 +85,15 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, nargs="*", default=[])
     parser.add_argument("--faces", type=int, default=120)
     parser.add_argument("--only", nargs="*", default=["default", "photos", "YuNet", "HOG"])
+    parser.add_argument("--groups", nargs="*", default=list(dict.fromkeys(case.group for case in CASES)))
     parser.add_argument("--name", default="after")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     yunet = cv2.FaceDetectorYN.create(str(options.yunet), "", (320, 320), 0.7)
     portraits = read_portraits(options.data, yunet, options.faces)
     grounds = read_grounds(options.photos)
-    found: dict[str, list[int]] = {name: [0] * len(CASES) for name in options.only}
+    cases = [case for case in CASES if case.group in options.groups]
+    found: dict[str, list[int]] = {name: [0] * len(cases) for name in options.only}
     others = dict.fromkeys(options.only, 0)
     with_analysts = {
         name: Analyst(load_config(Config, preset(name))) for name in options.only if name in ("default", "photos")
@@ -99,7 +101,7 @@ def main() -> None:
     searches: dict[str, Search] = {name: by_analyst(analyst) for name, analyst in with_analysts.items()}
     searches |= {"YuNet": lambda image: by_yunet(yunet, image), "HOG": lambda image: hog.detect([image])[0].boxes}
     hog = HogDetector(threshold=0.5)
-    for number, case in enumerate(CASES):
+    for number, case in enumerate(cases):
         for picture, box in scenes(case, portraits, grounds):
             for name in options.only:
                 boxes = searches[name](picture)
@@ -112,11 +114,11 @@ def main() -> None:
     rows: list[dict[str, Any]] = [
         {"": case.group, "value": case.value}
         | {name: f"{found[name][number] / len(portraits):.2f}" for name in options.only}
-        for number, case in enumerate(CASES)
+        for number, case in enumerate(cases)
     ]
     rows.append(
         {"": "other boxes a picture", "value": ""}
-        | {name: f"{others[name] / len(portraits) / len(CASES):.3f}" for name in options.only}
+        | {name: f"{others[name] / len(portraits) / len(cases):.3f}" for name in options.only}
     )
     notes = f"Recall of {len(portraits)} faces, {SIDE} pixels large unless a side is named, on {len(grounds)} grounds."
     (report.RESULTS / "hard_faces").mkdir(exist_ok=True)

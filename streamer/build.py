@@ -82,8 +82,10 @@ class Stages:
     def retune(self, config: Config) -> None:
         """Take over new settings of the sections in `TUNABLE` while running; they hold for faces in view too.
 
-        The settings are frozen, and each is handed over by one assignment, which a stage sees at its next call.
+        The settings are frozen, and each is handed over by one assignment, which a stage sees at its next call. Raises
+        UserError, and changes nothing, where a network cannot answer as they ask.
         """
+        self.express.check(config.expression)
         self.perceive.settings, self.express.settings = config.detection, config.expression
         self.finish.blur = config.privacy.blur
 

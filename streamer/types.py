@@ -99,12 +99,14 @@ class Heat:
     """Say where a network looked at a face.
 
     values: (h, w) float32 map, any range. box: (4,) float32 xyxy that it covers, pixels. label: whose activation map it
-    is, or None for attention, which has no label.
+    is, or None for attention, which has no label. roll: radians, clockwise, by which the box is turned around its
+    middle.
     """
 
     values: NDArray[np.float32]
     box: NDArray[np.float32]
     label: str | None
+    roll: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,8 @@ class Face:
     box: (4,) float32 xyxy in pixels. score: of the last detection. detected_time: stream time of that detection.
     landmarks: (68, 2) float32 in the iBUG order, or None. visibility: (68,) float32 in 0-1, or None. usable: score in
     0-1 that this face can be judged, or None where nobody looked. heat: where the network looked, or None where that
-    was not asked for or there was no time.
+    was not asked for or there was no time. roll: radians, clockwise, by which networks are shown it turned back (see
+    `streamer.faces.roll`): 0 where it is nearly upright, or nobody can tell.
     """
 
     track_id: int
@@ -126,6 +129,7 @@ class Face:
     usable: float | None = None
     expression: Expression | None = None
     heat: Heat | None = None
+    roll: float = 0.0
 
 
 class Step(IntEnum):

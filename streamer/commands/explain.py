@@ -59,7 +59,8 @@ def explain_faces(analyst: Analyst, image: NDArray[np.uint8], most: int = 8) -> 
         notes.append(f"Faces of which too little can be seen to judge them: {hidden}.")
     if len(judged) > most:
         notes.append(f"These are the {most} largest of {len(judged)} faces.")
-    return Explained([explain_face(judges[region], image, face) for face, region in judged[:most]], notes)
+    asked = analyst.config.expression
+    return Explained([explain_face(judges[region], image, face, asked) for face, region in judged[:most]], notes)
 
 
 def words(number: int, one: Explanation) -> list[str]:

@@ -114,7 +114,7 @@ function drawFace(face) {
   if (face.used) {
     paper.lineWidth = 1.5;
     paper.setLineDash([3, 3]);
-    paper.strokeRect(face.used[0], face.used[1], face.used[2] - face.used[0], face.used[3] - face.used[1]);
+    turned(face.used, face.roll, (x, y, width, height) => paper.strokeRect(x, y, width, height));
   }
   paper.setLineDash([]);
   if (!face.label) return;
@@ -129,20 +129,28 @@ function drawFace(face) {
   paper.fillText(text, x1 + 6, top + 16);
 }
 
+function turned([x1, y1, x2, y2], roll, drawBox) {  // around its middle, as the face is
+  paper.save();
+  paper.translate((x1 + x2) / 2, (y1 + y2) / 2);
+  paper.rotate(roll);
+  drawBox((x1 - x2) / 2, (y1 - y2) / 2, x2 - x1, y2 - y1);
+  paper.restore();
+}
+
 function drawHeat(heat) {  // 0.4 map in JET + 0.5 picture
-  const [x1, y1, x2, y2] = heat.box, height = heat.values.length / heat.width;
+  const height = heat.values.length / heat.width;
   const small = new OffscreenCanvas(heat.width, height), pixels = new ImageData(heat.width, height);
   heat.values.forEach((value, at) => pixels.data.set([...jet[value], 255], 4 * at));
   small.getContext("2d").putImageData(pixels, 0, 0);
-  paper.save();
-  paper.globalAlpha = 0.5;
-  paper.fillStyle = "#000";
-  paper.fillRect(x1, y1, x2 - x1, y2 - y1);
-  paper.globalAlpha = 0.4;
-  paper.globalCompositeOperation = "lighter";
-  paper.imageSmoothingQuality = "high";
-  paper.drawImage(small, x1, y1, x2 - x1, y2 - y1);
-  paper.restore();
+  turned(heat.box, heat.roll, (...place) => {
+    paper.globalAlpha = 0.5;
+    paper.fillStyle = "#000";
+    paper.fillRect(...place);
+    paper.globalAlpha = 0.4;
+    paper.globalCompositeOperation = "lighter";
+    paper.imageSmoothingQuality = "high";
+    paper.drawImage(small, ...place);
+  });
 }
 
 function drawPlot(faces, now) {

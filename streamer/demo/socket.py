@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from engines.errors import UserError
 from streamer.demo.live import LiveRoom, Seat
 from streamer.drawing.heat import levels
-from streamer.faces.regions import REGIONS, region_box
+from streamer.faces.regions import REGIONS, region_of
 from streamer.types import Face, Result
 
 IDLE = 20.0  # seconds without a message after which a guest has gone
@@ -111,17 +111,17 @@ def answer(result: Result, wanted: Mapping[str, bool]) -> dict[str, Any]:
 
 
 def _face(face: Face, wanted: Mapping[str, bool]) -> dict[str, Any]:
-    said: dict[str, Any] = {"id": face.track_id, "box": _whole(face.box)}
+    said: dict[str, Any] = {"id": face.track_id, "box": _whole(face.box), "roll": round(face.roll, 3)}
     if face.expression:
         one = face.expression
         said |= {"label": one.label, "confidence": round(one.confidence, 3), "stable": one.stable}
         said |= {"region": one.region, "reliability": one.reliability}
         said["probabilities"] = {name: round(value, 3) for name, value in one.probabilities.items()}
         if wanted["regions"] and face.landmarks is not None and one.region in PARTS:
-            said["used"] = _whole(region_box(face.landmarks, one.region))
+            said["used"] = _whole(region_of(face, one.region))
     if wanted["cam"] and face.heat:
-        values = levels(face.heat.values)
-        said["heat"] = {"box": _whole(face.heat.box), "width": values.shape[1], "values": values.ravel().tolist()}
+        values, place = levels(face.heat.values), {"box": _whole(face.heat.box), "roll": round(face.heat.roll, 3)}
+        said["heat"] = {**place, "width": values.shape[1], "values": values.ravel().tolist()}
     return said
 
 

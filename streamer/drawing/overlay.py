@@ -51,7 +51,7 @@ def draw(result: Result, *, details: bool = True, maps: bool = False, clock: boo
     page.boxes = [rect for _, rect in faces]
     for face, _ in reversed(faces) if maps else ():
         if face.heat:
-            lay_heat(page.picture, face.heat.values, face.heat.box)
+            lay_heat(page.picture, face.heat.values, face.heat.box, face.heat.roll)
     for face, rect in reversed(faces):
         dim_hidden(page.picture, face)
         frame_region(page.picture, face, _colour(face.expression))

@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.drawing.stencils import bends
+from streamer.drawing.turned import window
 from streamer.emotions import Colour
-from streamer.faces.regions import PARTS, REGIONS, region_box
+from streamer.faces.regions import PARTS, REGIONS, region_of
+from streamer.faces.roll import middles_of, turned
 from streamer.faces.visibility import VisibilitySettings, part_visibility
 from streamer.types import Face
 
@@ -21,9 +23,8 @@ def dim_hidden(picture: NDArray[np.uint8], face: Face) -> None:
     if face.landmarks is None:
         return
     for part in hidden_parts(face):
-        left, top, right, bottom = _clipped(region_box(face.landmarks, part, MARGIN), picture)
-        under = picture[top:bottom, left:right]
-        under[:] = (under * LEFT).astype(np.uint8)
+        under = window(picture, region_of(face, part, MARGIN), face.roll)
+        under.put((under.view * LEFT).astype(np.uint8))
 
 
 def hidden_parts(face: Face) -> list[str]:
@@ -41,11 +42,13 @@ def frame_region(picture: NDArray[np.uint8], face: Face, colour: Colour) -> None
     region = face.expression.region if face.expression else "face"
     if face.landmarks is None or region == "face" or region not in REGIONS:
         return
-    left, top, right, bottom = _clipped(region_box(face.landmarks, region, MARGIN), picture)
+    box = region_of(face, region, MARGIN)
+    left, top, right, bottom = _clipped(box, picture) if not face.roll else np.rint(box).astype(int).tolist()
     side = min(right - left, bottom - top)
     if side > 8:
         rect = (left, top, right - 1, bottom - 1)
-        outline = bends(rect, 0.2 * side)
+        middles, rolls = np.tile(middles_of(box[None]), (4, 1)), np.full(4, face.roll, np.float32)
+        outline = turned(bends(rect, 0.2 * side).astype(np.float32), middles, rolls)
         cv2.polylines(
             picture, [np.rint(16 * path).astype(np.int32) for path in outline], False, colour, 1, cv2.LINE_AA, 4
         )

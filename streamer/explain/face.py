@@ -11,16 +11,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import Engine, tempered
+from engines import Engine
 from engines.spec import Condition, Rule
 from streamer.drawing.heat import heated
 from streamer.explain.hidden_cells import grid_of
-from streamer.faces.regions import crop, crops_of, face_square, part_boxes, seen_boxes
+from streamer.faces.regions import crop, crops_of, face_square, moved_with, part_boxes, rolls_of, seen_boxes
+from streamer.faces.roll import middles_of, upright_boxes
+from streamer.stages.answers import answered, weights
+from streamer.stages.smoothing import ExpressionSettings
 from streamer.types import Face
 
 PANEL = 224  # pixels, side of a picture in a sheet
 AROUND = 0.15  # of the face's side, shown on every side of it
 FRAME = (250, 250, 250)  # around the judged region
+AS_IT_IS = ExpressionSettings()  # all labels of the network, and its prior
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +32,14 @@ class Explanation:
     """Say why a face got its answer.
 
     network, region: which network answered, and what it was shown of the face. shown: the label that the face got,
-    'uncertain' where none was likely enough. label, following: the most likely emotion and the next one. probabilities:
-    by label. face: (224, 224, 3) uint8 BGR, the face as it is. part: (4,) xyxy of the region in it. seen: (h, w, C)
-    uint8, what the network was given, padded. box: (4,) xyxy that this covers in `face`. maps: (h, w) float32 over the
-    box by name, 'cam' (of `label`) and 'attention' where there are. grid: (4, 4, 6) change of the label's probability
-    where a cell of what was seen is filled with one of six grey levels. rules: those stored in the artefact that stand
-    for this label, with the conditions by which they hold here, None where they do not. typical: (H, W, C) uint8, what
-    faces with this answer typically look like, the mean of many, where the artefact holds it.
+    'uncertain' where none was likely enough. label, following: the most likely emotion and the next one.
+    probabilities: by label. face: (224, 224, 3) uint8 BGR, the face, turned upright where networks are shown it so.
+    part: (4,) xyxy of the region in it. seen: (h, w, C) uint8, what the network was given, padded. box: (4,) xyxy
+    that this covers in `face`. maps: (h, w) float32 over the box by name, 'cam' (of `label`) and 'attention' where
+    there are. grid: (4, 4, 6) change of the label's probability where a cell of what was seen is filled with one of
+    six grey levels. rules: those stored in the artefact that stand for this label, with the conditions by which
+    they hold here, None where they do not. typical: (H, W, C) uint8, what faces with this answer typically look
+    like, the mean of many, where the artefact holds it.
     """
 
     network: str
@@ -83,31 +88,35 @@ class Explanation:
         return face
 
 
-def explain_face(engine: Engine, image: NDArray[np.uint8], face: Face) -> Explanation:
+def explain_face(
+    engine: Engine, image: NDArray[np.uint8], face: Face, settings: ExpressionSettings = AS_IT_IS
+) -> Explanation:
     """Explain the answer that a network gave to a face of a (H, W, 3) uint8 BGR picture.
 
-    Raises ValueError where the face was not judged.
+    settings: as it was asked: of which labels, for which prior. Raises ValueError where the face was not judged.
     """
     if face.expression is None or not face.expression.judged:
         raise ValueError(f"face {face.track_id}: expected one that was judged, found none to explain")
     spec, region = engine.spec, face.expression.region
 
     def classify(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return tempered(engine.infer(pictures)["probabilities"], spec.view(region).temperature)
+        return answered(engine.infer(pictures)["probabilities"], [region] * len(pictures), spec, settings)
 
     [seen] = crops_of(image, [face], spec, [region])
     outputs = engine.infer(seen[None])
-    [probabilities] = tempered(outputs["probabilities"], spec.view(region).temperature)
+    [probabilities] = answered(outputs["probabilities"], [region], spec, settings)
     first, second = np.argsort(-probabilities, kind="stable")[:2]
     maps = {"cam": outputs["cam"][0, first]} if "cam" in outputs else {}
     maps |= {"attention": outputs["attention"][0]} if "attention" in outputs else {}
     label = spec.labels[first]
     features = outputs["features"][0] if "features" in outputs else np.zeros(0, np.float32)
-    square = face_square(face.box, AROUND, 0.0)
+    rolls = rolls_of([face])
+    [square] = face_square(upright_boxes(face.box[None], rolls), AROUND, 0.0)
     part, box = (find([face], spec, [region])[0] for find in (part_boxes, seen_boxes))
 
     def in_panel(place: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray((place - np.tile(square[:2], 2)) * PANEL / (square[2] - square[0]), np.float32)
+        [level] = moved_with(place[None], middles_of(square[None]), -rolls)
+        return np.asarray((level - np.tile(square[:2], 2)) * PANEL / (square[2] - square[0]), np.float32)
 
     return Explanation(
         network=spec.name,
@@ -115,8 +124,8 @@ def explain_face(engine: Engine, image: NDArray[np.uint8], face: Face) -> Explan
         shown=face.expression.label,
         label=label,
         following=spec.labels[second],
-        probabilities={name: float(value) for name, value in zip(spec.labels, probabilities, strict=True)},
-        face=crop(image, square, PANEL, PANEL, 3),
+        probabilities={spec.labels[row]: float(probabilities[row]) for row in np.flatnonzero(weights(spec, settings))},
+        face=crop(image, square, PANEL, PANEL, 3, roll=face.roll),
         part=in_panel(part),
         seen=seen,
         box=in_panel(box),

@@ -43,11 +43,15 @@ class MapSettings:
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """Hold the map(s) that a face was last answered with; where: crop in shares of the face box, from its corner."""
+    """Hold the map(s) that a face was last answered with.
+
+    where: crop in shares of the face box, from its corner. roll: of the face as it was answered.
+    """
 
     maps: NDArray[np.float32]
     labels: tuple[str, ...]
     where: NDArray[np.float32]
+    roll: float
     time: float
 
 
@@ -129,7 +133,7 @@ class Explainer:
         for face, own, seen in zip(faces, maps, seen_boxes(faces, spec, views), strict=True):
             corner, side = face.box[:2], face.box[2:] - face.box[:2]
             where = (seen - np.tile(corner, 2)) / np.tile(np.maximum(side, 1e-3), 2)
-            looks[face.track_id] = _Look(own, spec.labels, where, frame.time)
+            looks[face.track_id] = _Look(own, spec.labels, where, face.roll, frame.time)
 
     def _attach(self, result: Result) -> Result:
         looks = self._looks[result.frame.stream]
@@ -142,10 +146,12 @@ class Explainer:
         corner, side = face.box[:2], face.box[2:] - face.box[:2]
         box = np.tile(corner, 2) + look.where * np.tile(side, 2)
         if self.settings.name == "attention":
-            return Heat(look.maps, box, None)
+            return Heat(look.maps, box, None, look.roll)
         shown = face.expression.probabilities
         label = self.settings.label or max(shown, key=lambda name: shown[name])
-        return Heat(look.maps[look.labels.index(label)], box, label) if label in look.labels else None
+        if label not in look.labels:
+            return None
+        return Heat(look.maps[look.labels.index(label)], box, label, look.roll)
 
 
 def check_maps(settings: MapSettings, spec: EngineSpec) -> None:

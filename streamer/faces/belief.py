@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.faces.landmarks import Landmarker, Landmarks
+from streamer.faces.roll import roll_of
 from streamer.types import Detections
 
 DETECTOR = 1.5  # what the log odds of the detector's score count beside those of `usable`
@@ -26,18 +27,22 @@ Verdict = tuple[Landmarks, NDArray[np.float32] | None]
 
 
 def judge(landmarker: Landmarker, images: Sequence[NDArray[np.uint8]], found: Sequence[Detections]) -> list[Verdict]:
-    """Look at the N detections in each (H, W, 3) BGR picture, as one batch.
+    """Look at the N detections in each (H, W, 3) BGR picture, as one batch, turned back as the detector's points say.
 
     Returns what was located in each picture, and the (N,) float32 belief, 0-1, that it is a face; None where the
     landmarker cannot say.
     """
-    looks = landmarker.look(images, [one.boxes for one in found])
+    looks = landmarker.look(images, [one.boxes for one in found], [roll_of(one.landmarks, len(one)) for one in found])
     if any(look.usable is None for look in looks):
         return [(look, None) for look in looks]
     beliefs = [believe(one.scores, _usable(look)[None]) for one, look in zip(found, looks, strict=True)]
     likely = [np.flatnonzero(belief >= WORTH) for belief in beliefs]
     if any(map(len, likely)):
-        again = landmarker.look(images, [_moved(one.boxes[rows]) for one, rows in zip(found, likely, strict=True)])
+        again = landmarker.look(
+            images,
+            [_moved(one.boxes[rows]) for one, rows in zip(found, likely, strict=True)],
+            [np.tile(roll_of(look.points[rows]), len(SHIFTS)) for look, rows in zip(looks, likely, strict=True)],
+        )
         for image, one, look, other, belief, rows in zip(images, found, looks, again, beliefs, likely, strict=True):
             all_looks = np.concatenate([_usable(look)[rows], _usable(other)]).reshape(1 + len(SHIFTS), len(rows))
             belief[rows] = believe(one.scores[rows], all_looks) * shaded(image, one.boxes[rows])

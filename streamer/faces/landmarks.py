@@ -5,26 +5,30 @@ dlib's weights were trained on 300-W, whose terms exclude commercial use; the an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import cv2
 import dlib
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import Engine
+from engines import Crop, Engine, Outputs
 from engines.errors import MissingPackage, UserError
-from streamer.faces.regions import crop, face_square
+from streamer.faces.regions import crop, input_boxes, rounded
+from streamer.faces.roll import between, eye_line, middles_of, roll_of, turned
 
 # From the box of dlib's HOG detector to the canonical face box, in shares of its side: centre shift, width, height.
 # Best overlap with YuNet's boxes on 1,536 faces that both find (median IoU 0.77: HOG boxes come in steps of 20 %).
 HOG_TO_FACE = (0.0, -0.08, 0.92, 1.2)
 # The predictor looks around the box it is given: this share of its side on every side is enough.
 SURROUNDINGS = 0.6
+LOOKS = 3  # at most, at a face that turns out to be turned otherwise than was said
+OTHERWISE = float(np.radians(18))  # by so much at least: the network finds the points of faces that are turned less
+CLEAR = 0.05  # `usable` from which on the eye line that was found is believed
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +47,16 @@ class Landmarks:
 class Landmarker(Protocol):
     """Locate landmarks."""
 
-    def look(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray[np.float32]]) -> list[Landmarks]:
-        """Look at the (N, 4) xyxy face boxes, as many as there are, in each (H, W, 3) BGR picture."""
+    def look(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        boxes: Sequence[NDArray[np.float32]],
+        rolls: Sequence[NDArray[np.float32]] | None = None,
+    ) -> list[Landmarks]:
+        """Look at the (N, 4) xyxy face boxes, as many as there are, in each (H, W, 3) BGR picture.
+
+        rolls: (N,) by which the faces of each are turned, as far as that is known (`streamer.faces.roll`).
+        """
         ...
 
     def locate(self, image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -69,27 +81,19 @@ class ZooLandmarker:
             raise UserError(f"landmarks '{engine.spec.name}': expected a fixed square input in its spec, found {size}")
         self.engine = engine
 
-    def look(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray[np.float32]]) -> list[Landmarks]:
-        """Look at all faces together."""
-        recipe, side, channels = self.engine.spec.crop, self.engine.spec.height or 0, self.engine.spec.channels
-        # Rounded here, once, so that the points go back to where `crop` cut.
-        finite = [np.where(np.isfinite(own), own, np.float32(np.nan)) for own in boxes]
-        squares = [np.floor(face_square(own, recipe.margin, recipe.shift_y) + 0.5) for own in finite]
-        crops = np.zeros((sum(map(len, boxes)), side, side, channels), np.uint8)
-        cuts = iter(crops)
-        for image, own in zip(images, squares, strict=True):
-            for square in own:
-                next(cuts)[:] = crop(image, square, side, side, channels, recipe.padding)
-        answers = self.engine.infer(crops)
-        found, start = [], 0
-        for image, own in zip(images, squares, strict=True):
-            rows = slice(start, start + len(own))
-            sides = (own[:, 2:] - own[:, :2])[:, None]
-            points = own[:, None, :2] + answers["points"][rows] * sides
-            points[~_in_picture(own, image)] = np.nan
-            found.append(Landmarks(points, answers["visibility"][rows], answers["usable"][rows]))
-            start += len(own)
-        return found
+    def look(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        boxes: Sequence[NDArray[np.float32]],
+        rolls: Sequence[NDArray[np.float32]] | None = None,
+    ) -> list[Landmarks]:
+        """Look at all faces together, upright; see `look_at`."""
+        return look_at(self.engine.infer, self.engine.spec.crop, self._shape, images, boxes, rolls)
+
+    @property
+    def _shape(self) -> tuple[int, int, Literal[1, 3]]:
+        side = self.engine.spec.height or 0
+        return side, side, self.engine.spec.channels
 
     def locate(self, image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Locate the faces of one picture; a box without area, not finite or outside the picture gives NaN."""
@@ -119,8 +123,13 @@ class DlibLandmarker:
         if points != 68:
             raise UserError(f"{path}: expected a predictor of 68 landmarks, found one of {points}")
 
-    def look(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray[np.float32]]) -> list[Landmarks]:
-        """Look at each picture on its own; what can be seen stays unknown."""
+    def look(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        boxes: Sequence[NDArray[np.float32]],
+        rolls: Sequence[NDArray[np.float32]] | None = None,
+    ) -> list[Landmarks]:
+        """Look at each picture on its own, and at faces as they are turned; what can be seen stays unknown."""
         return [Landmarks(self.locate(image, own)) for image, own in zip(images, boxes, strict=True)]
 
     def close(self) -> None:
@@ -147,11 +156,64 @@ class DlibLandmarker:
         points[:] = [(left + part.x, top + part.y) for part in parts]
 
 
-def _in_picture(squares: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Say which (N, 4) squares are finite and show at least a pixel of a picture."""
-    low, high = np.maximum(squares[:, :2], 0), np.minimum(squares[:, 2:], image.shape[1::-1])
-    with np.errstate(invalid="ignore"):
-        return np.asarray((high - low >= 1).all(axis=1) & np.isfinite(squares).all(axis=1), np.bool_)
+def look_at(
+    infer: Callable[[NDArray[np.uint8]], Outputs],
+    recipe: Crop,
+    shape: tuple[int, int, Literal[1, 3]],
+    images: Sequence[NDArray[np.uint8]],
+    boxes: Sequence[NDArray[np.float32]],
+    rolls: Sequence[NDArray[np.float32]] | None = None,
+) -> list[Landmarks]:
+    """Ask a landmark network about the (N, 4) face boxes in each picture: all faces upright, as one batch.
+
+    infer: answers (N, height, width, channels) crops of that shape with `points` in shares of the crop's side,
+    `visibility` and `usable`. recipe: how they are cut. rolls: (N,) of the faces in each picture, nothing unless said.
+    A face that turns out to be turned otherwise is looked at again, and what was seen last counts. A box without area,
+    not finite or outside the picture gives NaN.
+    """
+    counts = [len(own) for own in boxes]
+    pictures = [image for image, count in zip(images, counts, strict=True) for _ in range(count)]
+    every = np.concatenate([np.zeros((0, 4), np.float32), *boxes])
+    every = np.where(np.isfinite(every), every, np.float32(np.nan))
+    said = np.concatenate([np.zeros(0, np.float32), *(rolls or [np.zeros(count, np.float32) for count in counts])])
+    points, visibility, usable = _ask(infer, recipe, shape, pictures, every, said)
+    for _ in range(LOOKS - 1):
+        rows = np.flatnonzero((between(eye_line(points), said) > OTHERWISE) & (usable >= CLEAR))
+        if not len(rows):
+            break
+        said[rows] = roll_of(points[rows])
+        again = _ask(infer, recipe, shape, [pictures[row] for row in rows], every[rows], said[rows])
+        points[rows], visibility[rows], usable[rows] = again
+    each = np.split(np.arange(len(every)), np.cumsum(counts)[:-1]) if counts else []
+    return [Landmarks(points[own], visibility[own], usable[own]) for own in each]
+
+
+def _ask(
+    infer: Callable[[NDArray[np.uint8]], Outputs],
+    recipe: Crop,
+    shape: tuple[int, int, Literal[1, 3]],
+    pictures: Sequence[NDArray[np.uint8]],
+    boxes: NDArray[np.float32],
+    rolls: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return points, in pixels of each face's own picture, visibility and usable of N faces."""
+    # Rounded here, once, so that the points go back to where `crop` cut.
+    squares = rounded(input_boxes(boxes, None, recipe, rolls=rolls))
+    cuts = np.zeros((len(boxes), *shape), np.uint8)
+    for row, (picture, square, roll) in enumerate(zip(pictures, squares, rolls.tolist(), strict=True)):
+        cuts[row] = crop(picture, square, *shape, recipe.padding, roll=roll)
+    answers = infer(cuts)
+    sides = (squares[:, 2:] - squares[:, :2])[:, None]
+    points = turned(squares[:, None, :2] + answers["points"] * sides, middles_of(squares), rolls)
+    there = [_shares(picture, square) for picture, square in zip(pictures, squares, strict=True)]
+    points[~np.array(there, np.bool_)] = np.nan
+    return points, answers["visibility"], answers["usable"]
+
+
+def _shares(picture: NDArray[np.uint8], square: NDArray[np.float32]) -> bool:
+    """Say whether a square is finite and shows at least a pixel of a picture."""
+    low, high = np.maximum(square[:2], 0), np.minimum(square[2:], picture.shape[1::-1])
+    return bool(np.isfinite(square).all() and (high - low >= 1).all())
 
 
 def face_to_hog(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,6 +2,8 @@
 
 Coordinates: pixel i covers [i, i + 1), boxes are xyxy. Rounding happens once: box edges go to the nearest pixel edge
 (halves up) in the frame, and the edges of the part that lies in the picture to the nearest pixel edge of the crop.
+
+What is cut out of a face that is turned is a box that is turned with it, around its own middle: `streamer.faces.roll`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from engines import Crop, EngineSpec
 from engines.errors import UserError
+from streamer.faces.roll import middles_of, show_upright, turned, upright_boxes
 from streamer.types import Face
 
 Eyes = Literal["both", "paper"]
@@ -85,29 +88,57 @@ def input_boxes(
     landmarks: NDArray[np.float32] | None,
     recipe: Crop,
     views: Sequence[str] | None = None,
+    rolls: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Return the (N, 4) boxes that a recipe cuts out for N faces with (N, 4) boxes and (N, 68, 2) landmarks.
 
     views: the region of each face, the recipe's own unless said. 'face', and everything in the mode 'mask', comes from
-    the box alone, every other region from the landmarks. Raises ValueError where these are missing.
+    the box alone, every other region from the landmarks. rolls: (N,) of the faces, by which what is cut out is turned
+    around its own middle. Raises ValueError where landmarks are missing.
     """
-    found = face_square(boxes, recipe.margin, recipe.shift_y)
+    rolls = np.zeros(len(boxes), np.float32) if rolls is None else rolls
+    pivots = middles_of(boxes)
+    level = None if landmarks is None else turned(landmarks, pivots, -rolls)
+    found = face_square(upright_boxes(boxes, rolls), recipe.margin, recipe.shift_y)
     for region in {*(views or [recipe.region])} - {"face"} if recipe.mode != "mask" else ():
-        if landmarks is None:
+        if level is None:
             raise ValueError(f"the region '{region}' is cut out by landmarks: expected (N, 68, 2), found none")
         rows = np.array([view == region for view in views]) if views else slice(None)
-        found[rows] = region_box(landmarks[rows], region, recipe.margin, recipe.eyes)
-    return found
+        found[rows] = region_box(level[rows], region, recipe.margin, recipe.eyes)
+    return moved_with(found, pivots, rolls)
+
+
+def moved_with(
+    boxes: NDArray[np.float32], pivots: NDArray[np.float32], rolls: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Move (N, 4) boxes of faces that were turned back by (N,) rolls around (N, 2) pivots to where they are."""
+    middles = middles_of(boxes)
+    return np.asarray(boxes + np.tile(turned(middles[:, None], pivots, rolls)[:, 0] - middles, 2), np.float32)
 
 
 def part_boxes(faces: Sequence[Face], spec: EngineSpec, views: Sequence[str] | None = None) -> NDArray[np.float32]:
-    """Return the (N, 4) boxes, xyxy in pixels, of what a network is shown of each face."""
+    """Return the (N, 4) boxes, xyxy in pixels, of what a network is shown of each face, to be turned by its roll."""
     boxes, landmarks, _ = _stacked(faces)
-    return input_boxes(boxes, landmarks, spec.crop, views)
+    return input_boxes(boxes, landmarks, spec.crop, views, rolls_of(faces))
+
+
+def region_of(face: Face, region: str, margin: float = 0.1) -> NDArray[np.float32]:
+    """Return the tight (4,) box of a part of a face that has landmarks, to be turned by the face's roll."""
+    points = None if face.landmarks is None else face.landmarks[None]
+    found = input_boxes(face.box[None], points, Crop(region=region, margin=margin), rolls=rolls_of([face]))
+    return np.asarray(found[0], np.float32)
+
+
+def rolls_of(faces: Sequence[Face]) -> NDArray[np.float32]:
+    """Return the (N,) rolls of faces."""
+    return np.array([face.roll for face in faces], np.float32)
 
 
 def seen_boxes(faces: Sequence[Face], spec: EngineSpec, views: Sequence[str] | None = None) -> NDArray[np.float32]:
-    """Return the (N, 4) boxes, xyxy in pixels, that a network's picture of each face covers, padding included."""
+    """Return the (N, 4) boxes, xyxy in pixels, that a network's picture of each face covers, padding included.
+
+    They are to be turned by the face's roll.
+    """
     recipe, shape = spec.crop, (spec.width or 1) / (spec.height or 1)
     boxes = part_boxes(faces, spec, views)
     middle, side = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
@@ -122,7 +153,7 @@ def crops_of(
 ) -> NDArray[np.uint8]:
     """Cut faces out of their (H, W, 3) picture as a network wants them; see `crops`."""
     boxes, landmarks, visibility = _stacked(faces)
-    return crops(image, boxes, spec, landmarks, views, visibility)
+    return crops(image, boxes, spec, landmarks, views, visibility, rolls_of(faces))
 
 
 def _stacked(
@@ -145,23 +176,26 @@ def crops(
     landmarks: NDArray[np.float32] | None = None,
     views: Sequence[str] | None = None,
     visibility: NDArray[np.float32] | None = None,
+    rolls: NDArray[np.float32] | None = None,
 ) -> NDArray[np.uint8]:
     """Cut N faces out of a (H, W, 3) picture as a network wants them: (N, height, width, channels) uint8.
 
     boxes: (N, 4) face boxes as the detector or the tracker gives them; the recipe in the spec turns them, or the
     (N, 68, 2) landmarks, into what is cut. views: for a network of several regions, the one that is shown of each
     face, the spec's own unless said. visibility: (N, 68) of the landmarks in 0-1, for the mode 'mask'; see
-    `unseen`. Raises UserError where the spec leaves the input size open, and ValueError where landmarks
-    are missing.
+    `unseen`. rolls: (N,) by which the faces are turned; they are shown upright. Raises UserError where the spec leaves
+    the input size open, and ValueError where landmarks are missing.
     """
     if spec.height is None or spec.width is None:
         raise UserError(f"{spec.name}: expected a network with a fixed input size, found none in its spec")
     cut = np.empty((len(boxes), spec.height, spec.width, spec.channels), np.uint8)
     recipe = spec.crop
-    wanted = input_boxes(boxes, landmarks, recipe, views)
-    for row, box in enumerate(wanted):
-        cut[row] = crop(image, box, spec.height, spec.width, spec.channels, recipe.padding, recipe.mode)
+    rolls = np.zeros(len(boxes), np.float32) if rolls is None else rolls
+    wanted = input_boxes(boxes, landmarks, recipe, views, rolls)
+    for row, (box, roll) in enumerate(zip(wanted, rolls.tolist(), strict=True)):
+        cut[row] = crop(image, box, spec.height, spec.width, spec.channels, recipe.padding, recipe.mode, roll=roll)
     if recipe.mode == "mask":
+        landmarks = None if landmarks is None else turned(landmarks, middles_of(rounded(wanted)), -rolls)
         views = views or [recipe.region] * len(boxes)
         hidden = hidden_boxes(landmarks, views, recipe)
         hide(cut, in_crop(hidden.reshape(len(cut), -1, 2), wanted, spec.height, spec.width))
@@ -189,9 +223,14 @@ def hidden_boxes(landmarks: NDArray[np.float32] | None, views: Sequence[str], re
 
 def in_crop(points: NDArray[np.float32], squares: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """Move (N, K, 2) points from the frame into the pixels of the crops of (N, 4) squares, as `crop` places these."""
-    edges = np.floor(squares + 0.5)
+    edges = rounded(squares)
     scale = np.array([width, height], np.float32) / np.maximum(edges[:, 2:] - edges[:, :2], 1)
     return np.asarray((points - edges[:, None, :2]) * scale[:, None], np.float32)
+
+
+def rounded(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Move the edges of boxes to the nearest pixel edge, halves up, as `crop` does."""
+    return np.asarray(np.floor(boxes + 0.5), np.float32)
 
 
 def inside(corners: NDArray[np.float32], height: int, width: int) -> NDArray[np.bool_]:
@@ -199,7 +238,7 @@ def inside(corners: NDArray[np.float32], height: int, width: int) -> NDArray[np.
 
     Edges go to the nearest pixel edge, halves up; a box of NaN holds nothing.
     """
-    edges = np.floor(corners.reshape(len(corners), -1, 4) + 0.5)
+    edges = rounded(corners.reshape(len(corners), -1, 4))
     left, top, right, bottom = np.moveaxis(edges, 2, 0)[..., None, None]
     x, y = np.arange(width), np.arange(height)[:, None]
     found: NDArray[np.bool_] = ((x >= left) & (x < right) & (y >= top) & (y < bottom)).any(axis=1)
@@ -250,14 +289,16 @@ def crop(
     padding: int = 0,
     mode: Mode = "pad",
     offset: float = 0.5,
+    roll: float = 0.0,
 ) -> NDArray[np.uint8]:
     """Cut a box out of a (H, W), (H, W, 1) or (H, W, 3) picture and resize it to (height, width, channels) uint8.
 
     mode: 'pad' adds the constant grey level `padding` until the box has the shape of the output; 'mask' does so too,
     and lifts what is seen to 1 at least, so that 0 means hidden; 'centre' cuts the largest piece of that shape out of
     the box. offset: where the box lies in its padding, or the piece in the box,
-    0-1 from left or top to right or bottom. Nothing outside the box is ever seen, and what lies outside the picture is
-    padding. A box without area, or not finite, gives padding alone.
+    0-1 from left or top to right or bottom. roll: radians, clockwise, by which the box is turned around its middle;
+    what it holds is shown upright, smoothed at its edges with the pixels next to them. Else nothing outside the box is
+    ever seen, and what lies outside the picture is padding. A box without area, or not finite, gives padding alone.
     """
     cut = np.full((height, width, channels), padding, np.uint8)
     if not np.isfinite(box).all():
@@ -270,6 +311,14 @@ def crop(
     scale_x, scale_y = width / (right - left), height / (bottom - top)
     if mode != "centre":
         scale_x = scale_y = min(scale_x, scale_y)
+    if roll:
+        (_, columns), (_, rows) = (
+            _span(0, length, length, room, scale, offset)
+            for length, room, scale in ((right - left, width, scale_x), (bottom - top, height, scale_y))
+        )
+        least = HIDDEN + 1 if mode == "mask" else 0
+        show_upright(image, (left, top, right, bottom), roll, cut[rows, columns], padding, least)
+        return cut
     columns, to_columns = _span(left, right, image.shape[1], width, scale_x, offset)
     rows, to_rows = _span(top, bottom, image.shape[0], height, scale_y, offset)
     source, target = image[rows, columns], cut[to_rows, to_columns]

@@ -1,4 +1,4 @@
-"""Steady landmarks: noise is taken out of faces that keep still, motion is followed without lag.
+"""Steady landmarks: noise is taken out of faces that keep still, motion is followed without lag; rolls are theirs.
 
 The One-Euro filter (Casiez et al. 2012): a low-pass whose cut-off frequency rises with the speed. Speeds are in sides
 of the face a second, so that near and far faces are treated alike.
@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.faces.roll import roll_of
 from streamer.types import Face
 
 LONGEST = 0.5  # seconds without a look after which a face starts anew
+TOLD = 0.5  # `usable` from which on landmarks tell how far a face is turned: those of a hidden one may lie anyhow
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,12 @@ class Steady:
         self._face: Face | None = None  # as returned last
         self._velocity = np.zeros((68, 2), np.float32)
 
+    def roll(self, face: Face) -> float:
+        """Return how far a track's face, of which the detector alone has told, is likely to be turned."""
+        return face.roll if self._face is None else self._face.roll
+
     def update(self, face: Face, time: float) -> Face:
-        """Take in a face with what was located in the picture at `time`; return it steadied.
+        """Take in a face with what was located in the picture at `time`; return it steadied, with the roll of that.
 
         A face without landmarks is returned as it is and forgotten.
         """
@@ -54,8 +60,8 @@ class Steady:
         self.time, self._face = time, face
         if face.landmarks is None or before is None or before.landmarks is None or not 0 < gap <= LONGEST:
             self._velocity = np.zeros((68, 2), np.float32)
-            self._face = face if face.landmarks is not None else None
-            return face
+            self._face = None if face.landmarks is None else _with_roll(face)
+            return self._face or face
         seen, usable = face.visibility, face.usable
         kept = math.exp(-gap / self.settings.visibility) if self.settings.visibility else 0.0
         if seen is not None and before.visibility is not None:
@@ -63,7 +69,7 @@ class Steady:
         if usable is not None and before.usable is not None:
             usable = kept * before.usable + (1 - kept) * usable
         points = self._points(before.landmarks, face, face.landmarks, gap) if self.settings.cutoff else face.landmarks
-        self._face = replace(face, landmarks=points, visibility=seen, usable=usable)
+        self._face = _with_roll(replace(face, landmarks=points, visibility=seen, usable=usable))
         return self._face
 
     def _points(
@@ -73,6 +79,13 @@ class Steady:
         self._velocity += _share(self.settings.speed, gap) * ((found - before) / (gap * side) - self._velocity)
         cutoff = self.settings.cutoff + self.settings.follow * np.linalg.norm(self._velocity, axis=1, keepdims=True)
         return np.asarray(before + _share(cutoff, gap) * (found - before), np.float32)
+
+
+def _with_roll(face: Face) -> Face:
+    """Return a face with the roll that its landmarks tell, or its own where they cannot."""
+    if face.landmarks is None or (face.usable is not None and face.usable < TOLD):
+        return face
+    return replace(face, roll=float(roll_of(face.landmarks[None])[0]))
 
 
 def _share(cutoff: Any, gap: float) -> Any:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from streamer.faces.boxes import areas, iou
 from streamer.faces.likeness import blend, describe, hidden
 from streamer.faces.motion import Motion
+from streamer.faces.roll import roll_of
 from streamer.types import Detections, Face, Frame
 
 Ids = NDArray[np.int64]
@@ -84,6 +85,7 @@ class Tracker:
         self._ids = np.zeros(0, np.int64)  # 0 until confirmed: ids count the faces that were shown
         self._scores = np.zeros(0, np.float32)
         self._seen = np.zeros(0, np.float64)  # time of the last detection
+        self._rolls = np.zeros(0, np.float32)  # as the points of the last detection say
         self._looks = describe(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4), np.float32))
         self._plausible = np.zeros(0, bool)  # detected, or the picture still looks like the face
         self._looked = np.zeros(0, np.float64)  # time of the first look at it
@@ -157,7 +159,7 @@ class Tracker:
 
     def _keep(self, rows: NDArray[np.bool_]) -> None:
         self._motion.keep(rows)
-        for name in ("_ids", "_scores", "_seen", "_looks", "_plausible", "_looked", "_proved"):
+        for name in ("_ids", "_scores", "_seen", "_rolls", "_looks", "_plausible", "_looked", "_proved"):
             setattr(self, name, getattr(self, name)[rows])
 
     def _detect(self, frame: Frame, detections: Detections) -> Detections:
@@ -220,6 +222,7 @@ class Tracker:
     ) -> None:
         self._motion.correct(tracks, detections.boxes)
         self._scores[tracks] = detections.scores
+        self._rolls[tracks] = roll_of(detections.landmarks, len(detections))
         self._seen[tracks] = now
         # What is hidden now is still known from before.
         share = self.settings.refresh * (1 - veiled[:, None]) ** 2
@@ -241,6 +244,7 @@ class Tracker:
         self._ids = np.concatenate([self._ids, np.zeros(n, np.int64)])
         self._scores = np.concatenate([self._scores, detections.scores])
         self._seen = np.concatenate([self._seen, np.full(n, frame.time)])
+        self._rolls = np.concatenate([self._rolls, roll_of(detections.landmarks, n)])
         self._looks = np.concatenate([self._looks, describe(frame.image, detections.boxes)])
         self._plausible = np.concatenate([self._plausible, np.ones(n, bool)])
         self._looked = np.concatenate([self._looked, np.full(n, np.inf)])
@@ -258,9 +262,11 @@ class Tracker:
         recent = self._in_view() | (self._ages(frame.time) <= self.settings.coast)
         shown = (self._ids > 0) & recent & self._plausible
         rows = np.flatnonzero(shown & _inside(boxes, frame))
+        order = rows[np.argsort(self._ids[rows])]
+        told = zip(*(one[order].tolist() for one in (self._ids, self._scores, self._seen, self._rolls)), strict=True)
         return tuple(
-            Face(int(self._ids[row]), boxes[row], float(self._scores[row]), float(self._seen[row]))
-            for row in rows[np.argsort(self._ids[rows])]
+            Face(number, box, score, seen, roll=roll)
+            for box, (number, score, seen, roll) in zip(boxes[order], told, strict=True)
         )
 
 

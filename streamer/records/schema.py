@@ -72,7 +72,8 @@ class FaceRecord(Record):
         said(lambda expression: rounded(expression.confidence)),
     )
     probabilities: dict[str, Share] | None = key(
-        "of every emotion, calibrated, smoothed over time; they sum to 1 but for rounding",
+        "of every emotion, or of those in `expression.labels`, calibrated, smoothed over time; they sum to 1 but for "
+        "rounding",
         said(lambda expression: {name: rounded(value) for name, value in expression.probabilities.items()}),
     )
     region: str | None = key(
@@ -80,7 +81,8 @@ class FaceRecord(Record):
         said(lambda expression: expression.region),
     )
     reliability: Share | None = key(
-        "how often such an answer from that region was right on test data, 0–1; `null` where it was not measured",
+        "how often such an answer from that region was right on test data, 0–1; `null` where it was not measured, as "
+        "with `expression.labels` or `expression.prior`",
         said(lambda expression: rounded(expression.reliability)),
     )
     visible: dict[str, Share] | None = key(

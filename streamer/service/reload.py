@@ -19,16 +19,16 @@ def reload(stages: Stages, now: Config, read: Callable[[], Config]) -> Config:
     """
     try:
         wanted = read()
+        changed = [name for name in Config.model_fields if getattr(wanted, name) != getattr(now, name)]
+        taken = {name: getattr(wanted, name) for name in changed if name in TUNABLE}
+        stages.retune(after := now.model_copy(update=taken))
     except (UserError, OSError) as error:
         log.warning("configuration not reloaded: %s", error)
         return now
-    changed = [name for name in Config.model_fields if getattr(wanted, name) != getattr(now, name)]
-    taken = {name: getattr(wanted, name) for name in changed if name in TUNABLE}
-    stages.retune(now := now.model_copy(update=taken))
     if taken:
         log.warning("configuration reloaded: %s changed", ", ".join(taken))
     if waiting := [name for name in changed if name not in TUNABLE]:
         log.warning("configuration reloaded, but %s can only be changed by a restart", ", ".join(waiting))
     if not changed:
         log.warning("configuration reloaded: nothing changed")
-    return now
+    return after

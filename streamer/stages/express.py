@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engines import Engine, tempered
+from engines import Engine
 from streamer.emotions import UNCERTAIN
 from streamer.explain.maps import Explainer
 from streamer.faces.visibility import VisibilitySettings, VisibleRegion
+from streamer.stages.answers import answered, weights
 from streamer.stages.ask import Answer, Due, Question, ask, by_frame, most_urgent
 from streamer.stages.smoothing import ExpressionSettings, Smoother
 from streamer.types import Expression, Face, Frame, Result, Step
@@ -60,6 +61,7 @@ class Expresser:
         self.settings = settings
         self.explainer = explainer
         self.visibility = visibility
+        self.check(settings)
         self._tracks: dict[str, dict[int, _Track]] = {}
         self._tuned: dict[str, ExpressionSettings] = {}
 
@@ -70,6 +72,11 @@ class Expresser:
             self._classify(engine, due)
         attached = [self._attach(result) for result in results]
         return self.explainer(attached) if self.explainer else attached
+
+    def check(self, settings: ExpressionSettings) -> None:
+        """Raise UserError where a network does not know labels, or no prior, that the settings name."""
+        for engine in self.judges.values():
+            weights(engine.spec, settings)
 
     def _classify(self, engine: Engine, due: Sequence[tuple[Frame, list[Face]]]) -> None:
         """Ask a network about all faces that are due and that it judges."""
@@ -93,8 +100,7 @@ class Expresser:
 
     def _take_in(self, answer: Answer) -> None:
         frame, faces, views = answer.question
-        temperatures = np.array([[answer.spec.view(view).temperature] for view in views])
-        answers = tempered(answer.outputs["probabilities"], temperatures)
+        answers = answered(answer.outputs["probabilities"], views, answer.spec, self._settings(frame.stream))
         for face, view, probabilities in zip(faces, views, answers, strict=True):
             self._tracks[frame.stream][face.track_id].smoother.update(probabilities, frame.time, view)
         if self.explainer:
@@ -105,7 +111,10 @@ class Expresser:
         tracks = self._tracks[frame.stream]
         track = tracks.get(face.track_id) or tracks.setdefault(face.track_id, self._new_track())
         track.seen_at = frame.time
-        track.smoother.settings = self._tuned.get(frame.stream, self.settings)  # both may change while it is in view
+        before, now = track.smoother.settings, self._settings(frame.stream)  # may change while it is in view
+        if (before.labels, before.prior) != (now.labels, now.prior):
+            track.smoother = Smoother(now)  # what was averaged answered for others
+        track.smoother.settings = now
         if not (self.settings.routing and len(self.judges) > 1):
             track.view = self.engine.spec.crop.region
             return track.view == "face" or face.landmarks is not None
@@ -115,6 +124,9 @@ class Expresser:
             return False
         track.view = region
         return True
+
+    def _settings(self, stream: str) -> ExpressionSettings:
+        return self._tuned.get(stream, self.settings)
 
     def _new_track(self) -> _Track:
         return _Track(Smoother(self.settings), VisibleRegion(self.visibility), self.engine.spec.crop.region)
@@ -144,20 +156,23 @@ class Expresser:
     def _express(self, smoother: Smoother) -> Expression | None:
         if smoother.region is None:
             return None
-        labels = self.engine.spec.labels
+        labels, may = self.engine.spec.labels, weights(self.engine.spec, smoother.settings) > 0
         values = smoother.probabilities
         if values is None:
-            values = np.full(len(labels), 1 / len(labels))
+            values = may / may.sum()
         leader = int(values.argmax())
         return Expression(
             label=labels[leader] if smoother.shown >= 0 else UNCERTAIN,
             confidence=float(values[leader]),
-            probabilities={name: float(value) for name, value in zip(labels, values, strict=True)},
+            probabilities={labels[row]: float(values[row]) for row in np.flatnonzero(may)},
             region=smoother.region,
-            reliability=None if smoother.probabilities is None else self._reliability(smoother.region, labels[leader]),
+            reliability=self._reliability(smoother, labels[leader]),
             stable=smoother.stable(smoother.classified_at),
             time=smoother.classified_at,
         )
 
-    def _reliability(self, region: str, label: str) -> float | None:
+    def _reliability(self, smoother: Smoother, label: str) -> float | None:
+        region = smoother.region
+        if smoother.probabilities is None or region is None or not smoother.settings.as_measured:
+            return None
         return self.judges[region].spec.view(region).reliability.get(label)

@@ -171,10 +171,16 @@ class Perceiver:
             if (faces := [face for face in result.faces if (result.frame.stream, face.track_id) not in looks])
         ]
         boxes = [np.stack([face.box for face in faces]) for _, faces in asked]
-        found = landmarker.look([frame.image for frame, _ in asked], boxes) if asked else []
+        rolls = [np.array([self._roll(frame, face) for face in faces], np.float32) for frame, faces in asked]
+        found = landmarker.look([frame.image for frame, _ in asked], boxes, rolls) if asked else []
         for (frame, faces), look in zip(asked, found, strict=True):
             looks |= {(frame.stream, face.track_id): (look, row) for row, face in enumerate(faces)}
         return [self._steady(result, looks) for result in results]
+
+    def _roll(self, frame: Frame, face: Face) -> float:
+        """Return how far a face is likely to be turned: as its last landmarks, or else the detector's points, say."""
+        before = self._steadied.get(frame.stream, {}).get(face.track_id)
+        return before.roll(face) if before else face.roll
 
     def _steady(self, result: Result, looks: Looks) -> Result:
         """Smooth what was found of each track, and leave out what turned out to be no face."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ class ExpressionSettings:
     another label must lead before it is shown; 0 judges every answer by itself. settle: how long a label must have been
     shown to be called stable. threshold: confidence below which a face is 'uncertain'. routing: judge a partly hidden
     face by the largest region that can be seen, where a network knows that region; else always by the same one.
+    labels: those that may be answered, None for all that the network knows. prior: how common each of them is where the
+    pictures come from, in shares of any sum, or 'even'; None leaves the prior that the network states.
     """
 
     interval: float = 0.05
@@ -31,12 +35,24 @@ class ExpressionSettings:
     settle: float = 0.5
     threshold: float = 0.4
     routing: bool = True
+    labels: tuple[str, ...] | None = None
+    prior: Literal["even"] | Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if min(self.interval, self.smoothing, self.hold, self.settle) < 0:
             raise ValueError(f"expected interval, smoothing, hold and settle >= 0, found {self}")
         if self.most < 1 or not 0 <= self.threshold <= 1:
             raise ValueError(f"expected most >= 1 and 0 <= threshold <= 1, found {self}")
+        if self.labels is not None and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
+            raise ValueError(f"labels: expected two different ones at least, found {', '.join(self.labels) or 'none'}")
+        if isinstance(self.prior, Mapping) and not all(0 < share < math.inf for share in self.prior.values()):
+            found = ", ".join(f"{label} {share:g}" for label, share in self.prior.items())
+            raise ValueError(f"prior: expected shares above 0 (labels leaves out a label), found {found}")
+
+    @property
+    def as_measured(self) -> bool:
+        """Tell whether the network's answers are those that its reliabilities were measured for."""
+        return self.labels is None and self.prior is None
 
 
 class _Lead:

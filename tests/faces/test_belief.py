@@ -43,7 +43,12 @@ class Says:
     def __init__(self, usable: Callable[[float, int], float | None]) -> None:
         self.usable, self.looks, self.asked = usable, 0, 0
 
-    def look(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray[np.float32]]) -> list[Landmarks]:
+    def look(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        boxes: Sequence[NDArray[np.float32]],
+        rolls: Sequence[NDArray[np.float32]] | None = None,
+    ) -> list[Landmarks]:
         self.looks += 1
         found = []
         for own in boxes:

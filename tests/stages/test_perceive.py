@@ -35,7 +35,12 @@ class Shaky:
         self.turn = 0  # of the looks that are not moved aside
         self.blind = blind
 
-    def look(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[NDArray[np.float32]]) -> list[Landmarks]:
+    def look(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        boxes: Sequence[NDArray[np.float32]],
+        rolls: Sequence[NDArray[np.float32]] | None = None,
+    ) -> list[Landmarks]:
         self.asked.append(len(images))
         self.turn += abs(float(boxes[0][0, 0] - BOX[0, 0])) < 3
         found = []

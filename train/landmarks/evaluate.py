@@ -19,12 +19,14 @@ from streamer.faces.decode import YUNET
 from streamer.faces.detect import Detector, HogDetector, YuNetDetector
 from streamer.faces.landmarks import HOG_TO_FACE, DlibLandmarker, Landmarker, ZooLandmarker
 from streamer.faces.regions import PARTS
+from streamer.faces.roll import eye_line
 from streamer.faces.visibility import WEIGHTS
 from train.data.pictures import list_pictures, read_picture
 from train.landmarks.batches.draw import draw
-from train.landmarks.batches.faces import MIDDLE, Faces, face_boxes, rolls_of
+from train.landmarks.batches.faces import MIDDLE, Faces, face_boxes
 from train.landmarks.batches.read import read
 from train.landmarks.config import LandmarksConfig
+from train.landmarks.rolled import rolled
 from train.landmarks.scores import normalised_error
 from train.markdown import table
 
@@ -36,6 +38,7 @@ FAILED = 0.1  # error above which a face counts as missed
 SMALLEST_FACE = 30  # pixels
 SEEN = 0.5  # score of a detection that counts
 ROUNDS, BATCH = 60, 8
+ROLLS = (15, 30, 45, 60)  # degrees
 # Faces under occluders are shown in boxes that are a little wrong, without the other flaws of training pictures.
 PLAIN = {
     "degrees": 5.0,
@@ -63,6 +66,7 @@ def evaluate(path: Path, config: LandmarksConfig, out: Path | None = None) -> st
             log.info("left out: %s", error)
         detectors = _detectors(config)
         values: dict[str, Any] = {"points": _points(config, rivals, detectors)}
+        values["rolled"] = _rolled(config, rivals)
         values["visibility"] = _visibility(config, ours)
         if config.media:
             values["photos"] = _photos(config.media / "photos" / "dlib", rivals, detectors)
@@ -108,6 +112,19 @@ def _points(config: LandmarksConfig, rivals: Mapping[str, Landmarker], detectors
         for name, own in boxes.items()
         for rival, landmarker in rivals.items()
     ]
+
+
+def _rolled(config: LandmarksConfig, rivals: Mapping[str, Landmarker]) -> list[Row]:
+    """Judge on the same people turned, by the boxes that a detector draws then; nobody says how far they are turned."""
+    [upright] = read(config.sources[0], "test")
+    found: list[Row] = []
+    for degrees in ROLLS:
+        faces = rolled(upright, degrees)
+        images = [np.repeat(picture[..., None], 3, axis=2) for picture in faces.pictures]
+        for rival, landmarker in rivals.items():
+            row = {"landmarks": rival, "boxes": f"turned by {degrees}°"}
+            found.append(row | _error(landmarker, images, faces.boxes, faces))
+    return found
 
 
 def _wrong(boxes: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -192,7 +209,7 @@ def _auroc(truth: NDArray[np.float32], given: NDArray[np.float32]) -> dict[str, 
 def _photos(folder: Path, rivals: Mapping[str, Landmarker], detectors: Mapping[str, Detector]) -> list[Row]:
     """Judge on the photos of dlib's examples, whose landmarks are its predictor's: how far we agree with it."""
     pictures, wanted, given = examples(folder)
-    faces = Faces([], wanted, face_boxes(wanted), rolls_of(wanted))
+    faces = Faces([], wanted, face_boxes(wanted), eye_line(wanted))
     boxes = {"of the points": faces.boxes, "as given": given}
     for name, detector in detectors.items():
         boxes[name] = np.stack([_nearest(detector, one, box) for one, box in zip(pictures, faces.boxes, strict=True)])
@@ -283,6 +300,10 @@ def to_markdown(name: str, values: Mapping[str, Any]) -> str:
         "detector draws in the median.",
         "## Test people of YouTube-Faces",
         _errors(values["points"], errors),
+        "## The same people, turned",
+        "Half of the frames to each side; the roll is not told, and the boxes are those that a detector draws in the "
+        "median.",
+        _errors(values["rolled"], errors[:-1]),
     ]
     if "photos" in values:
         parts += ["## dlib's example photos, whose points are its predictor's", _errors(values["photos"], errors)]

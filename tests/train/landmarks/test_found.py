@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from engines.errors import UserError
+from streamer.faces.roll import eye_line
 from streamer.types import Detections
 from tests.make import points_of_face
 from train.detector.batches.pictures import Picture, save
 from train.landmarks.batches.draw import draw, one_of
-from train.landmarks.batches.faces import LARGEST, Faces, Kind, rolls_of
+from train.landmarks.batches.faces import LARGEST, Faces, Kind
 from train.landmarks.batches.found import found, read_found
 from train.landmarks.config import LandmarksConfig, Source
 from train.landmarks.losses import losses
@@ -98,7 +99,7 @@ def faces(kind: Kind, roll: float = 0.0) -> Faces:
     for x, y in points[36:48].round().astype(int):
         image[y - 1 : y + 2, x - 1 : x + 2] = 250
     known = points if kind <= Kind.COVERED else np.full_like(points, np.nan)
-    return Faces([image], known[None], np.array([[45, 40, 115, 120]], np.float32), rolls_of(points[None]), kind)
+    return Faces([image], known[None], np.array([[45, 40, 115, 120]], np.float32), eye_line(points[None]), kind)
 
 
 def test_each_kind_says_what_is_known_of_it() -> None:
@@ -115,7 +116,7 @@ def test_each_kind_says_what_is_known_of_it() -> None:
 def test_a_turned_head_is_shown_upright() -> None:
     still = config(changes={"degrees": 0, "negatives": 0, "shift": 0, "scale": 0, "occlude": 0, "noise": 0})
     batch = draw([(faces(Kind.CLEAR, roll), 0) for roll in (0.0, 0.8, -2.5)], still, np.random.default_rng(0))
-    np.testing.assert_allclose(rolls_of(batch.points), 0, atol=0.05)
+    np.testing.assert_allclose(eye_line(batch.points), 0, atol=0.05)
     for image, points in zip(batch.images[..., 0], batch.points * 64, strict=True):
         x, y = points[36:48].mean(axis=0).round().astype(int)  # between eyes that are bright
         row = image[y - 3 : y + 4].max(axis=0)

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from engines import load_engine
 from streamer.config import load_config
 from streamer.faces.landmarks import ZooLandmarker
+from streamer.faces.roll import eye_line
 from tests.make import points_of_face
 from tests.train.elsewhere import Elsewhere
 from train import checkpoint
 from train.data import load
 from train.landmarks.batches.draw import MIRRORED, draw
-from train.landmarks.batches.faces import Faces, face_boxes, rolls_of
+from train.landmarks.batches.faces import Faces, face_boxes
 from train.landmarks.batches.read import read
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.evaluate import evaluate, examples
@@ -204,6 +205,7 @@ def test_the_artefact_serves_says_its_terms_and_is_judged(trained: LandmarksConf
     assert "300-W" not in told  # dlib's predictor taught nothing here
     text = evaluate(path, trained, tmp_path / "report")
     assert "| of the points | ours |" in text
+    assert "| turned by 45° | ours |" in text
     assert "| hair | True |" in text
     assert (tmp_path / "report" / "landmarks.json").is_file()
 
@@ -213,7 +215,7 @@ def test_boxes_of_points_hold_the_face_and_reach_over_the_brows() -> None:
     box = face_boxes(points)[0]
     assert box[1] < points[0, :, 1].min()
     assert abs(box[0] - points[0, :, 0].min()) < 5
-    assert Faces([], points, box[None], rolls_of(points)).boxes.shape == (1, 4)
+    assert Faces([], points, box[None], eye_line(points)).boxes.shape == (1, 4)
 
 
 def test_a_folder_without_example_photos_is_named(tmp_path: Path) -> None:

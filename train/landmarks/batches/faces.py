@@ -47,12 +47,6 @@ class Faces:
         return len(self.pictures)
 
 
-def rolls_of(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the (N,) rolls of (N, 68, 2) landmarks: of the line between the middles of their eyes."""
-    across = points[:, 42:48].mean(axis=1) - points[:, 36:42].mean(axis=1)
-    return np.asarray(np.arctan2(across[:, 1], across[:, 0]), np.float32)
-
-
 def face_boxes(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the (N, 4) canonical face boxes of (N, 68, 2) landmarks."""
     low, high = points.min(axis=1), points.max(axis=1)

@@ -16,6 +16,7 @@ from engines.errors import UserError
 from streamer.build import SHIPPED_DETECTOR, in_zoo
 from streamer.faces.boxes import iou
 from streamer.faces.detect import Detector, ZooDetector
+from streamer.faces.roll import eye_line
 from streamer.types import Detections
 from train.detector.batches.mine import TOUCHING
 from train.detector.batches.pictures import EMPTY, Picture, load, save
@@ -57,10 +58,8 @@ def read_found(source: Source, split: str) -> list[Faces]:
 def _faces(kept: Sequence[Picture], kind: Kind) -> Faces:
     boxes = np.array([one.boxes[0] for one in kept], np.float32).reshape(-1, 4)
     points = np.array([one.points[0] for one in kept], np.float32).reshape(-1, 5, 2)
-    across = points[:, 1] - points[:, 0]
-    rolls = np.nan_to_num(np.arctan2(across[:, 1], across[:, 0]), nan=0.0)
     unknown = np.full((len(kept), 68, 2), np.nan, np.float32)
-    return Faces([one.image for one in kept], unknown, boxes, rolls.astype(np.float32), kind)
+    return Faces([one.image for one in kept], unknown, boxes, np.nan_to_num(eye_line(points)), kind)
 
 
 def found(pictures: Sequence[Picture], detectors: Sequence[Detector]) -> Iterator[Picture]:

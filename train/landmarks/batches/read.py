@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from engines.errors import UserError
 from streamer.faces.landmarks import DlibLandmarker
+from streamer.faces.roll import eye_line
 from train.data import load
 from train.data.locate import locate, plausible
 from train.landmarks.batches.bias import EYES, from_frame, load_bias
-from train.landmarks.batches.faces import LARGEST, MIDDLE, Faces, face_boxes, rolls_of
+from train.landmarks.batches.faces import LARGEST, MIDDLE, Faces, face_boxes
 from train.landmarks.batches.found import read_found
 from train.landmarks.batches.taught import read_taught
 from train.landmarks.config import Source
@@ -51,7 +52,7 @@ def read(source: Source, split: str) -> list[Faces]:
             points[row] *= scales
             boxes[row] *= np.tile(scales, 2)
         pictures.append(grey)
-    return [Faces(pictures, points, boxes, rolls_of(points))]
+    return [Faces(pictures, points, boxes, eye_line(points))]
 
 
 def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

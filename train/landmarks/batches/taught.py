@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from engines.errors import UserError
 from streamer.faces.boxes import iou
+from streamer.faces.roll import eye_line
 from train.data.locate import plausible
 from train.detector.batches.pictures import Picture, load, save
-from train.landmarks.batches.faces import Faces, Kind, cut_out, face_boxes, rolls_of
+from train.landmarks.batches.faces import Faces, Kind, cut_out, face_boxes
 from train.landmarks.config import Source
 from train.landmarks.teacher import MeshTeacher, roll_of, to_ibug
 
@@ -41,7 +42,7 @@ def read_taught(source: Source, split: str) -> list[Faces]:
 def _faces(kept: Sequence[Picture], kind: Kind) -> Faces:
     points = np.array([face.points[0] for face in kept], np.float32).reshape(-1, 68, 2)
     boxes = np.array([face.boxes[0] for face in kept], np.float32).reshape(-1, 4)
-    return Faces([face.image for face in kept], points, boxes, rolls_of(points), kind)
+    return Faces([face.image for face in kept], points, boxes, eye_line(points), kind)
 
 
 def taught(pictures: Sequence[Picture], teacher: MeshTeacher) -> Iterator[Picture]:
