@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=400)
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
-    faces = read(Source(set="ytf", path=options.data, share=1), "train")
+    [faces] = read(Source(set="ytf", path=options.data, share=1), "train")
     rows = np.linspace(0, len(faces) - 1, min(options.faces, len(faces))).astype(int).tolist()
     ways = differences(faces, rows, MeshTeacher(options.teacher))
     if options.write:

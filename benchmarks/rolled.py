@@ -21,8 +21,7 @@ import numpy as np
 import report
 from numpy.typing import NDArray
 
-from streamer.build import preset
-from streamer.config import Config, load_config
+from streamer.config import Config, load_config, preset
 from streamer.photo.analyst import Analyst
 from streamer.types import Face
 from train.detector.batches.sources import is_held

@@ -81,8 +81,8 @@ class FaceRecord(Record):
         said(lambda expression: expression.region),
     )
     reliability: Share | None = key(
-        "how often such an answer from that region was right on validation data, 0–1; `null` where it was not measured, "
-        "as with `expression.labels` or `expression.prior`",
+        "how often such an answer from that region was right on validation data, 0–1; `null` where it was not "
+        "measured, as with `expression.labels` or `expression.prior`",
         said(lambda expression: rounded(expression.reliability)),
     )
     visible: dict[str, Share] | None = key(

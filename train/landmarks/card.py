@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from engines import EngineSpec
 from engines.manifest import sha256_of
@@ -14,17 +16,28 @@ held-back people with the occluders of training."""
 INTENDED = """Cropping regions of faces and choosing the region by which an expression is judged. Points on hidden
 parts are guesses of where they would be; their visibility says so."""
 
-LIMITS = """Faces on their side or upside down are answered with a low `usable`, not with good points; profiles are
-rare in training and their points are coarse. Visibility was learned from drawn occluders; what hides a face in other
-ways may be taken for skin. A part that the head itself hides (profiles) counts as seen. The labels' own errors are
-inherited. Photos are mostly press and video pictures of well-known people; no measurement here says how errors
-differ between groups of people."""
+LIMITS = """Crops of turned heads must be turned upright; faces on their side or upside down are answered with a low
+`usable`, not with good points. Profiles are rare in training and their points are coarse. Visibility was learned from
+drawn occluders; what hides a face in other ways may be taken for skin. A part that the head itself hides (profiles)
+counts as seen. The labels' own errors are inherited. Photos are mostly press and video pictures of well-known people;
+no measurement here says how errors differ between groups of people."""
 
-TERMS = """The code is Apache-2.0. The weights learned from: YouTube-Faces frames with their published 68 points (MIT
-repository; the frames are YouTube videos collected for research); photos of Labeled Faces in the Wild and pictures
-of FER2013, both released for research, labelled by dlib's 68-point predictor. That predictor was trained on 300-W,
-whose terms exclude commercial use: the network was taught by its answers, not by that data, and none of it is in the
-file. Whoever needs weights without that teacher can train on `ytf` alone."""
+CODE = "The code is Apache-2.0. The weights learned from:"
+# What the weights owe to each set, by its name in the configuration.
+TERMS = {
+    "ytf": "YouTube-Faces frames with their published 68 points (MIT repository; the frames are YouTube videos that "
+    "were collected for research)",
+    "taught": "faces of the detector's labelled pictures with the answers of MediaPipe's face landmarker (Apache-2.0), "
+    "whose makers taught it by data of their own",
+    "found": "what our own detector finds in these pictures, faces and things, told apart by boxes that people drew "
+    "and, where they drew none, by YuNet (MIT) and CenterFace (MIT), which were trained on WIDER FACE (research)",
+    "lfw": "photos of Labeled Faces in the Wild, released for research",
+    "fer": "pictures of FER2013, released for research",
+}
+LABELLED = """The labelled pictures are those of the detector's card: photos and videos released for research, photos
+said to be in the public domain, one picture a class of ImageNet (research only), and pages, screens and drawings."""
+PREDICTOR = """Points that no set brings come from dlib's 68-point predictor. It was trained on 300-W, whose terms
+exclude commercial use: the network was taught by its answers, not by that data, and none of it is in the file."""
 
 
 def write(spec: EngineSpec, path: Path) -> str:
@@ -57,7 +70,18 @@ def write(spec: EngineSpec, path: Path) -> str:
             "## Limits",
             LIMITS,
             "## Terms of the weights",
-            TERMS,
+            _terms(settings["sources"]),
             "",
         ]
     )
+
+
+def _terms(sources: Sequence[Mapping[str, Any]]) -> str:
+    """Say what the weights owe to each source."""
+    names = [source["set"] for source in sources]
+    told = [f"{CODE} {'; '.join(TERMS[name] for name in dict.fromkeys(names))}."]
+    if {"taught", "found"} & set(names):
+        told.append(LABELLED)
+    if any(source.get("cache") and source["set"] not in ("taught", "found") for source in sources):
+        told.append(PREDICTOR)
+    return "\n".join(told)

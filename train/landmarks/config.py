@@ -15,11 +15,13 @@ from train.occluders import EVALUATION_ONLY, FAMILIES, TRAINING
 class Source(Section):
     """Name a data set of `train.data.LOADERS` and how many faces of each batch come from it.
 
-    set: or 'taught' for faces of the detector's labelled pictures (path: the file they are kept in) with the points of
-    MediaPipe's landmarker (teacher: its file). labels: the loader's label rule. train: the split to learn from. cache:
-    folder of landmarks that dlib or the teacher finds; without it the set brings its own. shift: how far the labels lie
-    to the right of what they mark, in distances of the outer eye corners; it is taken back. Where training mirrors
-    faces, nothing else tells such a shift from noise. bias: a CSV file that says so point by point instead.
+    set: or one of faces in the detector's labelled pictures (path: the file they are kept in): 'taught' for those with
+    the points of MediaPipe's landmarker (teacher: its file), 'found' for all that detectors find (detectors: their
+    files, the shipped one unless said), faces and things. labels: the loader's label rule. train: the split to learn
+    from. cache: folder of what dlib, the teacher or detectors find; without it the set brings its own landmarks. shift:
+    how far the labels lie to the right of what they mark, in distances of the outer eye corners; it is taken back.
+    Where training mirrors faces, nothing else tells such a shift from noise. bias: a CSV file that says so point by
+    point instead.
     """
 
     set: str
@@ -29,6 +31,7 @@ class Source(Section):
     share: float = Field(gt=0, le=1)
     cache: Path | None = None
     teacher: Path | None = None
+    detectors: tuple[Path, ...] = ()
     shift: float = 0.0
     bias: Path | None = None
 
@@ -89,7 +92,7 @@ class LandmarksConfig(RunConfig):
         "detector": True,
         "media": True,
         "artefact": True,
-        "sources": {"__all__": {"path", "cache", "teacher"}},
+        "sources": {"__all__": {"path", "cache", "teacher", "detectors"}},
     }
 
     task: Literal["landmarks"]

@@ -19,6 +19,7 @@ from streamer.faces.decode import YUNET
 from streamer.faces.detect import Detector, HogDetector, YuNetDetector
 from streamer.faces.landmarks import HOG_TO_FACE, DlibLandmarker, Landmarker, ZooLandmarker
 from streamer.faces.regions import PARTS
+from streamer.faces.roll import eye_line
 from streamer.faces.visibility import WEIGHTS
 from train.data.pictures import list_pictures, read_picture
 from train.landmarks.batches.draw import draw
@@ -97,8 +98,9 @@ def _points(config: LandmarksConfig, rivals: Mapping[str, Landmarker], detectors
 
     Labels are taken with their shift taken back, as in training, and as published.
     """
-    faces = read(config.sources[0], "test")
-    published = read(config.sources[0].model_copy(update={"shift": 0.0}), "test").points
+    [faces] = read(config.sources[0], "test")
+    [as_published] = read(config.sources[0].model_copy(update={"shift": 0.0, "bias": None}), "test")
+    published = as_published.points
     images = [np.repeat(picture[..., None], 3, axis=2) for picture in faces.pictures]
     boxes: dict[str, NDArray[np.float32]] = {"of the points": faces.boxes}
     for name, wrong in _wrong(faces.boxes).items():
@@ -114,7 +116,7 @@ def _points(config: LandmarksConfig, rivals: Mapping[str, Landmarker], detectors
 
 def _rolled(config: LandmarksConfig, rivals: Mapping[str, Landmarker]) -> list[Row]:
     """Judge on the same people turned, by the boxes that a detector draws then; nobody says how far they are turned."""
-    upright = read(config.sources[0], "test")
+    [upright] = read(config.sources[0], "test")
     found: list[Row] = []
     for degrees in ROLLS:
         faces = rolled(upright, degrees)
@@ -171,7 +173,7 @@ def _error(
 
 def _visibility(config: LandmarksConfig, ours: ZooLandmarker) -> list[Row]:
     """Judge hidden points and parts on people and, family by family, on occluders that training never saw."""
-    sources = [read(source, "test") for source in config.sources[:2]]
+    sources = [read(source, "test")[0] for source in config.sources[:2]]
     config = config.model_copy(update={"changes": config.changes.model_copy(update=PLAIN)})
     rows = [(faces, number) for faces in sources for number in range(0, len(faces), 2)]
     found, pooled = [], []
@@ -207,7 +209,7 @@ def _auroc(truth: NDArray[np.float32], given: NDArray[np.float32]) -> dict[str, 
 def _photos(folder: Path, rivals: Mapping[str, Landmarker], detectors: Mapping[str, Detector]) -> list[Row]:
     """Judge on the photos of dlib's examples, whose landmarks are its predictor's: how far we agree with it."""
     pictures, wanted, given = examples(folder)
-    faces = Faces([], wanted, face_boxes(wanted))
+    faces = Faces([], wanted, face_boxes(wanted), eye_line(wanted))
     boxes = {"of the points": faces.boxes, "as given": given}
     for name, detector in detectors.items():
         boxes[name] = np.stack([_nearest(detector, one, box) for one, box in zip(pictures, faces.boxes, strict=True)])

@@ -17,7 +17,7 @@ from streamer.faces.visibility import WEIGHTS
 from train import checkpoint
 from train.export import answers, provenance, publish, require_format
 from train.landmarks import card
-from train.landmarks.batches.draw import Batch, draw
+from train.landmarks.batches.draw import Batch, held_back
 from train.landmarks.batches.read import read
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.scores import normalised_error
@@ -26,7 +26,6 @@ from train.landmarks.start import build
 
 log = logging.getLogger(__name__)
 
-CHOSEN_ON = 1500  # drawn faces of held-back people on which the borders are chosen
 # Most that points, in shares of the side, and scores may differ from the network's, at most and in the mean.
 PARITY = {"f32": (1e-3, 1e-4), "auto": (0.05, 6e-3)}
 
@@ -51,22 +50,15 @@ def export(config: LandmarksConfig, out: Path) -> Path:
     return out
 
 
-def held_back(config: LandmarksConfig) -> Batch:
-    """Draw faces of people who were not trained on, changed and occluded as in training."""
-    sources = [read(source, "validation") for source in config.sources[:2]]
-    random = np.random.default_rng(0)
-    rows = [(faces, int(random.integers(len(faces)))) for faces in sources for _ in range(CHOSEN_ON // len(sources))]
-    return draw(rows, config, random)
-
-
 def borders(network: nn.Module, judged: Batch) -> tuple[float, float]:
     """Return the logits that best part seen from hidden parts, and usable from unusable faces: balanced accuracy."""
     with torch.inference_mode():
         found = network(torch.from_numpy(judged.images[:, None, :, :, 0]).float())
-    points, usable = found.visibility.numpy(), found.usable.numpy()
+    told = np.isfinite(judged.visibility).all(axis=1)
+    points, usable = found.visibility.numpy()[told], found.usable.numpy()
     shifts = np.linspace(-2, 2, 41)
-    truth = judged.visibility @ WEIGHTS.T >= 0.5
-    clear = np.abs(judged.visibility @ WEIGHTS.T - 0.5) > 0.2  # who could say what half a mouth is
+    truth = judged.visibility[told] @ WEIGHTS.T >= 0.5
+    clear = np.abs(judged.visibility[told] @ WEIGHTS.T - 0.5) > 0.2  # who could say what half a mouth is
     seen = [_balanced((_sigmoid(points - shift) @ WEIGHTS.T)[clear] >= 0.5, truth[clear]) for shift in shifts]
     known = np.isfinite(judged.usable)
     kept = [_balanced(usable[known] >= shift, judged.usable[known] > 0.5) for shift in shifts]
@@ -120,21 +112,21 @@ def measured(path: Path, judged: Batch, config: LandmarksConfig) -> dict[str, fl
     engine = load_engine(path, "landmarks")
     try:
         answers = engine.infer(judged.images)
-        clean = read(config.sources[0], "validation")
+        [clean] = read(config.sources[0], "validation")
         landmarker = ZooLandmarker(engine)
         boxes = [box[None] for box in clean.boxes]
         points = np.concatenate([one.points for one in landmarker.look(clean.pictures, boxes)])
     finally:
         engine.close()
     located = judged.located
-    known = np.isfinite(judged.usable)
+    known, told = np.isfinite(judged.usable), located & np.isfinite(judged.visibility).all(axis=1)
     error = normalised_error(answers["points"][located], judged.points[located])
     return {
         "held_back.faces": float(len(clean)),
         "held_back.error": float(normalised_error(points, clean.points).mean()),
         "changed.error": float(np.median(error)),
         "changed.visibility_auroc": float(
-            roc_auc_score(judged.visibility[located].ravel() >= 0.5, answers["visibility"][located].ravel())
+            roc_auc_score(judged.visibility[told].ravel() >= 0.5, answers["visibility"][told].ravel())
         ),
         "changed.usable_auroc": float(roc_auc_score(judged.usable[known] > 0.5, answers["usable"][known])),
     }

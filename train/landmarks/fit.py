@@ -15,18 +15,20 @@ from train import loop
 from train.autocast import autocast
 from train.checkpoint import State
 from train.data.textures import textures
-from train.landmarks.batches.draw import Batches
+from train.landmarks.batches.draw import Batches, held_back
 from train.landmarks.batches.read import read
 from train.landmarks.config import LandmarksConfig
 from train.landmarks.losses import losses
-from train.landmarks.predict import predict
-from train.landmarks.scores import normalised_error
+from train.landmarks.predict import predict, usable
+from train.landmarks.scores import normalised_error, recall_at
 from train.landmarks.start import start
 from train.loop import Training
 
 log = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, ...]
+
+PASSING = 0.02  # of what is no usable face that may pass for one where it is judged how many faces do
 
 
 def fit(config: LandmarksConfig, until: int | None = None) -> Path:
@@ -43,15 +45,16 @@ class LandmarkTraining(Training[Batch]):
     def __init__(self, config: LandmarksConfig, device: torch.device) -> None:
         self.config, self.device, self.steps = config, device, config.steps
         self.sources = [read(source, source.train) for source in config.sources]
-        for source, faces in zip(config.sources, self.sources, strict=True):
-            log.info("%s: %d faces", source.set, len(faces))
-        self.held = read(config.sources[0], "validation")
+        for source, kinds in zip(config.sources, self.sources, strict=True):
+            log.info("%s: %s", source.set, ", ".join(f"{len(faces)} {faces.kind.name.lower()}" for faces in kinds))
+        [self.held] = read(config.sources[0], "validation")
         self.drawn = Batches(config, self.sources, textures())
+        self.told_apart = held_back(config)
         cv2.setNumThreads(1)
 
     def start(self) -> State:
         """Build network, average and optimizer from the seed."""
-        return start(self.config, self.sources[0], self.device)
+        return start(self.config, self.sources[0][0], self.device)
 
     def batches(self, state: State) -> Iterator[Batch]:
         """Draw the batches of an epoch."""
@@ -67,6 +70,15 @@ class LandmarkTraining(Training[Batch]):
         return parts["total"], parts
 
     def judge(self, network: nn.Module) -> dict[str, Any]:
-        """Return the error on held-back people; the score is higher where it is lower."""
+        """Return the error on held-back people, and the share of usable faces that are told from all but few others.
+
+        What schedules count on is higher where the error is lower.
+        """
         error = float(normalised_error(predict(network, self.held, self.config), self.held.points).mean())
-        return {"validation_error": round(error, 5), "validation_score": round(-error, 5)}
+        logits = usable(network, self.told_apart.images)
+        kept = recall_at(logits, self.told_apart.usable, PASSING)
+        return {
+            "validation_error": round(error, 5),
+            "validation_usable": round(kept, 5),
+            "validation_score": round(-error, 5),
+        }

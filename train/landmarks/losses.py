@@ -21,9 +21,10 @@ def losses(
     # A profile's eyes lie close together: its unit is a share of the face's height.
     unit = torch.maximum(eyes, 0.4 * (points[:, 8] - points[:, 27]).norm(dim=1)).clamp(min=1e-3)
     distance = ((found.points - points).square().sum(dim=2) + 1e-8).sqrt() / unit[:, None]
-    weight = (OUTSIDE + (1 - OUTSIDE) * visibility) * located[:, None]
+    told = visibility.isfinite()
+    weight = (OUTSIDE + (1 - OUTSIDE) * torch.where(told, visibility, 1.0)) * located[:, None]
     error = (distance * weight).sum() / weight.sum().clamp(min=1)
-    seen = F.binary_cross_entropy_with_logits(found.visibility, visibility)
+    seen = F.binary_cross_entropy_with_logits(found.visibility[told], visibility[told])
     known = usable.isfinite()
     face = F.binary_cross_entropy_with_logits(found.usable[known], usable[known])
     total = config.points * error + seen + config.usable * face

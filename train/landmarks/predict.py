@@ -33,3 +33,14 @@ def predict(network: nn.Module, faces: Faces, config: LandmarksConfig, batch: in
         boxes = list(faces.boxes[part, None])
         looks += look_at(infer, Crop(margin=config.margin), (side, side, 1), faces.pictures[part], boxes)
     return np.concatenate([look.points for look in looks])
+
+
+def usable(network: nn.Module, images: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float32]:
+    """Return the (N,) logits that each of the (N, S, S, 1) crops shows a usable face."""
+    device = next(network.parameters()).device
+    found = []
+    with torch.inference_mode():
+        for first in range(0, len(images), batch):
+            planes = torch.from_numpy(images[first : first + batch]).permute(0, 3, 1, 2).float()
+            found.append(network(planes.to(device)).usable.cpu().numpy())
+    return np.asarray(np.concatenate(found), np.float32)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.faces.roll import middles_of
+from streamer.faces.roll import eye_line, middles_of
 from train.landmarks.batches.faces import Faces
 
 SIDE = 320  # pixels of the pictures that faces are turned in, with room for those of `read` in every direction
@@ -26,7 +26,8 @@ def rolled(faces: Faces, degrees: float) -> Faces:
     cos, sin = np.cos(np.radians(degrees)) ** 2, np.sin(np.radians(degrees)) ** 2
     half = np.sqrt(cos * sides + sin * sides[:, ::-1]) / 2
     boxes = np.concatenate([SIDE / 2 - half, SIDE / 2 + half], axis=1)
-    return Faces(pictures, points.astype(np.float32), boxes.astype(np.float32))
+    points = points.astype(np.float32)
+    return Faces(pictures, points, boxes.astype(np.float32), eye_line(points))
 
 
 def turn(

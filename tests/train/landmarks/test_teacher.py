@@ -75,8 +75,8 @@ def test_taught_faces_are_read_by_split(tmp_path):
     faces.append(Picture(image, box, points, np.array([True]), "masks"))  # its mouth may be hidden
     save(tmp_path / "taught.npz", faces)
     source = Source(set="taught", path=tmp_path / "none.npz", share=1, cache=tmp_path, teacher=tmp_path / "face.task")
-    assert read(source, "train").boxes[:, 0].tolist() == [50, 51]
-    assert read(source, "validation").boxes[:, 0].tolist() == [52]
+    assert [part.boxes[:, 0].tolist() for part in read(source, "train")] == [[50, 51], [50]]  # these may be covered
+    assert [part.boxes[:, 0].tolist() for part in read(source, "validation")] == [[52], []]
     with pytest.raises(ValueError, match=r"taught: expected `cache`, a folder, and `teacher`"):
         read(source.model_copy(update={"teacher": None}), "train")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from torch.utils.data import Dataset
 
 from streamer.faces.regions import face_square
 from train import processes
-from train.landmarks.batches.faces import MIDDLE, Faces
+from train.landmarks.batches.faces import MIDDLE, Faces, Kind
+from train.landmarks.batches.read import read
 from train.landmarks.config import Changes, LandmarksConfig
 from train.occluders import NONE, occlude
 
@@ -24,6 +26,7 @@ MIRRORED = np.array(
      41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65]
 )  # fmt: skip
 FACE = np.arange(17, 68)  # landmarks within the face: what is left of them makes a face usable
+CHOSEN_ON = 2400  # drawn faces of held-back people on which borders are chosen
 USABLE, UNUSABLE = 0.3, 0.1  # visible shares of them from which a face is usable, and below which it is not
 
 
@@ -32,7 +35,7 @@ class Batch:
     """Hold N crops and what is to be answered.
 
     images: (N, S, S, 1) uint8. points: (N, 68, 2) float32 in shares of the side. located: (N,), whether the points
-    count. visibility: (N, 68) float32 in 0-1. usable: (N,) float32, 1 or 0, or NaN where nobody can say.
+    count. visibility: (N, 68) float32 in 0-1. usable: (N,) float32, 1 or 0. Both are NaN where nobody can say.
     """
 
     images: NDArray[np.uint8]
@@ -46,7 +49,7 @@ class Batches(Dataset[tuple[Tensor, ...]]):
     """Hold this process's shares of the batches of a run; each is drawn from its own number, whoever asks and when."""
 
     def __init__(
-        self, config: LandmarksConfig, sources: Sequence[Faces], textures: Sequence[NDArray[np.uint8]]
+        self, config: LandmarksConfig, sources: Sequence[Sequence[Faces]], textures: Sequence[NDArray[np.uint8]]
     ) -> None:
         self.config, self.sources, self.textures = config, sources, textures
         self.rank, self.count = processes.rank(), processes.share(config.optimizer.batch)
@@ -59,10 +62,17 @@ class Batches(Dataset[tuple[Tensor, ...]]):
         random = np.random.default_rng((self.config.seed, step, self.rank))
         shares = np.array([source.share for source in self.config.sources])
         chosen = random.choice(len(shares), self.count, p=shares / shares.sum())
-        rows = [(self.sources[number], int(random.integers(len(self.sources[number])))) for number in chosen]
+        rows = [one_of(self.sources[number], random) for number in chosen]
         batch = draw(rows, self.config, random, self.textures)
         fields = (batch.images, batch.points, batch.located, batch.visibility, batch.usable)
         return tuple(torch.from_numpy(value) for value in fields)
+
+
+def one_of(source: Sequence[Faces], random: np.random.Generator) -> tuple[Faces, int]:
+    """Draw a face of a source: each kind as often as its square root says, so that a small one is seen too."""
+    often = np.sqrt([len(faces) for faces in source])
+    faces = source[int(random.choice(len(source), p=often / often.sum()))]
+    return faces, int(random.integers(len(faces)))
 
 
 def draw(
@@ -79,48 +89,68 @@ def draw(
     changes, size = config.changes, config.model.size
     images = np.empty((len(rows), size, size), np.uint8)
     points = np.empty((len(rows), 68, 2), np.float32)
-    bad = random.random(len(rows)) < (changes.negatives if families is None else 0)
+    kinds = np.array([faces.kind for faces, _ in rows])
+    located = kinds <= Kind.COVERED
+    bad = located & (random.random(len(rows)) < (changes.negatives if families is None else 0))
     for row, (faces, number) in enumerate(rows):
-        picture, box, where = faces.pictures[number], faces.boxes[number], faces.points[number]
-        matrix, mirrored = _spoilt(box, config, random) if bad[row] else _pose(box, config, random)
+        picture, square, where = faces.pictures[number], _square(faces, number, config), faces.points[number]
+        matrix, mirrored = _spoilt(square, config, random) if bad[row] else _pose(square, config, random)
         if bad[row] and textures and random.random() < 0.25:
             picture, where = textures[int(random.integers(len(textures)))], where + 1e4
-            matrix = _pose(_anywhere(picture, random), config, random)[0]
+            matrix = _pose(Square(face_square(_anywhere(picture, random), config.margin, 0.0)), config, random)[0]
         border = cv2.BORDER_CONSTANT if random.random() < 0.7 else cv2.BORDER_REFLECT
         images[row] = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
         moved = (where - MIDDLE) @ matrix[:, :2].T + matrix[:, 2] + MIDDLE  # OpenCV counts from the middle of pixels
         points[row] = moved[MIRRORED] if mirrored else moved
     if families is None:
-        families = _families(len(rows), changes, random)
+        families = _families(kinds, changes, random)
     images, visibility = occlude(images, points, families, random)
-    visibility[bad] = 0
-    images = _flawed(images, changes, random)
+    visibility[(kinds == Kind.COVERED) & ~bad] = np.nan
+    visibility[bad | (kinds == Kind.NOTHING)] = 0
     left = visibility[:, FACE].mean(axis=1)
-    usable = np.where(left >= USABLE, 1, np.where(left < UNUSABLE, 0, np.nan)).astype(np.float32)
-    return Batch(images[..., None], points / np.float32(size), ~bad, visibility, usable)
+    usable = np.where(left >= USABLE, 1, np.where(left < UNUSABLE, 0, np.nan))
+    usable[np.isnan(left)] = 1  # a face, whatever of it can be seen
+    images = _flawed(images, changes, random)
+    shares = np.where(located[:, None, None], points / np.float32(size), 0)
+    return Batch(images[..., None], shares, located & ~bad, visibility, usable.astype(np.float32))
 
 
-def _families(count: int, changes: Changes, random: np.random.Generator) -> list[str]:
-    hidden = random.random(count) < changes.occlude
-    names = random.choice(np.array(changes.families), count)
+def held_back(config: LandmarksConfig) -> Batch:
+    """Draw faces of people who were not trained on, and what else sources hold, changed and occluded as in training."""
+    sources = [read(source, "validation") for source in config.sources]
+    random = np.random.default_rng(0)
+    rows = [one_of(source, random) for source in sources for _ in range(CHOSEN_ON // len(sources))]
+    return draw(rows, config, random)
+
+
+def _families(kinds: NDArray[np.int64], changes: Changes, random: np.random.Generator) -> list[str]:
+    hidden = (kinds == Kind.CLEAR) & (random.random(len(kinds)) < changes.occlude)
+    names = random.choice(np.array(changes.families), len(kinds))
     return [str(name) if one else NONE for name, one in zip(names, hidden, strict=True)]
 
 
-def _pose(
-    box: NDArray[np.float32], config: LandmarksConfig, random: np.random.Generator
-) -> tuple[NDArray[np.float64], bool]:
+class Square(NamedTuple):
+    """Hold what a crop of a face shows where all is right: its (4,) square and by how many radians that is turned."""
+
+    box: NDArray[np.float32]
+    roll: float = 0.0
+
+
+def _square(faces: Faces, number: int, config: LandmarksConfig) -> Square:
+    return Square(face_square(faces.boxes[number], config.margin, 0.0), float(faces.rolls[number]))
+
+
+def _pose(square: Square, config: LandmarksConfig, random: np.random.Generator) -> tuple[NDArray[np.float64], bool]:
     """Return the (2, 3) map from the picture to the crop of a box that is a little wrong, and whether it mirrors."""
     changes = config.changes
     # Most boxes are nearly right: the square of an even draw keeps the sign and favours small errors.
     shift = _favoured(random, changes.shift, 2)
     scale = float(np.exp(_favoured(random, np.log1p(changes.scale), 1)[0]))
     angle = np.radians(np.clip(random.normal(0, changes.degrees), -40, 40))
-    return _map(box, config, shift, scale, angle, random)
+    return _map(square, config, shift, scale, angle, random)
 
 
-def _spoilt(
-    box: NDArray[np.float32], config: LandmarksConfig, random: np.random.Generator
-) -> tuple[NDArray[np.float64], bool]:
+def _spoilt(square: Square, config: LandmarksConfig, random: np.random.Generator) -> tuple[NDArray[np.float64], bool]:
     """Return a map after which nothing of use can be seen: beside the face, a detail, far too small, upside down."""
     kind, shift, scale, angle = random.integers(4), random.normal(0, 0.1, 2), 1.0, random.normal(0, 0.2)
     if kind == 0:
@@ -133,23 +163,24 @@ def _spoilt(
         scale = random.uniform(0.15, 0.4)
     else:
         angle += np.pi * random.uniform(0.7, 1.3)
-    return _map(box, config, shift, scale, angle, random)
+    return _map(square, config, shift, scale, angle, random)
 
 
 def _map(
-    box: NDArray[np.float32],
+    turned: Square,
     config: LandmarksConfig,
     shift: NDArray[np.float64],
     scale: float,
     angle: float,
     random: np.random.Generator,
 ) -> tuple[NDArray[np.float64], bool]:
-    square = face_square(box, config.margin, 0.0)
-    side, size = float(square[2] - square[0]), config.model.size
+    square, size = turned.box, config.model.size
+    side = float(square[2] - square[0])
     mirrored = bool(random.random() < 0.5)
     stretch = float(np.exp(random.uniform(-1, 1) * np.log1p(config.changes.stretch)))
     cos, sin = np.cos(angle) * scale * size / side, np.sin(angle) * scale * size / side
     turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([(-1 if mirrored else 1) * stretch, 1 / stretch])
+    turn = turn @ np.array([[np.cos(turned.roll), np.sin(turned.roll)], [-np.sin(turned.roll), np.cos(turned.roll)]])
     centre = (square[:2] + square[2:]) / 2
     offset = size * (0.5 + shift) - turn @ centre
     # Pixel i covers [i, i + 1); warpAffine places its centre at i.

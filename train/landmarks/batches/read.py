@@ -8,23 +8,26 @@ from numpy.typing import NDArray
 
 from engines.errors import UserError
 from streamer.faces.landmarks import DlibLandmarker
+from streamer.faces.roll import eye_line
 from train.data import load
 from train.data.locate import locate, plausible
 from train.landmarks.batches.bias import EYES, from_frame, load_bias
 from train.landmarks.batches.faces import LARGEST, MIDDLE, Faces, face_boxes
+from train.landmarks.batches.found import read_found
 from train.landmarks.batches.taught import read_taught
 from train.landmarks.config import Source
 
-TAUGHT = "taught"  # the set whose points a teacher gave
+# Sets of faces in the detector's labelled pictures: those whose points a teacher gave, and whatever a detector finds.
+LABELLED = {"taught": read_taught, "found": read_found}
 
 
-def read(source: Source, split: str) -> Faces:
-    """Read a split of a source; rows without plausible landmarks are left out.
+def read(source: Source, split: str) -> list[Faces]:
+    """Read a split of a source, the faces of each kind together; rows without plausible landmarks are left out.
 
     Raises ModuleNotFoundError where dlib's predictor is asked for and not installed.
     """
-    if source.set == TAUGHT:
-        return read_taught(source, split)
+    if source.set in LABELLED:
+        return LABELLED[source.set](source, split)
     rows = load(source.set, source.path, split, source.labels)
     if source.cache is not None:
         rows = locate(rows, source.cache, DlibLandmarker())
@@ -49,7 +52,7 @@ def read(source: Source, split: str) -> Faces:
             points[row] *= scales
             boxes[row] *= np.tile(scales, 2)
         pictures.append(grey)
-    return Faces(pictures, points, boxes)
+    return [Faces(pictures, points, boxes, eye_line(points))]
 
 
 def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

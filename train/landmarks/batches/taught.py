@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import UserError
 from streamer.faces.boxes import iou
+from streamer.faces.roll import eye_line
 from train.data.locate import plausible
 from train.detector.batches.pictures import Picture, load, save
-from train.landmarks.batches.faces import LARGEST, Faces, face_boxes
+from train.landmarks.batches.faces import Faces, Kind, cut_out, face_boxes
 from train.landmarks.config import Source
 from train.landmarks.teacher import MeshTeacher, roll_of, to_ibug
 
@@ -20,13 +20,12 @@ SMALLEST = 36  # pixels of a face's longer side
 PRESENT = 0.9  # presence from which the teacher's points count
 AGREES = 0.4  # IoU of the face's box and that of its points, for an upright face
 MASKED = ("people", "loose", "masks")  # sources many of whose faces are hidden in part, nobody says which
-AROUND = 1.0  # face sides of surroundings that are kept on every side
 
 
-def read_taught(source: Source, split: str) -> Faces:
-    """Return the faces of a split, 'train' or 'validation'; the first call asks the teacher, which takes some minutes.
+def read_taught(source: Source, split: str) -> list[Faces]:
+    """Return the faces of a split, 'train' or 'validation', those of which something may be hidden apart.
 
-    Faces of `MASKED` sources are kept but not returned: what is seen of them would have to be known.
+    The first call asks the teacher, which takes some minutes.
 
     Raises UserError where the source lacks a path.
     """
@@ -35,11 +34,15 @@ def read_taught(source: Source, split: str) -> Faces:
     file = source.cache / "taught.npz"
     if not file.is_file():
         save(file, list(taught(load(source.path), MeshTeacher(source.teacher))))
-    known = [face for face in load(file) if face.source not in MASKED]
-    kept = [face for face in known if face.held == (split != "train")]
+    kept = [face for face in load(file) if face.held == (split != "train")]
+    masked = [face for face in kept if face.source in MASKED]
+    return [_faces([face for face in kept if face.source not in MASKED], Kind.CLEAR), _faces(masked, Kind.COVERED)]
+
+
+def _faces(kept: Sequence[Picture], kind: Kind) -> Faces:
     points = np.array([face.points[0] for face in kept], np.float32).reshape(-1, 68, 2)
     boxes = np.array([face.boxes[0] for face in kept], np.float32).reshape(-1, 4)
-    return Faces([face.image for face in kept], points, boxes)
+    return Faces([face.image for face in kept], points, boxes, eye_line(points), kind)
 
 
 def taught(pictures: Sequence[Picture], teacher: MeshTeacher) -> Iterator[Picture]:
@@ -51,27 +54,12 @@ def taught(pictures: Sequence[Picture], teacher: MeshTeacher) -> Iterator[Pictur
         sides = (picture.boxes[:, 2:] - picture.boxes[:, :2]).max(axis=1, initial=0)
         told = np.isfinite(picture.points).all(axis=(1, 2))
         for row in np.flatnonzero(picture.sure & told & (sides >= SMALLEST)):
-            cut, box, points = _cut(picture, int(row))
+            cut, box, points = cut_out(picture.image, picture.boxes[row], picture.points[row])
             roll = roll_of(points[0], points[1])
             mesh, presence = teacher.look(cut, box[None], np.array([roll], np.float32))
             found = to_ibug(mesh)
             if presence[0] >= PRESENT and plausible(found)[0] and _fits(found[0], box, roll):
                 yield Picture(cut, box[None], found, np.array([True]), picture.source, picture.held)
-
-
-def _cut(picture: Picture, row: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
-    """Cut a face with its surroundings out, no larger than the network needs it; return it with box and points."""
-    box, side = picture.boxes[row], float((picture.boxes[row, 2:] - picture.boxes[row, :2]).max())
-    size = np.array(picture.image.shape[::-1])
-    low = np.clip(np.floor(box[:2] - AROUND * side), 0, size - 1).astype(int)
-    high = np.clip(np.ceil(box[2:] + AROUND * side), low + 1, size).astype(int)
-    cut = np.ascontiguousarray(picture.image[low[1] : high[1], low[0] : high[0]])
-    box, points = box - np.tile(low, 2).astype(np.float32), picture.points[row] - low.astype(np.float32)
-    if (scale := LARGEST / side) < 1:
-        smaller = np.asarray(cv2.resize(cut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-        scales = (np.array(smaller.shape[::-1]) / cut.shape[::-1]).astype(np.float32)
-        cut, box, points = smaller, box * np.tile(scales, 2), points * scales
-    return cut, box.astype(np.float32), points.astype(np.float32)
 
 
 def _fits(points: NDArray[np.float32], box: NDArray[np.float32], roll: float) -> bool:
