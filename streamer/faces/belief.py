@@ -16,12 +16,11 @@ from streamer.faces.landmarks import Landmarker, Landmarks
 from streamer.faces.roll import roll_of
 from streamer.types import Detections
 
-DETECTOR = 1.5  # what the log odds of the detector's score count beside those of `usable`
 SHIFTS = (0.08, -0.08)  # by which a second and a third look are moved down and right, in longer sides of the box
 CELLS = 24  # a side, in which the shades of what is found are looked at
 EVEN = 0.02  # difference of neighbouring cells, in standard deviations of all, below which they count as even
 MOST_EVEN = 0.25  # largest share of even cells in a face
-WORTH = 0.5  # belief after one look from which on others are worth their time
+WORTH = 0.3  # belief after one look from which on others are worth their time
 
 Verdict = tuple[Landmarks, NDArray[np.float32] | None]
 
@@ -51,7 +50,7 @@ def judge(landmarker: Landmarker, images: Sequence[NDArray[np.uint8]], found: Se
 
 def believe(scores: NDArray[np.float32], usable: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the (N,) belief from the (N,) scores of the detector and the (L, N) scores of L looks, all in 0-1."""
-    odds = DETECTOR * _log_odds(scores) + _log_odds(usable).mean(axis=0)
+    odds = _log_odds(scores) + _log_odds(usable).mean(axis=0)
     return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
 
 

@@ -136,7 +136,7 @@ class ZooDetector(Searcher):
         self,
         engine: Engine,
         min_face: int = 32,
-        threshold: float = 0.3,
+        threshold: float = 0.1,
         tile: int | None = None,
         coarse: Sequence[int] = COARSE,
         budget: float | None = None,

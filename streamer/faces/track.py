@@ -47,7 +47,7 @@ class TrackerSettings:
 
     coast: float = 0.2
     max_age: float = 1.0
-    low_score: float = 0.3
+    low_score: float = 0.1
     high_score: float = 0.5
     sure_score: float = 0.7
     min_iou: float = 0.1
@@ -61,8 +61,8 @@ class TrackerSettings:
     settle: float = 0.15
     sure_likeness: float = 0.65
     speed: float = 8.0
-    belief: float = 0.985
-    doubt: float = 0.8
+    belief: float = 0.8
+    doubt: float = 0.3
     proof: float = 1.0
 
     def __post_init__(self) -> None:
