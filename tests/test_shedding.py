@@ -148,10 +148,10 @@ def test_a_stream_that_went_is_forgotten():
     engine = fake_classifier()
     perceive = Perceiver(Detecting(), Tracker, DetectionSettings())
     express = Expresser(engine, ExpressionSettings())
-    for start in (100.0, 0.0):  # the second stream of that name begins anew
+    for number, start in ((1, 100.0), (2, 0.0)):  # the second stream of that name begins anew, its ids go on
         for index in range(3):
             [result] = express(perceive([Frame(picture(), "cam", index, start + index / 25, 0.0)]))
-        assert [face.track_id for face in result.faces] == [1]
+        assert [face.track_id for face in result.faces] == [number]
         assert result.faces[0].expression.time in (start, start + 2 / 25)
         perceive.forget("cam")
         express.forget("cam")

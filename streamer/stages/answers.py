@@ -19,7 +19,7 @@ def answered(
 
     views: the region of each face that was shown. Labels that may not be answered get 0.
     """
-    temperatures = np.array([[spec.view(view).temperature] for view in views])
+    temperatures = np.array([spec.view(view).temperature for view in views]).reshape(-1, 1)
     calibrated = tempered(probabilities, temperatures)
     if settings.as_measured:
         return calibrated

@@ -140,7 +140,7 @@ def test_each_face_is_explained_by_the_network_that_answered_and_hidden_ones_are
     express = SimpleNamespace(judges=judges)
     analyst: Any = SimpleNamespace(
         config=Config(),
-        look=lambda image: SimpleNamespace(faces=faces),
+        look_upright=lambda photo: (photo, SimpleNamespace(faces=faces)),
         stages=SimpleNamespace(express=express),
     )
     image = np.full((200, 300, 3), 180, np.uint8)

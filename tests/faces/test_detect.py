@@ -160,7 +160,7 @@ def decoded(count, *faces):
 
 
 def test_our_detector_takes_grey_pictures_scaled_by_the_smallest_face():
-    engine = Recorder(ZOO_SPEC, lambda batch: decoded(len(batch), (0, 0.9, 10, 20, 30, 50), (0, 0.3, 60, 20, 80, 50)))
+    engine = Recorder(ZOO_SPEC, lambda batch: decoded(len(batch), (0, 0.9, 10, 20, 30, 50), (0, 0.09, 60, 20, 80, 50)))
     faces, none = ZooDetector(engine, min_face=40).detect([np.zeros((100, 200, 3), np.uint8)] * 2)
     assert engine.shapes == [(2, 64, 128, 1)]
     np.testing.assert_allclose(faces.boxes, [[20, 40, 60, 100]])  # the other lies below the threshold

@@ -55,7 +55,8 @@ def test_interlaced_video_becomes_whole_pictures(tmp_path: Path, name: str):
     for index, frame in enumerate(reading.frames):
         even, odd = left_edge(frame.image[100:476:2]), left_edge(frame.image[101:477:2])
         assert abs(even - odd) <= 4  # else the fields are still two times
-        assert -6 <= even - (90 + STEP * index) <= STEP / 2 + 6  # at the time of one of its fields
+        wide = frame.image.shape[1] / 720  # DV says that its pixels are not square, whatever was asked
+        assert -6 <= even - (90 + STEP * index) * wide <= STEP / 2 + 6  # at the time of one of its fields
     times = [frame.time for frame in reading.frames]
     assert times == pytest.approx([index / 25 for index in range(COUNT)], abs=0.001)
 

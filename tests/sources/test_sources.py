@@ -83,10 +83,16 @@ def test_whatever_a_camera_gives_becomes_bgr(image: np.ndarray, expected: tuple[
             self.left -= 1
             return self.left > 0, image if self.left else None
 
+        def set(self, key: int, value: float) -> bool:
+            return False
+
+        def retrieve(self, flag: int) -> tuple[bool, None]:
+            return False, None  # a camera has no header
+
         def release(self) -> None:
             pass
 
-    [frame] = read(Live("camera", Camera)).frames
+    [frame] = read(Live("camera", lambda: OpenCVDecoder(Camera(), "camera"))).frames
     assert frame.image.shape == (4, 6, 3)
     assert (frame.image == np.uint8(expected)).all()
 

@@ -10,17 +10,19 @@ from engines.manifest import sha256_of
 INTENDED = """Finding faces in pictures and video, for what comes after: following them and labelling expressions. It
 finds faces; it does not tell who somebody is."""
 
-LIMITS = """Training was short. Clothes, hands and round things are sometimes taken for faces, mostly with scores
-below 0.7; faces in profile and those below 20 input pixels are often missed.
-Every label comes from other detectors, so their blind spots are inherited: what they missed was at best
-left out of the loss. Colour is not used. Photos are mostly press pictures of well-known people; ages and origins are
-not balanced, and no measurement here says how recall differs between groups of people. Faces that are turned away,
-upside down or below 8 input pixels are outside what was trained."""
+LIMITS = """It is made to miss little, not to be sure: much else looks like a face to it, and the landmark network's
+`usable` has its say before a face is shown. Faces in profile behind a mask, those turned by more than 60 degrees and
+those below 16 input pixels are often missed. Where people marked nothing, labels come from other detectors, whose blind
+spots are inherited: what they missed was at best left out of the loss. Colour is not used. Photos are mostly press
+pictures of well-known people; ages and origins are not balanced, and no measurement here says how recall differs
+between groups of people."""
 
-DATA = """Scenes painted anew in every step from LFW, YouTube Faces, FER+ training faces, half of a set of masked and
-bare faces, seven group photos, frames of eleven clips, thirteen textures of scikit-image and pictures without people.
-What the network itself took for a face where none is was painted often. Boxes and points are those of YuNet on scaled
-and mirrored copies where the copies agree, with dlib's HOG as a second witness; disputed faces teach nothing."""
+DATA = """Scenes painted anew in every step from LFW, YouTube-Faces, FER+ training faces, masked and bare faces, group
+photos, frames of clips and street photos (all released for research, to the public domain or under Apache-2.0), from
+pictures without people (one a class of ImageNet, research only; free drawings, textures, wallpapers), and from pages,
+slides, screens and signs that are drawn here. What the network itself took for a face where none is was painted often.
+Boxes are those that people drew, where they did; elsewhere those of YuNet (MIT) and CenterFace (MIT), which learned
+from WIDER FACE (research), where the two agree. Disputed faces teach nothing."""
 
 OUTPUT = """Faces in a picture: score, box and five points (eyes, nose, mouth corners) for every cell of strides 8, 16
 and 32; the caller drops weak and overlapping ones."""
