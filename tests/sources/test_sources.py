@@ -74,14 +74,13 @@ def test_a_camera_and_a_file_may_be_given_as_number_and_path(tmp_path: Path):
 def test_whatever_a_camera_gives_becomes_bgr(image: np.ndarray, expected: tuple[int, ...]):
     class Camera:
         def __init__(self) -> None:
-            self.left = 2
+            self.pictures = [image, np.invert(image)]
 
         def get(self, key: int) -> float:
             return 25.0 if key == cv2.CAP_PROP_FPS else float(key == cv2.CAP_PROP_FRAME_COUNT)
 
         def read(self) -> tuple[bool, np.ndarray | None]:
-            self.left -= 1
-            return self.left > 0, image if self.left else None
+            return bool(self.pictures), self.pictures.pop(0) if self.pictures else None
 
         def set(self, key: int, value: float) -> bool:
             return False
@@ -92,7 +91,7 @@ def test_whatever_a_camera_gives_becomes_bgr(image: np.ndarray, expected: tuple[
         def release(self) -> None:
             pass
 
-    [frame] = read(Live("camera", lambda: OpenCVDecoder(Camera(), "camera"))).frames
+    frame, _ = read(Live("camera", lambda: OpenCVDecoder(Camera(), "camera"))).frames
     assert frame.image.shape == (4, 6, 3)
     assert (frame.image == np.uint8(expected)).all()
 
