@@ -304,6 +304,7 @@ def test_the_millionth_part_is_read_after_those_before_it(tmp_path: Path):
 def test_a_journal_goes_on_flushing_after_too_many_files_were_open(tmp_path: Path):
     journal = Journal(tmp_path / "out.jsonl", head, settings(sync=0.01))
     journal.start()
+    assert until(lambda: not journal._unflushed)  # the head, else its flush may be what fails, and what is told first
     before, held = resource.getrlimit(resource.RLIMIT_NOFILE), []
     used = max(int(name) for name in os.listdir("/proc/self/fd"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (used + 8, before[1]))
