@@ -26,7 +26,7 @@ from streamer.config import Config, load_config, preset
 from streamer.faces.belief import judge
 from train.detector.batches import rendered
 from train.detector.batches.pictures import EMPTY, Picture, load
-from train.landmarks.batches.found import is_kept
+from train.landmarks.batches.found import is_kept, rough_look
 
 MARKED = ("people", "loose")
 SIZES = {"from 64 px": (64, np.inf), "32-64": (32, 64), "20-32": (20, 32)}
@@ -68,7 +68,7 @@ def kept(pictures: list[Picture]) -> Iterator[Picture]:
     """Yield what was kept from training; of pictures that look alike one."""
     looks = set()
     for picture in pictures:
-        look = (cv2.resize(picture.image, (4, 4), interpolation=cv2.INTER_AREA) // 16).tobytes()
+        look = rough_look(picture)
         if picture.source in (*MARKED, *EMPTY) and (picture.held or is_kept(picture)) and look not in looks:
             looks.add(look)
             yield picture

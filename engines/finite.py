@@ -24,19 +24,15 @@ class Finite:
     def __init__(self) -> None:
         self.refused: Counter[str] = Counter()
 
-    def __call__(self, network: str, arrays: Iterable[NDArray[Any]], asked: NDArray[np.bool_] | None = None) -> Any:
-        """Return the (N,) mask of the answers of which all (N, ...) arrays hold neither NaN nor infinity.
-
-        asked: (N,) those that count; the others are not looked at, and False.
-        """
+    def __call__(self, network: str, arrays: Iterable[NDArray[Any]]) -> Any:
+        """Return the (N,) mask of the answers of which all (N, ...) arrays hold neither NaN nor infinity."""
         known = [np.isfinite(array).all(axis=tuple(range(1, array.ndim))) for array in arrays]
         sound = np.logical_and.reduce(known)
-        wrong = ~sound if asked is None else ~sound & asked
-        if refused := int(wrong.sum()):
+        if refused := int((~sound).sum()):
             if not self.refused[network]:
                 log.warning("%s: answered with what is no number; such answers count as none", network)
             self.refused[network] += refused
-        return sound if asked is None else sound & asked
+        return sound
 
 
 def placed(points: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import http.server
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from tests.media import ffmpeg
+from tests.web import Quiet, web_server
 
 FPS = 15
 
@@ -23,7 +22,7 @@ def cut_segments(folder: Path, seconds: int, count: int) -> None:
     ffmpeg("-f", "lavfi", "-i", grey, "-t", seconds * count, *coding, *hls, folder / "vod.m3u8")
 
 
-class _Handler(http.server.SimpleHTTPRequestHandler):
+class _Handler(Quiet, http.server.SimpleHTTPRequestHandler):
     """Serve a folder; `live.m3u8` grows by one segment each time that one has passed, and shows the newest five."""
 
     folder = Path()
@@ -52,25 +51,9 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def handle(self) -> None:
-        with suppress(OSError):  # the client has seen enough
-            super().handle()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
 
 @contextmanager
 def serving(folder: Path, seconds: int = 1) -> Iterator[str]:
     """Serve a folder on loopback; yield its address."""
-    values = {"folder": folder, "seconds": seconds, "started": time.monotonic()}
-    handler: Any = type("ThisHandler", (_Handler,), values)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = False
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with web_server(_Handler, folder=folder, seconds=seconds, started=time.monotonic()) as address:
+        yield address

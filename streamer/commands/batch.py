@@ -41,10 +41,8 @@ LOG = "log.jsonl"
 PROBLEM = "problem.txt"  # of a damaged input: its records are those of what could be read
 UNFINISHED = ".unfinished-"
 RUNS = "runs"  # folder of `out` that holds a folder an input
-TABLES: tuple[Rows, ...] = (
-    "face",
-    "frame",
-)  # each a data set of its own: readers of a folder take every file in it for a part
+# Each is a data set of its own: readers of a folder take every file in it for a part.
+TABLES: tuple[Rows, ...] = ("face", "frame")
 REACH_TIMEOUT = 5.0  # s
 ATTEMPTS = 4  # of an input: it may be the cause of its worker's death
 LONGEST_SILENCE = 24 * 3600  # s; a folder in which nothing was written for so long belongs to no running batch

@@ -79,11 +79,6 @@ def visible(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.
     return np.asarray(shown.reshape(len(boxes), CELLS * CELLS), np.float32)
 
 
-def hidden(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the (N,) share, 0-1, of each description that shows something else: another face, or no picture."""
-    return np.asarray(1 - visible(image, boxes).mean(axis=1), np.float32)
-
-
 def _spread(cells: NDArray[np.float32]) -> NDArray[np.float32]:
     """Repeat (N, CELLS**2) values for the (N, D) entries of descriptions; what stands for flatness gets their mean."""
     mean = cells.mean(axis=1, keepdims=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import UserError
-from streamer.sources.pictures import find_others, find_pictures, listed, needs, read_heif, read_picture
+from streamer.sources.pictures import find_others, find_pictures, listed, needs, opened, read_heif, read_picture
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +77,9 @@ def _look_up(path: Path) -> tuple[tuple[int, int], bool]:
 
     read_heif()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as head:
-                moving = head.format in ("GIF", "PNG", "WEBP", "AVIF") and bool(getattr(head, "is_animated", False))
-                return head.size, moving
+        with opened(path) as head:
+            moving = head.format in ("GIF", "PNG", "WEBP", "AVIF") and bool(getattr(head, "is_animated", False))
+            return head.size, moving
     except Image.DecompressionBombError as error:
         raise UserError(f"{path.name}: expected at most {REFUSED_PIXELS / 1e6:.0f} megapixels, found more") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:

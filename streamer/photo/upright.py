@@ -30,19 +30,16 @@ EYES, MOUTH = slice(36, 48), slice(48, 68)
 def find_turn(perceive: Perceiver, image: NDArray[np.uint8], faces: Sequence[Face]) -> int:
     """Return by how many degrees clockwise a (H, W, 3) BGR picture is to be turned to be upright: 0, 90, 180 or 270.
 
-    faces: those found in it as it is. Where one of them is surely upright, or nobody looks
-    for landmarks, nothing is searched.
+    faces: those found in it as it is. Where one of them is surely upright, or nobody looks for landmarks, nothing is
+    searched.
     """
     if perceive.landmarker is None or any(_evidence(face) >= SURE for face in faces):
         return 0
     scale = min(1.0, LONGEST / max(image.shape[:2]))
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8) if scale < 1 else image
     # Under names of their own, since each is a picture without a past.
-    copies = [
-        Frame(np.asarray(cv2.rotate(small, how), np.uint8), f"turned by {turn}°", 0, 0.0, time.monotonic())
-        for turn, how in TURNS.items()
-    ]
+    copies = [Frame(turned(small, turn), f"turned by {turn}°", 0, 0.0, time.monotonic()) for turn in TURNS]
     found = perceive(copies)
     for copy in copies:
         perceive.forget(copy.stream)

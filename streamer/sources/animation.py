@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from streamer.sources.container import Promise
+from streamer.sources.pictures import opened
 from streamer.sources.source import Decoder, Picture, SourceError
 
 KINDS = {".webp", ".avif", ".png"}  # GIF and .apng are videos to FFmpeg
@@ -20,10 +20,8 @@ def is_animated(path: Path) -> bool:
     if path.suffix.lower() not in KINDS:
         return False
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as head:
-                return bool(getattr(head, "is_animated", False))
+        with opened(path) as head:
+            return bool(getattr(head, "is_animated", False))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
 

@@ -8,6 +8,7 @@ import re
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
@@ -95,14 +96,21 @@ def read_picture(path: Path) -> NDArray[np.uint8] | None:
         return None
 
 
+@contextmanager
+def opened(file: Path | io.BytesIO) -> Iterator[Image.Image]:
+    """Open a picture with Pillow, of any size up to where it refuses, without its warnings. Raises what it raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(file) as image:
+            yield image
+
+
 def _by_pillow(data: bytes) -> NDArray[np.uint8] | None:
     if data[8:12] in HEIF and not read_heif():
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
-                upright = ImageOps.exif_transpose(image).convert("RGB")
+        with opened(io.BytesIO(data)) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError):
         return None
     return np.ascontiguousarray(np.asarray(upright, np.uint8)[..., ::-1])

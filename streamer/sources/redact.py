@@ -13,18 +13,8 @@ PLAIN = re.compile(r"[\w.-]{1,16}")
 HARMLESS = {
     *("audio", "bitrate", "camera", "channel", "channels", "codec", "compression", "format", "fps", "framerate"),
     *("height", "mode", "profile", "proto", "protocol", "quality", "rate", "res", "resolution", "size", "source"),
-    *(
-        "stream",
-        "streamtype",
-        "subtype",
-        "transport",
-        "transportmode",
-        "type",
-        "unicast",
-        "video",
-        "videocodec",
-        "width",
-    ),
+    *("stream", "streamtype", "subtype", "transport", "transportmode", "type", "unicast", "video", "videocodec"),
+    "width",
 }
 FLAGS = {"tcp", "udp", "http", "multicast", "unicast"}
 

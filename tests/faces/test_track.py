@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from streamer.build import load_detector
 from streamer.config import DetectorConfig
 from streamer.faces.boxes import iou
-from streamer.faces.likeness import describe, hidden
+from streamer.faces.likeness import describe, visible
 from streamer.faces.track import Tracker, TrackerSettings, assign
 from streamer.stages.perceive import DetectionSettings, Perceiver
 from streamer.types import Detections, Face, Frame
@@ -518,11 +518,11 @@ def test_likeness_sees_the_pattern_and_not_the_light() -> None:
 def test_what_another_face_or_the_edge_hides_is_known() -> None:
     image = np.zeros((200, 200, 3), np.uint8)
     boxes = np.array([[50, 50, 90, 90], [60, 50, 100, 90], [140, 140, 160, 160], [180, -20, 220, 20]], np.float32)
-    first, second, alone, corner = hidden(image, boxes)
+    first, second, alone, corner = 1 - visible(image, boxes).mean(axis=1)
     assert first == second > 0.5
     assert alone == 0
     assert corner == pytest.approx(0.75)
-    assert hidden(image, boxes[:0]).shape == (0,)
+    assert visible(image, boxes[:0]).mean(axis=1).shape == (0,)
     assert describe(image, boxes[:0]).shape == (0, describe(image, boxes).shape[1])
 
 

@@ -4,17 +4,17 @@ import http.server
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import cv2
 
 from streamer.sources import State, open_source
 from tests.media import FRAMES, cut, fails, grey, read, write_video
+from tests.web import Quiet, web_server
 
 
-class Camera(http.server.BaseHTTPRequestHandler):
+class Camera(Quiet, http.server.BaseHTTPRequestHandler):
     """Send an endless MJPEG stream at /live, until `lost` is set, and the file `clip` at /clip.avi."""
 
     clip = b""
@@ -39,28 +39,16 @@ class Camera(http.server.BaseHTTPRequestHandler):
                 b"--next\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg) + jpeg + b"\r\n"
             )
 
-    def handle(self) -> None:
-        with suppress(OSError):  # the client has seen enough
-            super().handle()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
 
 @contextmanager
 def camera(clip: bytes = b"") -> Iterator[str]:
     """Serve `Camera` on loopback; yield its address."""
-    handler: Any = type("ThisCamera", (Camera,), {"clip": clip, "lost": threading.Event()})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = False
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    lost = threading.Event()
+    with web_server(Camera, clip=clip, lost=lost) as address:
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield address
         finally:
-            handler.lost.set()
-            server.shutdown()
-            thread.join()
+            lost.set()
 
 
 def test_an_mjpeg_camera_is_live():

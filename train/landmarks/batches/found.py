@@ -25,13 +25,13 @@ from train.landmarks.batches.faces import Faces, Kind, cut_out
 from train.landmarks.config import Source
 
 SMALLEST = 16  # pixels of a face's longer side
-SCORE = 0.1  # of the detector from which what it finds is kept: serving looks a little higher
+SCORE = 0.1  # of the detector from which what it finds is kept, as in serving
 MOST = 12  # things of a picture; print has hundreds
 # Sources that are searched: one clear face a picture teaches nothing that `taught` does not.
 SEARCHED = ("people", "loose", "street", "masks", "groups", "videos", *EMPTY)
 UNMARKED = ("street", "loose", "videos")  # their pictures may show faces that nobody marked
 FITS = 0.5  # IoU from which an answer is of a marked face
-HELD = 5  # one picture of so many is kept for choosing, with all that look like it
+HELD = 5  # one picture of so many is kept for choosing
 
 
 def read_found(source: Source, split: str) -> list[Faces]:
@@ -80,9 +80,13 @@ def found(pictures: Sequence[Picture], detectors: Sequence[Detector]) -> Iterato
 
 
 def is_kept(picture: Picture) -> bool:
-    """Say whether a picture is kept for choosing: by its rough look, which copies of other sizes share."""
-    rough = cv2.resize(picture.image, (4, 4), interpolation=cv2.INTER_AREA) // 16
-    return zlib.crc32(np.asarray(rough).tobytes()) % HELD == 0
+    """Say whether a picture is kept for choosing, with all that look like it."""
+    return zlib.crc32(rough_look(picture)) % HELD == 0
+
+
+def rough_look(picture: Picture) -> bytes:
+    """Return what copies of a picture in other sizes share."""
+    return np.asarray(cv2.resize(picture.image, (4, 4), interpolation=cv2.INTER_AREA) // 16).tobytes()
 
 
 Found = tuple[NDArray[np.float32], NDArray[np.float32], bool]
