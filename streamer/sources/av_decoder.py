@@ -32,6 +32,7 @@ from streamer.sources.source import Picture, SourceError
 BROKEN_PACKETS = 2000  # in a row; a damaged stretch of so many can be stepped over
 STILLS = {"mjpeg", "png", "bmp", "gif", "webp", "tiff"}
 NO_VIDEO = {"ansi", "xbin", "bintext", "idf"}  # codecs with which FFmpeg draws text files
+FORMATS = ",".join(sorted(av.formats_available - {"concat"}))  # which plays the files that a text names
 UPRIGHT = {90: ["cclock"], -90: ["clock"], 180: ["clock", "clock"], -180: ["clock", "clock"]}
 
 if "OPENCV_FFMPEG_LOGLEVEL" in os.environ:  # OpenCV and PyAV each have an FFmpeg of their own: one setting for both
@@ -178,7 +179,8 @@ def _opened(
     for device in devices:
         try:
             hardware = HWAccel(device, allow_software_fallback=False) if device else None
-            return av.open(address, options=options, timeout=timeout, metadata_errors="replace", hwaccel=hardware)
+            given = {"format_whitelist": FORMATS, **(options or {})}
+            return av.open(address, options=given, timeout=timeout, metadata_errors="replace", hwaccel=hardware)
         except (FFmpegError, RuntimeError, NotImplementedError):  # no such device, or none for this codec
             if device is None:
                 raise
