@@ -28,7 +28,7 @@ RATES = {
     "results_per_s": "results",
     "fresh_results_per_s": "fresh_results",
     "detections_per_s": "detections",
-    "classifications_per_s": "faces",
+    "classifications_per_s": "classifications",
 }
 
 

@@ -12,15 +12,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.faces.boxes import iou
 from streamer.faces.landmarks import Landmarker, Landmarks
+from streamer.faces.likeness import describe
 from streamer.faces.roll import roll_of
-from streamer.types import Detections
+from streamer.types import Detections, Frame
 
 SHIFTS = (0.08, -0.08)  # by which a second and a third look are moved down and right, in longer sides of the box
 CELLS = 24  # a side, in which the shades of what is found are looked at
 EVEN = 0.02  # difference of neighbouring cells, in standard deviations of all, below which they count as even
 MOST_EVEN = 0.25  # largest share of even cells in a face
 WORTH = 0.3  # belief after one look from which on others are worth their time
+# What is clearly no face is not looked at again for so many seconds while it stays about where it was and looks alike:
+# of 457 such things in thirteen clips two would have been believed by then.
+REST = 1.0
+SAME_PLACE = 0.4  # overlap with where it was found last
+SAME_LOOK = 0.85  # likeness
 
 Verdict = tuple[Landmarks, NDArray[np.float32] | None]
 
@@ -66,6 +73,36 @@ def shaded(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.b
         steps = np.maximum(np.abs(np.diff(grey, axis=0))[:, :-1], np.abs(np.diff(grey, axis=1))[:-1])
         found[row] = (steps <= EVEN * grey.std()).mean() <= MOST_EVEN  # of one shade all are even
     return found
+
+
+class Refused:
+    """Remember what is clearly no face in a stream, so that it is not looked at with every search."""
+
+    def __init__(self) -> None:
+        self._boxes = np.zeros((0, 4), np.float32)
+        self._looks = describe(np.zeros((1, 1, 3), np.uint8), self._boxes)
+        self._times = np.zeros(0, np.float64)
+
+    def others(self, frame: Frame, found: Detections) -> Detections:
+        """Return those of the detections in a frame that are to be looked at; the others are followed."""
+        recent = frame.time - self._times < REST
+        self._boxes, self._looks, self._times = self._boxes[recent], self._looks[recent], self._times[recent]
+        if not len(found) or not len(self._times):
+            return found
+        looks = describe(frame.image, found.boxes)
+        overlap = iou(found.boxes, self._boxes)
+        same = np.where((overlap >= SAME_PLACE) & (looks @ self._looks.T >= SAME_LOOK), overlap, 0)
+        known = np.asarray(same.any(axis=1), np.bool_)
+        followed = same[known].argmax(axis=1)
+        self._boxes[followed], self._looks[followed] = found.boxes[known], looks[known]
+        return found[~known]
+
+    def add(self, frame: Frame, found: Detections, beliefs: NDArray[np.float32]) -> None:
+        """Remember those of N detections in a frame that are clearly no face, by the (N,) beliefs after looking."""
+        boxes = found.boxes[beliefs < WORTH]
+        self._boxes = np.concatenate([self._boxes, boxes])
+        self._looks = np.concatenate([self._looks, describe(frame.image, boxes)])
+        self._times = np.concatenate([self._times, np.full(len(boxes), frame.time)])
 
 
 def _usable(look: Landmarks) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.faces.belief import Verdict, judge
+from streamer.faces.belief import Refused, Verdict, judge
 from streamer.faces.cuts import Cuts
 from streamer.faces.detect import Detector
 from streamer.faces.landmarks import Landmarker, Landmarks
@@ -68,6 +68,7 @@ class Perceiver:
         self._trackers: dict[str, Tracker] = {}
         self._last_ids: dict[str, int] = {}  # of streams that have gone: two people must not become one in a run
         self._cuts: dict[str, Cuts] = {}
+        self._refused: dict[str, Refused] = {}
         self._steadied: dict[str, dict[int, Steady]] = {}
         self._detected_at: dict[str, float] = {}
         self._behind_cut: set[str] = set()  # streams that were not searched since
@@ -98,6 +99,7 @@ class Perceiver:
         if tracker := self._trackers.pop(stream, None):
             self._last_ids[stream] = tracker.last_id
         self._cuts.pop(stream, None)
+        self._refused.pop(stream, None)
         self._detected_at.pop(stream, None)
         self._behind_cut.discard(stream)
         self._steadied.pop(stream, None)
@@ -144,18 +146,21 @@ class Perceiver:
         """Found tracks on what is new in each frame, where a look at it says that it is a face; return these looks."""
         verdicts: Sequence[Verdict | tuple[None, None]] = [(None, None)] * len(new)
         if self.landmarker and new:
-            new = [(frame, self._some(found) if frame.live else found) for frame, found in new]
+            new = [(frame, self._to_look_at(frame, found)) for frame, found in new]
             verdicts = judge(self.landmarker, [frame.image for frame, _ in new], [found for _, found in new])
         looks: Looks = {}
         for (frame, found), (look, beliefs) in zip(new, verdicts, strict=True):
+            if beliefs is not None:
+                self._refused[frame.stream].add(frame, found, beliefs)
             ids = self._trackers[frame.stream].start(frame, found, beliefs)
             if look:
                 looks |= {(frame.stream, number): (look, row) for row, number in enumerate(ids.tolist())}
         return looks
 
-    def _some(self, found: Detections) -> Detections:
-        """Where there are very many, take the surest, and as many others by lot, so that each has its turn."""
-        if len(found) <= LOOKS:
+    def _to_look_at(self, frame: Frame, found: Detections) -> Detections:
+        """Leave out what was refused a moment ago; of many in a live picture take the surest, and others by lot."""
+        found = self._refused.setdefault(frame.stream, Refused()).others(frame, found)
+        if not frame.live or len(found) <= LOOKS:
             return found
         order = np.argsort(-found.scores, kind="stable")
         others = self._random.choice(order[LOOKS // 2 :], LOOKS // 2, replace=False)

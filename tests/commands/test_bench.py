@@ -60,6 +60,16 @@ def test_an_offline_bench_reads_every_frame_of_a_clip(clip, tmp_path):
     assert (found["frames"], found["dropped"], found["shed"]) == (10, 0, {"nothing": 1.0})
 
 
+def test_a_bench_counts_the_answers_of_networks_and_not_the_faces_that_show_them(tmp_path):
+    out = tmp_path / "out.json"
+    made = ["--offline", "--faces", "1", "--duration", "2", "--set", "expression.interval=9"]
+    result = run(*made, "--json", str(out))
+    assert result.exit_code == 0, result.output
+    found = json.loads(out.read_text())
+    assert found["faces_a_frame"] > 0.9
+    assert 0 < found["classifications_per_s"] < 0.2 * found["results_per_s"]
+
+
 def test_a_played_clip_goes_on_from_its_start_at_its_pace(clip):
     played, stop, times = Played("cam", clip, 100), threading.Event(), []
     for frame in played.frames(stop, lambda *state: None):

@@ -127,6 +127,53 @@ def test_a_thing_is_looked_at_once_a_search_and_a_face_a_little_more_often() -> 
         assert landmarker.asked == asked
 
 
+def looked_at(landmarker: Says, seconds: float, picture: Callable[[float], NDArray[np.uint8]]) -> list[int]:
+    """Count how often the thing in PLACE is looked at, search by search, ten a second."""
+    perceive = Perceiver(Finds(0.4), Tracker, DetectionSettings(interval=0.1), landmarker)
+    counts = [0]
+    for index in range(round(10 * seconds)):
+        perceive([Frame(picture(index / 10), "a", index, index / 10, 0.0)])
+        counts.append(landmarker.asked)
+    return np.diff(counts).tolist()
+
+
+def test_what_is_clearly_no_face_rests_for_a_second_while_it_stays_as_it_is() -> None:
+    assert looked_at(Says(lambda x, look: 0.05), 2, lambda time: NOISE.copy()) == [1, *[0] * 9, 1, *[0] * 9]
+
+
+def test_what_comes_to_look_otherwise_is_looked_at_at_once() -> None:
+    changed = NOISE.copy()
+    changed[80:150, 100:160] = NOISE[10:80, 10:70]  # there alone: no cut
+    counts = looked_at(Says(lambda x, look: 0.05), 1, lambda time: changed if time > 0.45 else NOISE.copy())
+    assert counts[4:6] == [0, 1]
+
+
+def test_what_may_be_a_face_is_looked_at_with_every_search() -> None:
+    unsure = Says(lambda x, look: 0.7)
+    assert looked_at(unsure, 1, lambda time: NOISE.copy()) == [3] * 10
+
+
+def test_a_thing_that_moves_on_is_followed_and_a_face_elsewhere_is_looked_at() -> None:
+    steps = [PLACE + np.float32([step, 0, step, 0]) for step in range(0, 60, 12)]
+
+    class Moves(Finds):
+        def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+            return [Detections(np.stack([steps.pop(0), PLACE + 90]), np.float32([0.4, 0.35]))] * len(images)
+
+    face_alone = Says(lambda x, look: 0.02 if x < PLACE[0] + 70 else 0.999)
+    perceive = Perceiver(Moves(0.4), Tracker, DetectionSettings(interval=0.1), face_alone)
+    thing = NOISE[80:150, 100:160]
+    shown = []
+    for index in range(5):
+        picture = np.full_like(NOISE, 120)
+        picture[80:150, 100 + 12 * index : 160 + 12 * index] = thing
+        picture[170:240, 190:250] = NOISE[170:240, 190:250]
+        [result] = perceive([Frame(picture, "a", index, index / 10, 0.0)])
+        shown.append(len(result.faces))
+    assert shown == [1] * 5
+    assert face_alone.asked == 1 + 3 + 4  # the thing once, the new face three times, and once a frame as it is followed
+
+
 def test_a_thing_that_slips_in_is_dropped_as_soon_as_it_looks_like_one() -> None:
     shown = ids(play(0.9, Says(lambda x, look: 0.99 if look <= 4 else 0.1), seconds=4))
     assert shown[0] == 1
