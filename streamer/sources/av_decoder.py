@@ -182,7 +182,8 @@ def _opened(
         try:
             hardware = HWAccel(device, allow_software_fallback=False) if device else None
             given = {"format_whitelist": FORMATS, **(options or {})}
-            return av.open(address, options=given, timeout=timeout, hwaccel=hardware, **LENIENT)
+            opened: InputContainer = av.open(address, options=given, timeout=timeout, hwaccel=hardware, **LENIENT)
+            return opened
         except (FFmpegError, RuntimeError, NotImplementedError):  # no such device, or none for this codec
             if device is None:
                 raise
