@@ -11,9 +11,9 @@ TORCH ?= torch==2.13.0
 # What the container installs beside the core, and is locked; the core tests, which need no torch
 EXTRAS := --extra serve --extra cluster --extra parquet --extra video --extra heic
 LOCK := requirements.lock
-CORE_TESTS := tests/test_config.py tests/test_pipeline.py tests/test_channel.py tests/stages tests/sinks tests/watching \
-	tests/records/test_records.py tests/events/test_delivery.py tests/sources/test_sources.py tests/sources/test_kinds.py \
-	tests/sources/test_videos.py
+CORE_TESTS := tests/test_config.py tests/test_pipeline.py tests/test_channel.py $(addprefix tests/stages/test_,express.py numbers.py perceive.py) \
+	tests/sinks tests/watching tests/records/test_records.py tests/events/test_delivery.py \
+	$(addprefix tests/sources/test_,kinds.py sources.py videos.py)
 
 .PHONY: run test lint types coverage soak audit lowest newest lock sample wheel clean
 
