@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +18,12 @@ from streamer.config import ServeConfig
 from streamer.watching.addresses import family_of, place_of
 from streamer.watching.door import Door
 
+log = logging.getLogger(__name__)
+
 LONGEST_HEAD = 16_384  # bytes of request line and headers
-BACKLOG = 128  # connections that wait to be taken
+BACKLOG = 1024  # connections that wait to be taken
+PACE = 0.002  # seconds between two that are taken: bounds what a flood costs, and lets each say what it wants
+AGAIN = 1.0  # seconds until the next try where no more can be opened
 SWEEP = 0.5  # seconds between looks for what takes too long
 JOIN_TIMEOUT = 10.0  # seconds
 
@@ -27,7 +32,7 @@ JOIN_TIMEOUT = 10.0  # seconds
 def listen(config: ServeConfig) -> Iterator[socket.socket]:
     """Open the port. Raises OSError in one line where it cannot be opened."""
     try:
-        opened = socket.create_server((config.address, config.port), family=family_of(config.address))
+        opened = socket.create_server((config.address, config.port), family=family_of(config.address), backlog=BACKLOG)
     except OSError as error:
         place = place_of(config.address, config.port)
         raise OSError(f"serve.port: {place} cannot be opened ({error.strerror}); choose another port") from error
@@ -38,13 +43,11 @@ def listen(config: ServeConfig) -> Iterator[socket.socket]:
 @contextmanager
 def serving(app: ASGIApp, opened: socket.socket, door: Door) -> Iterator[None]:
     """Answer requests on a thread of its own."""
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, http=_at(door), ws="none", lifespan="off", proxy_headers=False, backlog=BACKLOG,
-            h11_max_incomplete_event_size=LONGEST_HEAD, timeout_keep_alive=5, timeout_graceful_shutdown=2,
-            log_config=None, log_level="error", access_log=False,
-        )
+    config = uvicorn.Config(
+        app, ws="none", lifespan="off", proxy_headers=False, log_config=None, log_level="error", access_log=False,
+        h11_max_incomplete_event_size=LONGEST_HEAD, timeout_keep_alive=5, timeout_graceful_shutdown=2,
     )  # fmt: skip
+    server = uvicorn.Server(config)
     thread = Thread(target=lambda: asyncio.run(_serve(server, opened, door)), name="control", daemon=True)
     thread.start()
     try:
@@ -55,30 +58,49 @@ def serving(app: ASGIApp, opened: socket.socket, door: Door) -> Iterator[None]:
 
 
 async def _serve(server: uvicorn.Server, opened: socket.socket, door: Door) -> None:
-    async def sweep() -> None:
-        while True:
-            await asyncio.sleep(SWEEP)
-            door.sweep()
-
-    sweeping = asyncio.create_task(sweep())
-    await server.serve(sockets=[opened])
-    sweeping.cancel()
+    async with asyncio.TaskGroup() as group:
+        beside = [group.create_task(_take(server, opened, door)), group.create_task(_sweep(door))]
+        await server.serve(sockets=[])  # connections come in by the door
+        for task in beside:
+            task.cancel()
 
 
-def _at(door: Door) -> type[H11Protocol]:
-    """Return uvicorn's protocol for HTTP, whose connections come in through a door."""
+async def _sweep(door: Door) -> None:
+    while True:
+        await asyncio.sleep(SWEEP)
+        door.sweep()
 
-    class Protocol(H11Protocol):
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            if self.client is None:  # it has left already
-                transport.abort()
-            else:
-                door.enter(self.client, transport.abort)
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            if self.client is not None:
-                door.leave(self.client)
-            super().connection_lost(exc)
+async def _take(server: uvicorn.Server, opened: socket.socket, door: Door) -> None:
+    """Take one connection after another; each is read before so many others are taken that it had to go."""
+    loop = asyncio.get_running_loop()
+    opened.setblocking(False)
+    while True:
+        try:
+            connection, _ = await loop.sock_accept(opened)
+        except OSError as error:
+            log.warning("no connection can be taken: %s", error.strerror)
+            await asyncio.sleep(AGAIN)
+            continue
+        await loop.connect_accepted_socket(lambda: _Protocol(server, door), connection)
+        await asyncio.sleep(PACE)
 
-    return Protocol
+
+class _Protocol(H11Protocol):
+    """Speak HTTP on a connection that comes in by a door."""
+
+    def __init__(self, server: uvicorn.Server, door: Door) -> None:
+        super().__init__(server.config, server.server_state, {})
+        self._door = door
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if self.client is None:  # it has left already
+            transport.abort()
+        else:
+            self._door.enter(self.client, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.client is not None:
+            self._door.leave(self.client)
+        super().connection_lost(exc)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import signal
 import subprocess
@@ -22,10 +21,10 @@ from streamer.service.guard import Guard, Turnstile
 from streamer.service.serve import check_reach
 from streamer.service.server import listen, serving
 from streamer.service.streams import Streams
-from streamer.types import Frame, Step
+from streamer.types import Step
 from streamer.watching.door import Door
-from tests.conftest import picture
 from tests.make import SAMPLE, pipeline
+from tests.service.cameras import Camera
 
 TOKEN = "long-enough-token"
 
@@ -168,21 +167,6 @@ def test_ended_streams_that_nobody_removes_are_bounded_too(service, monkeypatch)
     client.delete("/streams/clip")
     until(lambda: not running.captures)
     assert client.post("/streams", json={"source": str(SAMPLE)}).status_code == 201
-
-
-class Camera:
-    """Show the same picture 20 times a second."""
-
-    live, fps, total = True, 20.0, None
-
-    def __init__(self, name):
-        self.name = name
-
-    def frames(self, stop, report):
-        for index in itertools.count():
-            if stop.wait(0.05):
-                return
-            yield Frame(picture(), self.name, index, index / 20, time.monotonic(), True)
 
 
 def test_streams_count_for_admission_by_what_is_measured_of_them(service, monkeypatch):
