@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engines.errors import UserError
 
@@ -32,6 +32,12 @@ class _State(BaseModel):
 
     state: Literal[1]
     streams: list[_Stream]
+
+    @model_validator(mode="after")
+    def _has_names_once(self) -> Self:
+        if len({stream.name for stream in self.streams}) < len(self.streams):
+            raise ValueError("a name twice")
+        return self
 
 
 class Kept:

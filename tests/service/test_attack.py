@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -18,7 +19,7 @@ from streamer.service.control import Desk, create_app
 from streamer.service.guard import Guard
 from streamer.service.server import listen, serving
 from streamer.service.streams import Streams
-from streamer.watching.door import Door
+from streamer.watching.door import Door, Peer
 from streamer.watching.health import HealthServer
 from tests.attacks import Attacker, kinds
 from tests.make import pipeline
@@ -198,22 +199,23 @@ def test_the_api_speaks_no_websocket(service):
 
 
 def test_who_waits_longest_makes_room():
-    shut, door = [], Door(most=4, each=2)
+    shut: list[Peer] = []
+    door = Door(most=4, each=2)
     for port in (1, 2, 3):
-        door.enter(("a", port), lambda port=port: shut.append(("a", port)))
+        door.enter(("a", port), partial(shut.append, ("a", port)))
     assert shut == [("a", 1)]
     door.know(("a", 2))
-    door.enter(("a", 4), lambda: shut.append(("a", 4)))
+    door.enter(("a", 4), partial(shut.append, ("a", 4)))
     assert shut == [("a", 1), ("a", 3)]  # not the one that is answered
     for other in "bcd":
-        door.enter((other, 1), lambda other=other: shut.append((other, 1)))
+        door.enter((other, 1), partial(shut.append, (other, 1)))
     assert shut[2:] == [("a", 4)]
     for other in "bcd":
         door.know((other, 1))
-    door.enter(("e", 1), lambda: shut.append(("e", 1)))
+    door.enter(("e", 1), partial(shut.append, ("e", 1)))
     assert shut[3:] == [("e", 1)]  # all others are being answered
     door.rest(("a", 2))
-    door.enter(("e", 1), lambda: shut.append(("e", 1)))
+    door.enter(("e", 1), partial(shut.append, ("e", 1)))
     assert shut[4:] == [("a", 2)]
     door.leave(("e", 1))
     door.leave(("e", 1))
@@ -221,9 +223,10 @@ def test_who_waits_longest_makes_room():
 
 
 def test_what_takes_too_long_is_shut_whoever_it_is():
-    shut, door = [], Door(seconds=5.0)
+    shut: list[int] = []
+    door = Door(seconds=5.0)
     for port in (1, 2, 3):
-        door.enter(("a", port), lambda port=port: shut.append(port))
+        door.enter(("a", port), partial(shut.append, port))
     door.know(("a", 1))
     door.sweep(time.monotonic() + 4)
     assert shut == []
@@ -233,7 +236,8 @@ def test_what_takes_too_long_is_shut_whoever_it_is():
 
 
 def test_the_addresses_of_one_ipv6_user_are_one():
-    shut, door = [], Door(each=2)
+    shut: list[str] = []
+    door = Door(each=2)
     for end in ("1", "2", "ffff:3%eth0", "ffff:4"):
-        door.enter((f"2001:db8::{end}", 1), lambda end=end: shut.append(end))
+        door.enter((f"2001:db8::{end}", 1), partial(shut.append, end))
     assert shut == ["1", "2"]
