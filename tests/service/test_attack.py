@@ -2,63 +2,27 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
 
-from streamer.config import Config
-from streamer.pipeline import Pipeline
-from streamer.service.control import Desk, create_app
-from streamer.service.guard import Guard
-from streamer.service.server import listen, serving
-from streamer.service.streams import Streams
+from streamer.service.control import Desk
 from streamer.watching.door import Door, Peer
-from streamer.watching.health import HealthServer
 from tests.attacks import Attacker, kinds
 from tests.make import pipeline
 from tests.service.cameras import Camera
-
-TOKEN = "long-enough-token"
-
-
-@dataclass
-class Service:
-    """Hold a pipeline of one camera, and where API and health are asked."""
-
-    pipeline: Pipeline
-    door: Door
-    port: int
-    health: HealthServer
-
-    def ask(self) -> int:
-        """Ask for the streams on a connection of its own; return the status."""
-        return status(self.port, "/streams", {"Authorization": f"Bearer {TOKEN}"})
-
-    def seconds(self, path: str = "/healthz") -> float:
-        """Return how long health took to say that all is well."""
-        began = time.monotonic()
-        assert status(self.health.port, path) == 200
-        return time.monotonic() - began
-
-
-def status(port: int, path: str, headers: Mapping[str, str] | None = None) -> int:
-    """Ask on a connection of its own."""
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
-        connection.request("GET", path, headers=dict(headers or {}))
-        return connection.getresponse().status
+from tests.service.served import TOKEN, Served, served
 
 
 @contextmanager
-def running(door: Door, requests: int = 20) -> Iterator[Service]:
+def running(door: Door, requests: int = 20) -> Iterator[Served]:
     """Run a service around a door."""
-    desk, config, ready = Desk(), Config(serve={"port": 0}), threading.Event()
+    desk, ready = Desk(), threading.Event()
     one = pipeline(Camera("good"), on_poll=desk.work, keep_open=True)
 
     def analyse() -> None:
@@ -68,25 +32,22 @@ def running(door: Door, requests: int = 20) -> Iterator[Service]:
 
     thread = threading.Thread(target=analyse)
     thread.start()
-    assert ready.wait(30)
-    with ExitStack() as stack:
-        stack.callback(thread.join)
-        stack.callback(one.stop)
-        opened = stack.enter_context(listen(config.serve))
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # what is not taken soon fills it
-        app = Guard(create_app(Streams(config, one), desk), door, token=TOKEN, requests=requests)
-        stack.enter_context(serving(app, opened, door))
-        health = stack.enter_context(HealthServer(one, 0, "127.0.0.1"))
-        yield Service(one, door, opened.getsockname()[1], health)
+    try:
+        assert ready.wait(30)
+        with served(one, desk, door, requests) as service:
+            yield service
+    finally:
+        one.stop()
+        thread.join()
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
+def service() -> Iterator[Served]:
     with running(Door()) as one:
         yield one
 
 
-def watch(service: Service, seconds: float, *, asks: bool = True) -> None:
+def watch(service: Served, seconds: float, *, asks: bool = True) -> None:
     """Check for so long that health answers, that results keep coming, and whether the right token is served."""
     took, ends = [], time.monotonic() + seconds
     while time.monotonic() < ends or len(took) < 6:
@@ -135,9 +96,7 @@ def test_wrong_tokens_at_a_rate_are_refused_and_the_right_one_is_not(service):
     assert attacker.counts["429"] > attacker.counts["401"] > 0
 
 
-def closed_within(
-    service: Service, *parts: bytes, pause: float = 0.1, reads: bool = True, seconds: float = 20
-) -> bytes:
+def closed_within(service: Served, *parts: bytes, pause: float = 0.1, reads: bool = True, seconds: float = 20) -> bytes:
     """Send parts, the last again and again; return what was answered once the service closes the connection."""
     answer, ends = b"", time.monotonic() + 20
     with socket.create_connection(("127.0.0.1", service.port)) as client:
