@@ -1,4 +1,4 @@
-"""The listener of the control API: uvicorn on a thread of its own, behind a `Door`."""
+"""A listener for uvicorn, behind a `Door`, and the control API on a thread of its own with one."""
 
 from __future__ import annotations
 
@@ -30,14 +30,19 @@ JOIN_TIMEOUT = 10.0  # seconds
 
 @contextmanager
 def listen(config: ServeConfig) -> Iterator[socket.socket]:
-    """Open the port. Raises OSError in one line where it cannot be opened."""
+    """Open the port of the control API. Raises OSError in one line where it cannot be opened."""
     try:
-        opened = socket.create_server((config.address, config.port), family=family_of(config.address), backlog=BACKLOG)
+        opened = open_port(config.address, config.port)
     except OSError as error:
         place = place_of(config.address, config.port)
         raise OSError(f"serve.port: {place} cannot be opened ({error.strerror}); choose another port") from error
     with opened:
         yield opened
+
+
+def open_port(address: str, port: int) -> socket.socket:
+    """Listen on an IPv4 or IPv6 address or a host's name. Raises OSError."""
+    return socket.create_server((address, port), family=family_of(address), backlog=BACKLOG)
 
 
 @contextmanager
@@ -48,7 +53,7 @@ def serving(app: ASGIApp, opened: socket.socket, door: Door) -> Iterator[None]:
         h11_max_incomplete_event_size=LONGEST_HEAD, timeout_keep_alive=5, timeout_graceful_shutdown=2,
     )  # fmt: skip
     server = uvicorn.Server(config)
-    thread = Thread(target=lambda: asyncio.run(_serve(server, opened, door)), name="control", daemon=True)
+    thread = Thread(target=lambda: asyncio.run(serve_behind(door, server, opened)), name="control", daemon=True)
     thread.start()
     try:
         yield
@@ -57,10 +62,11 @@ def serving(app: ASGIApp, opened: socket.socket, door: Door) -> Iterator[None]:
         thread.join(JOIN_TIMEOUT)
 
 
-async def _serve(server: uvicorn.Server, opened: socket.socket, door: Door) -> None:
+async def serve_behind(door: Door, server: uvicorn.Server, opened: socket.socket) -> None:
+    """Serve until the server shall exit; its connections come in by the door."""
     async with asyncio.TaskGroup() as group:
         beside = [group.create_task(_take(server, opened, door)), group.create_task(_sweep(door))]
-        await server.serve(sockets=[])  # connections come in by the door
+        await server.serve(sockets=[])  # it takes none itself
         for task in beside:
             task.cancel()
 
@@ -75,6 +81,8 @@ async def _take(server: uvicorn.Server, opened: socket.socket, door: Door) -> No
     """Take one connection after another; each is read before so many others are taken that it had to go."""
     loop = asyncio.get_running_loop()
     opened.setblocking(False)
+    while not server.started:
+        await asyncio.sleep(PACE)
     while True:
         try:
             connection, _ = await loop.sock_accept(opened)
@@ -90,7 +98,7 @@ class _Protocol(H11Protocol):
     """Speak HTTP on a connection that comes in by a door."""
 
     def __init__(self, server: uvicorn.Server, door: Door) -> None:
-        super().__init__(server.config, server.server_state, {})
+        super().__init__(server.config, server.server_state, server.lifespan.state)
         self._door = door
 
     def connection_made(self, transport: Any) -> None:
@@ -99,6 +107,12 @@ class _Protocol(H11Protocol):
             transport.abort()
         else:
             self._door.enter(self.client, transport.abort)
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        """Leave the door: from here on the application says how long it may stay."""
+        if self.client is not None:
+            self._door.leave(self.client)
+        super().handle_websocket_upgrade(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.client is not None:

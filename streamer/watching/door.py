@@ -19,6 +19,7 @@ class _Guest:
     shut: Callable[[], None]
     since: float
     known: bool = False
+    hurried: bool = True
 
 
 class Door:
@@ -49,18 +50,21 @@ class Door:
         if gone:
             gone.shut()
 
-    def know(self, peer: Peer) -> None:
-        """Note that a client's request is one to answer: from now on it has `seconds`, and makes room for nobody."""
-        self._note(peer, known=True)
+    def know(self, peer: Peer, *, hurried: bool = True) -> None:
+        """Note that a client's request is one to answer: from now on it makes room for nobody.
+
+        hurried: whether it has no more than `seconds`, or may take what time it likes.
+        """
+        self._note(peer, known=True, hurried=hurried)
 
     def rest(self, peer: Peer) -> None:
         """Note that a client was answered, and may ask again."""
         self._note(peer, known=False)
 
-    def _note(self, peer: Peer, *, known: bool) -> None:
+    def _note(self, peer: Peer, *, known: bool, hurried: bool = True) -> None:
         with self._lock:
             if guest := self._guests.pop(peer, None):
-                guest.known, guest.since = known, time.monotonic()
+                guest.known, guest.hurried, guest.since = known, hurried, time.monotonic()
                 self._guests[peer] = guest
 
     def leave(self, peer: Peer) -> None:
@@ -71,7 +75,7 @@ class Door:
     def sweep(self, now: float | None = None) -> None:
         """Shut what takes too long; now: monotonic seconds."""
         ends = (time.monotonic() if now is None else now) - self.seconds
-        self._shut(lambda guest: guest.since < ends)
+        self._shut(lambda guest: guest.hurried and guest.since < ends)
 
     def close(self) -> None:
         """Shut all."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -24,6 +26,7 @@ from PIL import Image
 
 from streamer.config import Config
 from streamer.demo.live import LiveRoom
+from tests.attacks import Attacker, kinds
 from tests.photo.test_photo import huge_png
 
 pytest.importorskip("gradio", reason="needs the extra demo")
@@ -391,9 +394,41 @@ def test_a_client_that_sends_nonsense_is_told_so_and_others_go_on(server: Server
                 bad.send(message)
                 assert said in json.loads(bad.recv(timeout=30))["error"]
             two_faces(good)
-    with websockets.connect(url) as bad:
-        bad.send("no json")
-        assert "expected a JSON object of switches" in json.loads(bad.recv(timeout=30))["error"]
+    for text in ("no json", "[" * 100_000, "7", '["cam"]'):
+        with websockets.connect(url) as bad:
+            bad.send(text)
+            assert "expected a JSON object of switches" in json.loads(bad.recv(timeout=30))["error"]
+
+
+def test_frames_that_break_the_rules_end_their_websocket_and_no_other(server: Server) -> None:
+    """Frames with reserved bits, without a mask, endless, split in the wrong place, on sockets of their own."""
+    token, chance = server.token(), random.Random(3)
+    with websockets.connect(server.live()) as good:
+        two_faces(good)
+        for number in range(20):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=30) as bad:
+                upgrade, frame = kinds()["bad frames"]
+                bad.sendall(upgrade.replace(b"/live", f"/live?token={token}".encode()))
+                assert bad.recv(4096).startswith(b"HTTP/1.1 101"), number
+                with contextlib.suppress(ConnectionError):
+                    while True:  # until it is closed
+                        bad.sendall(frame(chance))
+                        if not bad.recv(4096):
+                            break
+        two_faces(good)
+    assert server.process.poll() is None
+
+
+def test_silent_and_slow_clients_do_not_keep_others_from_the_page(server: Server) -> None:
+    with (
+        Attacker(server.port, "silent", "slow head", "garbage", "bad frames", connections=800) as attacker,
+        websockets.connect(server.live()) as good,
+    ):
+        two_faces(good)
+        with urllib.request.urlopen(server.url, timeout=30) as answer:
+            assert answer.status == 200
+    assert attacker.counts["opened"] >= 800
+    assert attacker.counts["shut"] > 0
 
 
 def test_the_websocket_opens_with_the_pages_token_only(server: Server) -> None:
