@@ -75,15 +75,15 @@ class Guard:
         return kind.lower() == "bearer" and secrets.compare_digest(shown.strip().encode("latin-1"), self._token)
 
     def _refuse(self, path: str, right: bool, address: str, headers: Headers) -> JSONResponse | None:
-        known = right or path in OPEN
-        client = f"{'right' if right else known} {origin_of(address)}"
-        if not self._turnstile.admit(client, time.monotonic(), 1.0 if known else WRONG):
-            reason = f"more than {self._requests:g} requests a second" if known else "too many without the right token"
-            return _told(429, f"{reason}: try again in a second", {"Retry-After": "1"})
-        if not known:
+        kind = "right" if right else "open" if path in OPEN else "wrong"
+        if not self._turnstile.admit(f"{kind} {origin_of(address)}", time.monotonic(), WRONG if kind == "wrong" else 1):
+            found = "wrong or missing tokens" if kind == "wrong" else f"more than {self._requests:g} requests a second"
+            return _told(429, f"{found}: try again in a second", {"Retry-After": "1"})
+        if kind == "wrong":
             return _told(401, "expected the header 'Authorization: Bearer TOKEN'", {"WWW-Authenticate": "Bearer"})
         length = headers.get("content-length", "0")
-        if "transfer-encoding" in headers or not length.isdecimal() or int(length) > LONGEST_BODY:
+        stated = length.isdecimal() and len(length) < 10 and "transfer-encoding" not in headers
+        if not stated or int(length) > LONGEST_BODY:
             return _told(413, f"expected a body of at most {LONGEST_BODY} bytes with its length in the head")
         return None
 

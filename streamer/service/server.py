@@ -86,11 +86,12 @@ async def _take(server: uvicorn.Server, opened: socket.socket, door: Door) -> No
     while True:
         try:
             connection, _ = await loop.sock_accept(opened)
+            await loop.connect_accepted_socket(lambda: _Protocol(server, door), connection)
+        except ConnectionError:
+            pass  # it has left already
         except OSError as error:
             log.warning("no connection can be taken: %s", error.strerror)
             await asyncio.sleep(AGAIN)
-            continue
-        await loop.connect_accepted_socket(lambda: _Protocol(server, door), connection)
         await asyncio.sleep(PACE)
 
 

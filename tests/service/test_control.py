@@ -95,7 +95,7 @@ def test_a_camera_that_is_not_there_is_waited_for(client):
     until(lambda: client.get("/streams").json()[0]["state"] == "retrying", 20)
     [camera] = client.get("/streams").json()
     assert camera["reason"].startswith("rtsp://127.0.0.1:9/x: connection refused; next try in ")
-    assert client.get(f"/streams/{camera['name']}").json() == camera
+    assert client.get(f"/streams/{camera['name']}").json()["state"] == "retrying"
     assert client.delete(f"/streams/{camera['name']}").status_code == 202  # though its name holds slashes
     until(lambda: client.get("/streams").json() == [])
 
@@ -141,8 +141,17 @@ def test_unknown_taken_and_unauthorised_have_their_status(service):
     assert (again.status_code, "a stream is named 'clip'" in again.json()["error"]) == (409, True)
 
 
+def test_cameras_that_are_not_there_take_no_room_of_others(client):
+    for number in range(streams.UNMEASURED):
+        assert client.post("/streams", json={"source": f"rtsp://127.0.0.1:9/{number}"}).status_code == 201
+    until(lambda: {one["state"] for one in client.get("/streams").json()} == {"retrying"}, 60)
+    assert client.post("/streams", json={"source": "rtsp://127.0.0.1:9/more"}).status_code == 201
+
+
 def test_bodies_that_are_too_long_or_of_unknown_length_are_refused(client):
     assert client.post("/streams", content=b" " * 20_000).status_code == 413
+    endless = {"Content-Length": "9" * 15}
+    assert client.post("/streams", content=b"{}", headers=endless).status_code == 413
     assert client.post("/streams", content=iter([b"{", b"}"])).status_code == 413
 
 
