@@ -243,7 +243,10 @@ def serve(
 
     `curl -H 'Authorization: Bearer SECRET-WORD' -H 'Content-Type: application/json'
     -d '{"source": "rtsp://camera/1", "name": "door"}' localhost:8765/streams` adds a camera;
-    `-X DELETE .../streams/door` removes it, `GET /streams`, `/health` and `/metrics` show how all are.
+    `-X DELETE .../streams/door` removes it, `GET /streams` and `/health` show how all are. `/healthz`, `/readyz` and
+    `/metrics` are on `metrics.port`, 8766 unless said.
+
+    `--set serve.state=streams.json` keeps the streams that were added over restarts.
 
     Exit codes: 2 wrong input or configuration, 130 and 143 ended by a signal.
     """

@@ -15,7 +15,8 @@ import pytest
 
 import streamer.__main__ as command_line
 from streamer.config import Config, ServeConfig, load_config
-from streamer.service.serve import check_reach, listen
+from streamer.service.serve import check_reach
+from streamer.service.server import listen
 from streamer.sinks.video import VideoSink
 from streamer.sources import open_source
 from streamer.watching.addresses import place_of
