@@ -12,11 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-from streamer.commands.packages import check_packages
+from streamer.commands.packages import check_packages, check_platform
 
 LARGEST_PICTURE = 200_000_000  # pixels: 600 MB decoded
 # OpenCV reads its limit when it is first imported, as some of what follows does.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_PICTURE))
+check_platform()
 check_packages("engines")  # `python -m streamer` finds what lies in the current folder first
 
 import platformdirs  # noqa: E402

@@ -81,3 +81,13 @@ def test_a_clip_that_ends_early_is_told_and_not_opened_again(tmp_path: Path):
     assert 0 < len(reading.frames) < FRAMES
     assert f"header says {FRAMES} frames, {len(reading.frames)} could be read" in str(reading.error)
     assert reading.order == [State.CONNECTING, State.LIVE, State.FAILED]
+
+
+@pytest.mark.usefixtures("_pyav")
+def test_a_list_of_files_on_a_web_server_plays_none_of_them(tmp_path: Path):
+    write_streamable(tmp_path / "other.mp4")
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n")
+    with serving(tmp_path) as address:
+        reading = read(open_source(f"{address}/list.mp4", timeout=2, retries=0))
+    assert not reading.frames
+    assert "sends no video" in str(reading.error)
