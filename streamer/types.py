@@ -143,12 +143,12 @@ class Face:
     @property
     def label(self) -> str | None:
         """Return what the face expresses, or 'uncertain'; None where it was not classified yet."""
-        return self.expression and self.expression.label
+        return None if self.expression is None else self.expression.label
 
     @property
     def confidence(self) -> float | None:
         """Return the highest of the face's probabilities, 0-1; None where it was not classified yet."""
-        return self.expression and self.expression.confidence
+        return None if self.expression is None else self.expression.confidence
 
     def to_dict(self) -> dict[str, Any]:
         """Return the face as JSON values, by the keys that it has in a log."""

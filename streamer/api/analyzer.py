@@ -81,7 +81,7 @@ class Analyzer:
         self._closed = False
 
     @overload
-    def analyze(self, picture: Picture, *, rgb: bool = False) -> Faces: ...
+    def analyze(self, picture: Picture, *, rgb: bool = False) -> Faces: ...  # type: ignore[overload-overlap]
 
     @overload
     def analyze(self, picture: Iterable[Picture], *, rgb: bool = False) -> list[Faces]: ...
@@ -165,6 +165,8 @@ class Analyzer:
         """Say how a loop over a source begins; `ending` asks it to end. Raises UserError for what is no source."""
         names = _names(source)
         if names is None:
+            if fps is not None and not 0 < fps < float("inf"):
+                raise UserError(f"fps: expected arrays a second, above 0, or None, found {fps}")
             return partial(_through, _frames(source, fps, rgb), ending)
         config = self._configs[STREAMS]
         sources = [one if _is_source(one) else open_source(one, **config.source.model_dump()) for one in names]

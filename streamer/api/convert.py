@@ -63,7 +63,7 @@ def _describe(network: Any, model: Path, labels: Sequence[str], margin: float) -
     if len(network.inputs) != 1:
         raise UserError(f"{model}: expected one input, a batch of pictures, found {len(network.inputs)}")
     shape = [size.get_length() if size.is_static else None for size in _shape(network)]
-    channels = shape[_channel_axis(shape, model)]
+    channels: Any = shape[_channel_axis(shape, model)]
     height, width = shape[2:] if _channel_axis(shape, model) == 1 else shape[1:3]
     if height is None or width is None:
         raise UserError(f"{model}: expected a fixed height and width of its input, found {shape}")

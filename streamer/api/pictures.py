@@ -8,7 +8,7 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 from urllib.parse import unquote, urlsplit
 
 import cv2
@@ -36,7 +36,7 @@ class Opened(NamedTuple):
     turn: bool
 
 
-def is_picture(given: object) -> bool:
+def is_picture(given: object) -> TypeGuard[Picture]:
     """Tell one picture from several."""
     return isinstance(given, str | os.PathLike | bytes | bytearray | memoryview | np.ndarray)
 
@@ -140,7 +140,7 @@ def _why(reason: object) -> str:
     return " ".join(text.split()) or type(reason).__name__
 
 
-def listed(given: Iterable[Any]) -> list[Any]:
+def listed(given: Any) -> list[Any]:
     """Return several pictures as a list. Raises UserError where they are no pictures one after another."""
     if isinstance(given, Iterable) and not isinstance(given, dict):
         return list(given)

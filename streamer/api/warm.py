@@ -26,7 +26,7 @@ _analyzers: dict[tuple[object, ...], Analyzer] = {}  # the one used last at the 
 
 
 @overload
-def analyze(
+def analyze(  # type: ignore[overload-overlap]  # a text is an iterable too, but one picture
     picture: Picture, *, config: ConfigName = PICTURES, overrides: Sequence[str] = (), rgb: bool = False
 ) -> Faces: ...
 
@@ -52,7 +52,7 @@ def analyze(
     """
     given = picture if is_picture(picture) else listed(picture)
     with _lock:
-        return _warm(config, overrides).analyze(given, rgb=rgb)  # type: ignore[no-any-return, call-overload]
+        return _warm(config, overrides).analyze(given, rgb=rgb)
 
 
 def watch(
