@@ -64,12 +64,14 @@ PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for (PEP 562)."""
-    for place, names in PLACES.items():
-        if name in names:
-            value = globals()[name] = getattr(import_module(place), name)
-            return value
-    raise AttributeError(f"module 'streamer' has no attribute '{name}'")
+    """Import what is asked for (PEP 562). Raises ImportError where another `engines` is found before ours."""
+    place = next((place for place, names in PLACES.items() if name in names), None)
+    if place is None:
+        raise AttributeError(f"module 'streamer' has no attribute '{name}'")
+    if told := import_module("streamer.commands.packages").foreign("engines"):
+        raise ImportError(told)
+    value = globals()[name] = getattr(import_module(place), name)
+    return value
 
 
 def __dir__() -> list[str]:

@@ -82,12 +82,11 @@ def _hint(image: Any) -> str:
 
 
 def _file(text: str) -> Path:
-    path = Path(text)
-    if path.is_file():
-        return path
+    if os.path.isfile(text):  # of Path's `is_file` a text that is too long raises
+        return Path(text)
     shown = printable(redact_mistyped(text.replace("\0", "?")))
     shown = shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."
-    if path.is_dir():
+    if os.path.isdir(text):
         raise UserError(f"{shown}: expected one picture, found a folder: give its files as a list, or watch it")
     raise UserError(f"{shown or 'empty path'}: no such file: expected {EXPECTED}")
 
@@ -105,6 +104,7 @@ def _fetch(url: str) -> bytes:
         request = _request(url, shown)
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             data: bytes = answer.read(LARGEST + 1)
+            missing = answer.length
     except urllib.error.HTTPError as error:
         error.close()
         raise UserError(f"{shown}: the server answers with error {error.code} ({error.reason})") from None
@@ -114,6 +114,8 @@ def _fetch(url: str) -> bytes:
         raise UserError(f"{shown}: cannot be read: {_why(error)}") from None
     if len(data) > LARGEST:
         raise UserError(f"{shown}: expected at most {LARGEST / 1e6:.0f} MB, found more")
+    if missing:
+        raise UserError(f"{shown}: cannot be read: the connection was lost {missing} bytes before its end")
     return data
 
 

@@ -77,9 +77,7 @@ def test_a_photo_is_called_the_same_as_by_the_command(tmp_path: Path):
     rgb = np.asarray(Image.open(paths[0]))
     by_rgb = streamer.analyze(rgb, rgb=True)
     assert [face.label for face in by_rgb] == [face.label for face in by_array]
-    assert [face.to_dict() for face in streamer.analyze(paths[0].read_bytes())] == [
-        face.to_dict() for face in found[0]
-    ]
+    assert [face.to_dict() for face in streamer.analyze(paths[0].read_bytes())] == [face.to_dict() for face in found[0]]
     with web_server(Pictures, data=paths[0].read_bytes()) as address:
         assert streamer.analyze(f"{address}/two.jpg").to_dict() == found[0].to_dict()
 
@@ -227,11 +225,12 @@ def test_a_wrong_configuration_is_told_at_once_in_one_line(values: dict[str, obj
 
 def test_a_configuration_is_a_preset_a_file_or_a_config_with_changes(tmp_path: Path):
     (tmp_path / "my.yaml").write_text("privacy: {blur: frame}\n")
+    noise = np.random.default_rng(0).integers(0, 256, (240, 240, 3), np.uint8)
     for config in (str(tmp_path / "my.yaml"), tmp_path / "my.yaml", streamer.Config(privacy={"blur": "frame"})):
         with light(config=config) as analyzer:
-            image = analyzer.analyze(np.arange(4800, dtype=np.uint8).reshape(40, 40, 3)).image
+            image = analyzer.analyze(noise).image
         assert image is not None
-        assert len(np.unique(image)) < 10
+        assert (image[:10, :10] == image[0, 0]).all()
 
 
 def test_a_missing_model_is_told_by_the_first_use(tmp_path: Path):

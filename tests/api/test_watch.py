@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -84,7 +85,9 @@ def test_a_source_is_also_one_that_gives_frames_itself_and_several_come_under_na
     with light() as analyzer:
         found = [(result.frame.stream, result.frame.index) for result in analyzer.watch(ListSource("mine", 5))]
         assert found == [("mine", index) for index in range(5)]
-        several = list(analyzer.watch([ListSource("mine", 2), ListSource("mine", 3), str(tmp_path), tmp_path / "a.png"]))
+        several = list(
+            analyzer.watch([ListSource("mine", 2), ListSource("mine", 3), str(tmp_path), tmp_path / "a.png"])
+        )
     counts: dict[str, int] = {}
     for result in several:
         counts[result.frame.stream] = counts.get(result.frame.stream, 0) + 1
@@ -119,7 +122,7 @@ def test_arrays_may_be_one_stack_and_of_the_moment_and_rgb():
             times.append(result.frame.time)
             time.sleep(0.01)
     assert times[0] == 0
-    assert all(later - sooner >= 0.01 for sooner, later in zip(times, times[1:], strict=False))
+    assert all(later - sooner >= 0.01 for sooner, later in pairwise(times))
     assert [(seen == given[..., ::-1]).all() for seen, given in zip(detector.seen, stack, strict=True)] == [True] * 4
 
 
