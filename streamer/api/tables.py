@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from engines.errors import MissingPackage, UserError
 from streamer.api.faces import Faces
+from streamer.emotions import EMOTIONS
 from streamer.photo.render import TIMES
 from streamer.records.schema import WallClock, frame_record
 from streamer.records.tables import columns_of, names_in, rows_of
@@ -36,7 +37,8 @@ def frame_table(results: Result | Faces | Iterable[Result | Faces]) -> DataFrame
     for one in given:
         pictures = isinstance(one, Faces)
         records.append(_record(one, clock))
-    columns = columns_of("face", names_in(records))
+    names = names_in(records)
+    columns = columns_of("face", names | {"probabilities": names["probabilities"] or list(EMOTIONS)})
     left_out = OF_PICTURES if pictures else ("run",)
     kinds = {name: kind for name, kind in columns.items() if name not in left_out}
     table = pd.DataFrame(list(rows_of("face", records)), columns=list(kinds))
