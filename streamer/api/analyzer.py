@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeGuard, overload
+from typing import Any, Self, overload
 from weakref import ref
 
 import numpy as np
@@ -20,7 +18,8 @@ from numpy.typing import NDArray
 from engines import Engine
 from engines.errors import UserError
 from streamer.api.faces import Faces
-from streamer.api.pictures import Picture, as_bgr_array, is_picture, listed, open_picture
+from streamer.api.loops import FPS, Name, loop_over
+from streamer.api.pictures import EXPECTED, Picture, is_picture, open_picture
 from streamer.api.results import Results
 from streamer.build import Parts, Stages, load_parts
 from streamer.config import ClassifierConfig, Config, check_config, load_config, with_cache
@@ -28,16 +27,10 @@ from streamer.faces.detect import Detector
 from streamer.faces.landmarks import Landmarker
 from streamer.photo.analyst import Analyst
 from streamer.photo.render import record
-from streamer.sources import Source, open_source, prepare_opencv, unique_names
-from streamer.types import Frame, Result
-
-Name = str | int | os.PathLike[str] | Source
-"""A source: what `streamer run` takes (a number is a webcam), or an object that gives frames itself."""
-Begin = Callable[[Stages], Iterator[Result]]
-"""Give the results of one loop, with the stages that it is given."""
+from streamer.sources import prepare_opencv, unique_names
+from streamer.types import Result
 
 PICTURES, STREAMS = "photos", "default"  # presets that serve where none is named
-FPS = 25.0  # of own arrays
 
 
 class Analyzer:
@@ -93,11 +86,7 @@ class Analyzer:
         or with `rgb` of red, green and blue; they are neither changed nor frozen. Photos that lie on their side are
         turned upright, and say so in `Faces.notes`; arrays are taken as they are. Raises UserError with one line.
         """
-        if is_picture(picture):
-            return self._analyze(picture, rgb, keep=True)
-        found = [self._analyze(one, rgb, keep=False) for one in listed(picture)]
-        names = unique_names(faces.name for faces in found)
-        return [Faces(faces, faces.to_dict() | {"name": name}) for faces, name in zip(found, names, strict=True)]
+        return one_or_several(picture, lambda one, keep: self._analyze(one, rgb, keep=keep))
 
     def watch(
         self, source: Name | Sequence[Name] | Iterable[NDArray[np.uint8]], *, fps: float | None = FPS, rgb: bool = False
@@ -131,7 +120,7 @@ class Analyzer:
         self.close()
 
     def _analyze(self, given: Any, rgb: bool, *, keep: bool) -> Faces:
-        """Look at one picture; keep: in what is returned too."""
+        """Analyze one picture; keep: hold the picture too in what is returned."""
         name, photo, turn = open_picture(given, rgb=rgb)
         with self._lock:
             analyst = Analyst(self._configs[PICTURES], stages=self._stages(PICTURES))
@@ -144,7 +133,7 @@ class Analyzer:
     def _watch(self, source: Any, fps: float | None, rgb: bool, *, alone: bool = False) -> Results:
         """Begin a loop; alone: this is closed with it."""
         ending = threading.Event()
-        begin = self._beginning(source, fps, rgb, ending)
+        begin = loop_over(source, self._configs[STREAMS].source, ending, fps=fps, rgb=rgb)
 
         def loop() -> Generator[Result, None, None]:
             with self._lock:
@@ -160,20 +149,6 @@ class Analyzer:
         results = Results(loop(), ending.set)
         weakly = ref(results)
         return results
-
-    def _beginning(self, source: Any, fps: float | None, rgb: bool, ending: threading.Event) -> Begin:
-        """Say how a loop over a source begins; `ending` asks it to end. Raises UserError for what is no source."""
-        names = _names(source)
-        if names is None:
-            if fps is not None and not 0 < fps < float("inf"):
-                raise UserError(f"fps: expected arrays a second, above 0, or None, found {fps}")
-            return partial(_through, _frames(source, fps, rgb), ending)
-        config = self._configs[STREAMS]
-        sources = [one if _is_source(one) else open_source(one, **config.source.model_dump()) for one in names]
-        for one, name in zip(sources, unique_names(one.name for one in sources), strict=True):
-            if one.name != name:
-                one.name = name
-        return partial(_run, sources, ending)
 
     def _stages(self, use: str) -> Stages:
         """Return stages that know nothing yet, around the models, which are opened by the first use."""
@@ -193,6 +168,20 @@ class Analyzer:
     def _free(self) -> None:
         while self._parts:
             self._parts.popitem()[1].close()
+
+
+def one_or_several(given: Picture | Iterable[Picture], analyze: Callable[[Any, bool], Faces]) -> Faces | list[Faces]:
+    """Call for one picture, or for several one after another; analyze: also told whether to keep the picture.
+
+    Several have names of their own. Raises UserError for what is neither.
+    """
+    if is_picture(given):
+        return analyze(given, True)
+    if not isinstance(given, Iterable) or isinstance(given, Mapping):
+        raise UserError(f"expected {EXPECTED}, or several of them, found {type(given).__name__}")
+    found = [analyze(one, False) for one in given]
+    names = unique_names(faces.name for faces in found)
+    return [Faces(faces, faces.to_dict() | {"name": name}) for faces, name in zip(found, names, strict=True)]
 
 
 def _with_classifier(config: Config, classifier: str | os.PathLike[str] | Engine | None) -> Config:
@@ -229,60 +218,3 @@ def one_kind_of_error() -> Iterator[None]:
         raise
     except OSError as error:
         raise UserError(" ".join(str(error).split())) from error
-
-
-def _run(sources: Sequence[Source], ending: threading.Event, stages: Stages) -> Iterator[Result]:
-    """Watch sources on the threads of a pipeline, until they end or `ending` is set."""
-
-    def look() -> None:
-        if ending.is_set():
-            pipeline.stop()
-
-    pipeline = stages.pipeline(sources, on_poll=look)
-    with pipeline as results:
-        yield from results
-
-
-def _through(frames: Iterator[Frame], ending: threading.Event, stages: Stages) -> Iterator[Result]:
-    """Analyse own frames in the caller's thread, which may be the only one that can make them."""
-    for frame in frames:
-        yield from stages.finish(stages.perceive([frame]))
-        if ending.is_set():
-            return
-
-
-def _frames(arrays: Iterable[Any], fps: float | None, rgb: bool) -> Iterator[Frame]:
-    """Make frames of own arrays."""
-    start: float | None = None
-    for index, array in enumerate(arrays):
-        now = time.monotonic()
-        start = now if start is None else start
-        at = now - start if fps is None else index / fps
-        yield Frame(as_bgr_array(array, rgb=rgb), "arrays", index, at, now)
-
-
-def _names(source: Any) -> list[Any] | None:
-    """Return the sources that are named, None where it is own arrays. Raises UserError for what is neither."""
-    if _is_name(source):
-        return [source]
-    if isinstance(source, np.ndarray) and source.ndim != 4:
-        raise UserError(f"expected arrays one after another, found one {source.shape}: analyze takes a single picture")
-    if isinstance(source, Sequence) and not isinstance(source, bytes | bytearray | memoryview):
-        if not len(source):
-            raise UserError("expected a source or several, or own arrays, found an empty list")
-        if all(map(_is_name, source)):
-            return list(source)
-    elif not isinstance(source, Iterable) or isinstance(source, bytes | bytearray | memoryview | Mapping):
-        raise UserError(
-            "expected a path, a URL, the number of a webcam, several of them, or arrays one after another, found "
-            f"{type(source).__name__}"
-        )
-    return None
-
-
-def _is_name(source: Any) -> bool:
-    return isinstance(source, str | int | np.integer | os.PathLike) or _is_source(source)
-
-
-def _is_source(source: Any) -> TypeGuard[Source]:
-    return callable(getattr(source, "frames", None)) and isinstance(getattr(source, "name", None), str)

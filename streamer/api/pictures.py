@@ -6,7 +6,6 @@ import os
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 from urllib.parse import unquote, urlsplit
@@ -140,10 +139,3 @@ def _why(reason: object) -> str:
         return f"no answer within {TIMEOUT:g} s"
     text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
     return " ".join(text.split()) or type(reason).__name__
-
-
-def listed(given: Any) -> list[Any]:
-    """Return several pictures as a list. Raises UserError where they are no pictures one after another."""
-    if isinstance(given, Iterable) and not isinstance(given, dict):
-        return list(given)
-    raise UserError(f"expected {EXPECTED}, or several of them, found {type(given).__name__}")

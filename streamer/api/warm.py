@@ -11,9 +11,17 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.api.analyzer import FPS, PICTURES, STREAMS, Analyzer, Name, one_kind_of_error, read_settings
+from streamer.api.analyzer import (
+    PICTURES,
+    STREAMS,
+    Analyzer,
+    one_kind_of_error,
+    one_or_several,
+    read_settings,
+)
 from streamer.api.faces import Faces
-from streamer.api.pictures import Picture, is_picture, listed
+from streamer.api.loops import FPS, Name
+from streamer.api.pictures import Picture
 from streamer.api.results import Results
 from streamer.config import Config, preset
 
@@ -50,9 +58,12 @@ def analyze(
     the configurations used last stay open for the next call, until `close`. Any thread may call; calls take turns.
     Raises UserError with one line.
     """
-    given = picture if is_picture(picture) else listed(picture)
-    with _lock:
-        return _warm(config, overrides).analyze(given, rgb=rgb)
+
+    def look(one: Picture, keep: bool) -> Faces:
+        with _lock:
+            return _warm(config, overrides)._analyze(one, rgb, keep=keep)
+
+    return one_or_several(picture, look)
 
 
 def watch(
