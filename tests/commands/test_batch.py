@@ -103,7 +103,9 @@ def test_a_cluster_that_does_not_come_up_is_told_in_a_line(tmp_path: Path, monke
         raise error  # as Ray on a machine that is too busy
 
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
-    with pytest.raises(OSError, match=r"--ray local: cannot reach the cluster: (timed out during startup\.|TimeoutError)$"):
+    with pytest.raises(
+        OSError, match=r"--ray local: cannot reach the cluster: (timed out during startup\.|TimeoutError)$"
+    ):
         batch(Config(), [str(SAMPLE)], tmp_path / "out", "local")
 
 
