@@ -33,9 +33,9 @@ USER 10001
 WORKDIR /data
 EXPOSE 8765 9100
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8765/healthz', timeout=4)"]
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9100/healthz', timeout=4)"]
 ENTRYPOINT ["streamer"]
-CMD ["--json-logs", "serve", "--set", "serve.address=0.0.0.0"]
+CMD ["--json-logs", "serve", "--set", "serve.address=0.0.0.0", "--set", "metrics.address=0.0.0.0", "--set", "metrics.port=9100"]
 
 FROM base AS gpu
 COPY --from=gpu-packages /install /usr/local

@@ -1,6 +1,7 @@
 """What can go wrong, by who can do something about it.
 
     ValueError    <- UserError         what a user can mend: told in one line, without a traceback
+    UserError     <- SourceError       a camera, file or stream that gives no (more) frames; also an OSError
     UserError     <- MissingPackage    an extra that is not installed; also an ImportError
     MemoryError   <- OutOfMemory       a device has no memory left; another backend may have
     RuntimeError  <- Unbuildable       a backend cannot serve a model here; another backend or precision may

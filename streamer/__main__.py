@@ -20,7 +20,6 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_PICTURE))
 check_platform()
 check_packages("engines")  # `python -m streamer` finds what lies in the current folder first
 
-import platformdirs  # noqa: E402
 import typer  # noqa: E402
 
 import streamer  # noqa: E402
@@ -30,8 +29,6 @@ from streamer.watching.logs import set_up  # noqa: E402
 
 if TYPE_CHECKING:
     from streamer.config import Config
-
-log = logging.getLogger(__name__)
 
 M_ARENA_MAX, ARENAS = -8, 2  # of malloc.h
 
@@ -62,21 +59,11 @@ Events = Annotated[
 
 def _settings(config: str | None, overrides: list[str] | None) -> Config:
     """Read the configuration, and give it the user's cache folder where it names none."""
-    from streamer.config import Config, load_config
+    from streamer.config import Config, load_config, with_cache
     from streamer.sources import prepare_opencv
 
     prepare_opencv()
-    settings = load_config(Config, config or None, overrides or [])
-    return settings if settings.cache else settings.model_copy(update={"cache": _cache_folder()})
-
-
-def _cache_folder() -> Path | None:
-    """Return the user's cache folder; None for a user without a home, as in some containers."""
-    try:
-        return Path(platformdirs.user_cache_dir("emotion-streamer"))
-    except RuntimeError as error:
-        log.warning("no cache for compiled models: %s", error)
-        return None
+    return with_cache(load_config(Config, config or None, overrides or []))
 
 
 def _show_version(wanted: bool) -> None:
@@ -244,7 +231,10 @@ def serve(
 
     `curl -H 'Authorization: Bearer SECRET-WORD' -H 'Content-Type: application/json'
     -d '{"source": "rtsp://camera/1", "name": "door"}' localhost:8765/streams` adds a camera;
-    `-X DELETE .../streams/door` removes it, `GET /streams`, `/health` and `/metrics` show how all are.
+    `-X DELETE .../streams/door` removes it, `GET /streams` and `/health` show how all are. `/healthz`, `/readyz` and
+    `/metrics` are on `metrics.port`, 8766 unless said.
+
+    `--set serve.state=streams.json` keeps the streams that were added over restarts.
 
     Exit codes: 2 wrong input or configuration, 130 and 143 ended by a signal.
     """

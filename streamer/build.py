@@ -14,7 +14,7 @@ from engines.finite import Finite
 from streamer.config import ClassifierConfig, Config, DetectorConfig, LandmarksConfig, OverlayConfig
 from streamer.explain.maps import Explainer, MapSettings, check_maps
 from streamer.faces.decode import YUNET
-from streamer.faces.detect import HogDetector, Searcher, YuNetDetector, ZooDetector
+from streamer.faces.detect import Detector, HogDetector, Searcher, YuNetDetector, ZooDetector
 from streamer.faces.landmarks import DlibLandmarker, Landmarker, ZooLandmarker, installed_predictor
 from streamer.faces.regions import REGIONS
 from streamer.faces.track import Tracker
@@ -102,8 +102,61 @@ class Stages:
             one.close()
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Hold the opened models that stages call, by one set of stages at a time.
+
+    regions: judges partly hidden faces. maps: a network for maps alone. owned: those that were opened here, which
+    stages close with themselves.
+    """
+
+    detector: Detector
+    landmarker: Landmarker | None
+    classifier: Engine
+    regions: Engine | None = None
+    maps: Engine | None = None
+    owned: Sequence[Closable] = ()
+
+    def stages(self, config: Config) -> Stages:
+        """Make what is called with frames, with nothing known of any stream yet."""
+        steady = config.landmarks.steady
+        min_face = self.detector.min_face if isinstance(self.detector, Searcher) else config.detector.min_face or 1
+        tracker, settings = partial(Tracker, config.tracker), config.detection
+        perceive = Perceiver(self.detector, tracker, settings, self.landmarker, steady, min_face)
+        explainer = Explainer(_map_settings(config.overlay), self.maps) if config.overlay.cam else None
+        express = Expresser(self.classifier, config.expression, explainer, config.visibility, self.regions)
+        hiding = Hiding(express, config.privacy.blur, config.tracker.max_age)
+        parts = self.detector, self.landmarker, explainer, express
+        checks = [part.finite for part in parts if isinstance(part, Searcher | ZooLandmarker | Explainer | Expresser)]
+        return Stages(perceive, express, hiding, self.owned, config.shedding, checks)
+
+    def close(self) -> None:
+        """Close what was opened here."""
+        for one in self.owned:
+            one.close()
+
+
 def build_stages(config: Config) -> Stages:
     """Load the models and make what is called with frames.
+
+    Raises UserError or OSError with one line that says what to change.
+    """
+    parts = load_parts(config)
+    try:
+        return parts.stages(config)
+    except BaseException:
+        parts.close()
+        raise
+
+
+def load_parts(
+    config: Config,
+    *,
+    detector: Detector | None = None,
+    landmarker: Landmarker | None = None,
+    classifier: Engine | None = None,
+) -> Parts:
+    """Open the models that a configuration names, but for those that are given, which stay the caller's to close.
 
     Raises UserError or OSError with one line that says what to change.
     """
@@ -115,24 +168,17 @@ def build_stages(config: Config) -> Stages:
         return part
 
     try:
-        landmarker = own(load_landmarker(config.landmarks, config.cache))
-        detector = own(load_detector(config.detector, config.cache))
-        engine = own(load_classifier(config.classifier, config.cache))
-        check_use(engine.spec, config.landmarks.kind)
-        regions = own(load_regions(config, engine.spec))
-        explainer = load_explainer(config.overlay, engine.spec, config.cache)
+        looks = landmarker or own(load_landmarker(config.landmarks, config.cache))
+        finds = detector or own(load_detector(config.detector, config.cache))
+        judges = classifier or own(load_classifier(config.classifier, config.cache))
+        check_use(judges.spec, looks is not None)
+        regions = own(load_regions(config, judges.spec))
+        maps = own(load_maps(config.overlay, judges.spec, config.cache))
     except BaseException:
         for one in owned:
             one.close()
         raise
-    owned.extend([explainer.engine] if explainer and explainer.engine else [])
-    tracker, steady = partial(Tracker, config.tracker), config.landmarks.steady
-    perceive = Perceiver(detector, tracker, config.detection, landmarker, steady, detector.min_face)
-    express = Expresser(engine, config.expression, explainer, config.visibility, regions)
-    hiding = Hiding(express, config.privacy.blur, config.tracker.max_age)
-    parts = detector, landmarker, explainer, express
-    checks = [part.finite for part in parts if isinstance(part, Searcher | ZooLandmarker | Explainer | Expresser)]
-    return Stages(perceive, express, hiding, owned, config.shedding, checks)
+    return Parts(finds, looks, judges, regions, maps, owned)
 
 
 @dataclass(frozen=True)
@@ -206,7 +252,10 @@ def load_regions(config: Config, classifier: EngineSpec) -> Engine | None:
     engine = load_classifier(config.regions, config.cache)
     if engine.spec.labels != classifier.labels or not engine.spec.views:
         engine.close()
-        raise UserError(f"regions '{engine.spec.name}': expected several regions and the labels of '{classifier.name}'")
+        raise UserError(
+            f"regions '{engine.spec.name}': expected several regions and the labels of '{classifier.name}'; with "
+            "regions=null the classifier judges partly hidden faces too"
+        )
     return engine
 
 
@@ -222,29 +271,35 @@ def models(config: Config) -> list[Path]:
     return [*map(in_zoo, networks), *filter(None, parts)]
 
 
-def load_explainer(config: OverlayConfig, classifier: EngineSpec, cache: Path | None = None) -> Explainer | None:
-    """Prepare maps where they are wanted, from the classifier or from a network of their own."""
+def load_maps(config: OverlayConfig, classifier: EngineSpec, cache: Path | None = None) -> Engine | None:
+    """Open the network for maps alone, where one is named. Raises UserError where nothing gives the maps wanted."""
     if not config.cam:
         return None
-    settings = MapSettings(config.map, config.label, config.interval, config.budget)
     own = ClassifierConfig(model=config.model, sha256=config.sha256) if config.model else None
     engine = load_classifier(own, cache) if own else None
     try:
-        check_maps(settings, engine.spec if engine else classifier)
+        check_maps(_map_settings(config), engine.spec if engine else classifier)
     except UserError:
         if engine:
             engine.close()
         raise
-    return Explainer(settings, engine)
+    return engine
 
 
-def check_use(spec: EngineSpec, landmarks: str) -> None:
-    """Raise UserError where the pipeline cannot give an expression network what its spec asks for."""
+def _map_settings(config: OverlayConfig) -> MapSettings:
+    return MapSettings(config.map, config.label, config.interval, config.budget)
+
+
+def check_use(spec: EngineSpec, located: bool) -> None:
+    """Raise UserError where the pipeline cannot give an expression network what its spec asks for.
+
+    located: whether landmarks are looked for.
+    """
     if spec.height is None or spec.width is None:
         raise UserError(f"classifier '{spec.name}': expected a fixed input size in its spec, found none")
     if spec.crop.region not in REGIONS:
         raise UserError(f"classifier '{spec.name}': unknown region '{spec.crop.region}' in its spec")
-    if spec.crop.region != "face" and landmarks == "none":
+    if spec.crop.region != "face" and not located:
         raise UserError(f"classifier '{spec.name}' sees the {spec.crop.region}: set landmarks.kind")
 
 

@@ -5,11 +5,13 @@ Configuration stops at `streamer.build`: classes take plain values.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
+import platformdirs
 import yaml
 from pydantic import (
     BaseModel,
@@ -31,6 +33,8 @@ from streamer.shedding import SheddingSettings
 from streamer.stages.hide import Blur
 from streamer.stages.perceive import DetectionSettings
 from streamer.stages.smoothing import ExpressionSettings
+
+log = logging.getLogger(__name__)
 
 
 class Section(BaseModel):
@@ -60,6 +64,7 @@ def _merged(default: Any, given: Any) -> Any:
 
 
 PRESETS = Path(__file__).resolve().parents[1] / "configs"  # by place: another may have that name
+APP = "emotion-streamer"  # folder of its own in the user's cache
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
 
 
@@ -127,9 +132,12 @@ class SourceConfig(Section):
 
 
 class MetricsConfig(Section):
-    """Serve Prometheus metrics where a port is given."""
+    """Serve health and Prometheus metrics, on a listener of their own.
 
-    port: int | None = Field(default=None, ge=1, le=65535)
+    port: 0 takes any free one; None is none for `streamer run`, and for `streamer serve` the one after `serve.port`.
+    """
+
+    port: int | None = Field(default=None, ge=0, le=65535)
     address: str = "127.0.0.1"
 
 
@@ -160,7 +168,8 @@ class ServeConfig(Section):
     """Set the control server of `streamer serve`.
 
     streams: the most at once. load: busy share of the busiest stage, 0-1, above which no stream is added. requests: the
-    most a second of one client. files: whether files of this machine may be added, beside cameras and URLs.
+    most a second of one client. files: whether files of this machine may be added, beside cameras and URLs. state: file
+    that keeps the streams that were added, over restarts; it may hold passwords of cameras.
     """
 
     address: str = "127.0.0.1"
@@ -169,6 +178,7 @@ class ServeConfig(Section):
     load: float = Field(default=0.9, gt=0, le=1)
     requests: PositiveInt = 20
     files: bool = False
+    state: Path | None = None
 
 
 class EventsConfig(Section):
@@ -222,6 +232,15 @@ def load_config(model: type[Model], path: Path | str | None, overrides: Sequence
     """
     path = preset(path) if isinstance(path, str) else path
     return check_config(model, _read(path) if path else {}, overrides, str(path or "configuration"))
+
+
+def with_cache(config: Config) -> Config:
+    """Return the configuration with the user's cache folder where it names none, and where the user has a home."""
+    try:
+        return config if config.cache else config.model_copy(update={"cache": Path(platformdirs.user_cache_dir(APP))})
+    except RuntimeError as error:  # as in some containers
+        log.warning("no cache for compiled models: %s", error)
+        return config
 
 
 def preset(name: str) -> Path:

@@ -222,7 +222,10 @@ class Pipeline:
         for channel in self._channels:
             channel.cancel()
         deadline = time.monotonic() + JOIN_TIMEOUT
-        for thread in (*self._capture_threads.values(), *self._threads):
+        threads = *self._capture_threads.values(), *self._threads
+        if threading.current_thread() in threads:  # garbage collection, in one of ours, found that nobody iterates
+            return  # all end by themselves, and the models go with what refers to them
+        for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 log.error("the thread %s did not end within %.0f s", thread.name, JOIN_TIMEOUT)

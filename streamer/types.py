@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,6 +140,22 @@ class Face:
     heat: Heat | None = None
     roll: float = 0.0
 
+    @property
+    def label(self) -> str | None:
+        """Return what the face expresses, or 'uncertain'; None where it was not classified yet."""
+        return None if self.expression is None else self.expression.label
+
+    @property
+    def confidence(self) -> float | None:
+        """Return the highest of the face's probabilities, 0-1; None where it was not classified yet."""
+        return None if self.expression is None else self.expression.confidence
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the face as JSON values, by the keys that it has in a log."""
+        from streamer.records.schema import face_record  # which needs this module
+
+        return face_record(self)
+
 
 class Step(IntEnum):
     """Name a step of the shedding ladder; each holds those before it. `streamer.shedding` takes them."""
@@ -167,3 +184,9 @@ class Result:
     faces: tuple[Face, ...]
     shed: Step = Step.NONE
     found: Detections | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the frame and its faces as JSON values: its record in a log."""
+        from streamer.records.schema import WallClock, frame_record  # which needs this module
+
+        return frame_record(self, WallClock())

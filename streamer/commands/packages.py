@@ -16,12 +16,8 @@ HOME = Path(__file__).resolve().parents[2]
 def check_packages(*names: str) -> None:
     """End the program with one line and exit code 2 where a package found first is not ours."""
     for name in names:
-        spec = find_spec(name)
-        places = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
-        found = next((Path(place).resolve() for place in places if place), None)
-        if found != HOME / name / "__init__.py":
-            what = f"{found} is found before it: rename that, or start in another folder" if found else "found none"
-            print(f"streamer: expected the package '{name}' in {HOME}: {what}", file=sys.stderr)
+        if told := foreign(name):
+            print(f"streamer: {told}", file=sys.stderr)
             sys.exit(2)
 
 
@@ -30,6 +26,17 @@ def check_platform() -> None:
     if sys.platform == "win32":
         print("streamer: expected Linux, found Windows: WSL or the container image run there", file=sys.stderr)
         sys.exit(2)
+
+
+def foreign(name: str) -> str:
+    """Say which package is found in place of ours of that name, '' where it is ours."""
+    spec = find_spec(name)
+    places = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
+    found = next((Path(place).resolve() for place in places if place), None)
+    if found == HOME / name / "__init__.py":
+        return ""
+    what = f"{found} is found before it: rename that, or start in another folder" if found else "found none"
+    return f"expected the package '{name}' in {HOME}: {what}"
 
 
 def train() -> None:

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.build import build_stages, load_classifier
+from streamer.build import Stages, build_stages, load_classifier
 from streamer.config import Config
 from streamer.photo.attention import GroupAttention, attend, check_attention
 from streamer.photo.decode import Photo
@@ -21,13 +21,13 @@ from streamer.types import Face, Frame, Result
 class Analyst:
     """Look at single pictures with one set of engines; belongs to one thread.
 
-    attention: also open the network that looks at whole photos. Raises UserError or OSError with one line
-    where the configuration does not work.
+    attention: also open the network that looks at whole photos. stages: look with these, which know of no stream yet
+    and are closed with this. Raises UserError or OSError with one line where the configuration does not work.
     """
 
-    def __init__(self, config: Config, *, attention: bool = False) -> None:
+    def __init__(self, config: Config, *, attention: bool = False, stages: Stages | None = None) -> None:
         self.config = config
-        self.stages = build_stages(config)
+        self.stages = stages or build_stages(config)
         self._attention = load_classifier(config.attention, config.cache) if attention else None
         if self._attention:
             check_attention(self._attention.spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Sequence
 from glob import glob
@@ -13,7 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import UserError
-from streamer.sources.pictures import find_others, find_pictures, listed, needs, opened, read_heif, read_picture
+from streamer.sources.pictures import (
+    decode_picture,
+    find_others,
+    find_pictures,
+    listed,
+    needs,
+    opened,
+    read_heif,
+    read_picture,
+    start_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,18 +60,20 @@ def photo_paths(names: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def read_photo(path: Path) -> Photo:
+def read_photo(file: Path | bytes, name: str = "") -> Photo:
     """Decode a photo upright: EXIF orientation applied, grey, CMYK and 16 bits turned into 8-bit BGR, no transparency.
 
-    Of an animated picture the first one is taken. Raises UserError with one line where it is no picture or too large.
+    file: where it lies, or its bytes. name: what messages call it, the file's own name unless given. Of an animated
+    picture the first one is taken. Raises UserError with one line where it is no picture or too large.
     """
-    size, animated = _look_up(path)
+    name = name or (file.name if isinstance(file, Path) else "picture")
+    size, animated = _look_up(file, name)
     pixels = size[0] * size[1]
     if pixels > REFUSED_PIXELS:
-        raise UserError(f"{path.name}: {pixels / 1e6:.0f} megapixels, expected at most {REFUSED_PIXELS / 1e6:.0f}")
-    image = read_picture(path)
+        raise UserError(f"{name}: {pixels / 1e6:.0f} megapixels, expected at most {REFUSED_PIXELS / 1e6:.0f}")
+    image = read_picture(file) if isinstance(file, Path) else decode_picture(file)
     if image is None:
-        raise UserError(f"{path.name}: its picture cannot be decoded: is the file complete?")
+        raise UserError(f"{name}: its picture cannot be decoded: is the file complete?")
     notes = ["animated: its first picture"] if animated else []
     if pixels > MOST_PIXELS:
         scale = (MOST_PIXELS / pixels) ** 0.5
@@ -71,27 +84,26 @@ def read_photo(path: Path) -> Photo:
     return Photo(image, tuple(notes))
 
 
-def _look_up(path: Path) -> tuple[tuple[int, int], bool]:
+def _look_up(file: Path | bytes, name: str) -> tuple[tuple[int, int], bool]:
     """Return width and height as the file's head gives them, and whether it is an animation, without decoding."""
     from PIL import Image, UnidentifiedImageError
 
     read_heif()
     try:
-        with opened(path) as head:
+        with opened(file if isinstance(file, Path) else io.BytesIO(file)) as head:
             moving = head.format in ("GIF", "PNG", "WEBP", "AVIF") and bool(getattr(head, "is_animated", False))
             return head.size, moving
     except Image.DecompressionBombError as error:
-        raise UserError(f"{path.name}: expected at most {REFUSED_PIXELS / 1e6:.0f} megapixels, found more") from error
+        raise UserError(f"{name}: expected at most {REFUSED_PIXELS / 1e6:.0f} megapixels, found more") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        found = needs(path) or f"expected a picture (JPEG, PNG, WebP, TIFF, ...), found {_kind(path)}"
-        raise UserError(f"{path.name}: {found}") from error
+        found = needs(file) or f"expected a picture (JPEG, PNG, WebP, TIFF, ...), found {_kind(file)}"
+        raise UserError(f"{name}: {found}") from error
 
 
-def _kind(path: Path) -> str:
+def _kind(file: Path | bytes) -> str:
     """Say what a file that is no picture seems to be."""
     try:
-        with path.open("rb") as file:
-            start = file.read(16)
+        start = start_of(file)
     except OSError as error:
         return f"a file that cannot be read: {error.strerror}"
     if not start:

@@ -18,7 +18,6 @@ from streamer.drawing.overlay import draw
 from streamer.photo.attention import GroupAttention
 from streamer.photo.decode import Photo
 from streamer.photo.group import sum_up
-from streamer.records.schema import FACE_READERS
 from streamer.report.page import hex_colour, label_colours, render, require_charts
 from streamer.types import Face, Result
 
@@ -89,11 +88,8 @@ def _chart(photos: Sequence[Mapping[str, Any]], known: Sequence[str]) -> Any:
 def _face(face: Face) -> dict[str, Any]:
     judged = face.expression if face.expression and face.expression.judged else None
     ranked = sorted(judged.probabilities.items(), key=lambda item: -item[1]) if judged else []
-    more = {
-        "next": ranked[1][0] if len(ranked) > 1 else None,
-        "visible": None if face.visibility is None else round(float(face.visibility.mean()), 4),
-    }
-    return {name: read(face) for name, read in FACE_READERS if name not in TIMES} | more
+    known = {name: value for name, value in face.to_dict().items() if name not in TIMES}
+    return known | {"next": ranked[1][0] if len(ranked) > 1 else None}
 
 
 def as_jpegs(drawn: Mapping[str, NDArray[np.uint8]]) -> dict[str, bytes]:

@@ -126,7 +126,7 @@ class FrameRecord(Record):
     wall_time: Wall = key("when the frame was read, ISO 8601 in UTC with milliseconds", lambda result: None)
     faces: list[FaceRecord] = key(
         "the faces, ordered by `id`",
-        lambda result: [{name: read(face) for name, read in FACE_READERS} for face in result.faces],
+        lambda result: [face_record(face) for face in result.faces],
     )
 
 
@@ -191,6 +191,11 @@ class WallClock:
             self._offset = offset
         seconds = (now if moment is None else moment) + self._offset
         return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def face_record(face: Face) -> dict[str, Any]:
+    """Return the record of a face, as JSON values."""
+    return {name: read(face) for name, read in FACE_READERS}
 
 
 def frame_record(result: Result, clock: WallClock) -> dict[str, Any]:

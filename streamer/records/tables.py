@@ -48,7 +48,7 @@ def convert(log: Path, table: Path, rows: Rows = "face", *, bom: bool = False) -
 
 
 def _convert(log: Path, table: Path, rows: Rows, kind: type[Writer]) -> int:
-    columns = columns_of(rows, _names(read_log(log)))
+    columns = columns_of(rows, names_in(read_log(log)))
     found, count = rows_of(rows, read_log(log)), 0
     unfinished = table.with_name(f"{table.stem}.part{table.suffix}")
     try:
@@ -117,7 +117,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _names(records: Iterable[dict[str, Any]]) -> Names:
+def names_in(records: Iterable[dict[str, Any]]) -> Names:
     """Return what the mappings of faces hold, so that logs of one network make one schema, whatever was seen.
 
     Parts of the face are the same for all; the labels are those that the run tells, or those of ours. What a log holds

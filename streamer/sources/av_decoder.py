@@ -114,6 +114,8 @@ class AvDecoder:
                     broken = 0
                     yield packet
                 return
+            except IndexError:  # the end, where a track came on the way, which PyAV does not know; ours was flushed
+                return
             except InvalidDataError:
                 broken += 1
                 self.broken += self._begun

@@ -87,12 +87,18 @@ def listed(paths: Sequence[Path]) -> str:
 def read_picture(path: Path) -> NDArray[np.uint8] | None:
     """Return the picture as (H, W, 3) uint8 BGR, or None where it cannot be read or decoded."""
     try:
-        data = path.read_bytes()
-        if data[4:8] == b"ftyp":  # HEIC and AVIF, which OpenCV reads not at all, or as they lie
-            return _by_pillow(data)
-        coded = np.frombuffer(data, np.uint8)  # a name that is not UTF-8 would end OpenCV
-        return cv2.imdecode(coded, cv2.IMREAD_COLOR)  # type: ignore[return-value]
-    except (OSError, cv2.error):  # more pixels than OpenCV allows, or no byte at all
+        return decode_picture(path.read_bytes())  # a name that is not UTF-8 would end OpenCV
+    except OSError:
+        return None
+
+
+def decode_picture(data: bytes) -> NDArray[np.uint8] | None:
+    """Return the picture that a file's bytes hold as (H, W, 3) uint8 BGR, or None where it cannot be decoded."""
+    if data[4:8] == b"ftyp":  # HEIC and AVIF, which OpenCV reads not at all, or as they lie
+        return _by_pillow(data)
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[return-value]
+    except cv2.error:  # more pixels than OpenCV allows, or no byte at all
         return None
 
 
@@ -126,17 +132,24 @@ def read_heif() -> bool:
     return True
 
 
-def is_heif(path: Path) -> bool:
+def start_of(file: Path | bytes) -> bytes:
+    """Return the first 16 bytes of a file, or of its bytes. Raises OSError."""
+    if isinstance(file, bytes):
+        return file[:16]
+    with file.open("rb") as opened_file:
+        return opened_file.read(16)
+
+
+def is_heif(file: Path | bytes) -> bool:
     """Tell whether a file is a HEIC picture, by its first bytes."""
-    with path.open("rb") as file:
-        start = file.read(12)
+    start = start_of(file)
     return start[4:8] == b"ftyp" and start[8:12] in HEIF
 
 
-def needs(path: Path) -> str:
+def needs(file: Path | bytes) -> str:
     """Say what must be installed for a picture to be read, '' where nothing would help."""
     try:
-        return f"HEIC needs pi-heif: {HEIF_EXTRA}" if is_heif(path) and not read_heif() else ""
+        return f"HEIC needs pi-heif: {HEIF_EXTRA}" if is_heif(file) and not read_heif() else ""
     except OSError:
         return ""
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import UserError
 from streamer.sources.redact import redact
 from streamer.types import Frame, NoFrame
 
@@ -48,7 +49,7 @@ Called from the thread that runs `frames`.
 """
 
 
-class SourceError(OSError):
+class SourceError(OSError, UserError):
     """Tell in one line, without credentials, why a source gives no (more) frames; `cause` sorts the reasons."""
 
     def __init__(self, message: str, cause: Cause = Cause.OTHER) -> None:

@@ -88,6 +88,22 @@ def test_every_option_and_key_that_is_given_exists(name: str):
     assert load_config(Config, None, overrides).serve.address == "0.0.0.0"
 
 
+def test_probes_and_scrapes_ask_the_listener_that_clients_of_the_api_do_not_reach():
+    """What each manifest opens, asks and scrapes is the port that its arguments give to health and metrics."""
+    given = {name: " ".join(one).replace("--set ", "--set=") for name, one in arguments().items()}
+    assert all("--set=metrics.address=0.0.0.0 --set=metrics.port=9100" in one for one in given.values())
+    *_, pods, _ = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    template = pods["spec"]["template"]
+    [container] = template["spec"]["containers"]
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    probes = [container[name]["httpGet"]["port"] for name in ("startupProbe", "livenessProbe")]
+    assert [ports[port] for port in probes] == [9100, 9100]
+    assert template["metadata"]["annotations"]["prometheus.io/port"] == "9100"
+    assert "http://127.0.0.1:9100/healthz" in DOCKERFILE
+    [scraped] = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"]
+    assert scraped["static_configs"] == [{"targets": ["streamer:9100"]}]
+
+
 def clean() -> dict[str, str]:
     """Return the environment without what would lead a Python to the packages of these tests."""
     return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
@@ -149,7 +165,7 @@ def test_what_an_image_installs_serves_and_is_well(installed: Path, tmp_path: Pa
             time.sleep(0.5)
             check = [installed / "python", "-c", health[1]]
             well = subprocess.run(check, capture_output=True, env=environment, check=False).returncode == 0
-        with urllib.request.urlopen("http://127.0.0.1:8765/metrics", timeout=5) as answer:
+        with urllib.request.urlopen("http://127.0.0.1:9100/metrics", timeout=5) as answer:
             assert b"streamer_build_info" in answer.read()
         process.terminate()
         _, errors = process.communicate(timeout=30)

@@ -9,7 +9,7 @@ import pytest
 
 from streamer.sources import State, open_source
 from tests.hls import FPS, cut_segments, serving
-from tests.media import FRAMES, cut, read, write_streamable
+from tests.media import FRAMES, cut, ffmpeg, read, write_streamable
 
 SLOW = pytest.mark.slow
 
@@ -44,6 +44,20 @@ def test_a_whole_hls_recording_is_a_video_of_all_its_frames(tmp_path: Path):
     assert [frame.time for frame in reading.frames] == pytest.approx([n / FPS for n in range(4 * FPS)], abs=0.002)
     assert not any(frame.live for frame in reading.frames)
     assert reading.order == [State.CONNECTING, State.LIVE, State.ENDED]
+
+
+@pytest.mark.usefixtures("reader")
+def test_sound_that_comes_with_a_later_segment_is_no_end_of_everything(tmp_path: Path):
+    picture, coding = ("-f", "lavfi", "-i", "testsrc=size=64x48:rate=25"), ("-c:v", "mpeg2video", "-g", 5)
+    ffmpeg(*picture, "-t", 8, *coding, tmp_path / "a.ts")
+    ffmpeg(*picture, "-f", "lavfi", "-i", "sine", "-t", 2, *coding, "-c:a", "aac", tmp_path / "b.ts")
+    lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:8", "#EXTINF:8.0,", "a.ts"]
+    lines += ["#EXT-X-DISCONTINUITY", "#EXTINF:2.0,", "b.ts", "#EXT-X-ENDLIST", ""]
+    (tmp_path / "vod.m3u8").write_text("\n".join(lines))
+    with serving(tmp_path) as address:
+        reading = read(open_source(f"{address}/vod.m3u8"))
+    assert reading.error is None
+    assert len(reading.frames) == 250
 
 
 @pytest.mark.usefixtures("reader")

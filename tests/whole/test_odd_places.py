@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-import streamer.__main__ as command_line
-from streamer.config import Config, ServeConfig, load_config
-from streamer.service.serve import check_reach, listen
+from streamer.config import Config, ServeConfig, load_config, with_cache
+from streamer.service.serve import check_reach
+from streamer.service.server import listen
 from streamer.sinks.video import VideoSink
 from streamer.sources import open_source
 from streamer.watching.addresses import place_of
@@ -103,7 +103,7 @@ def test_a_user_without_a_home_has_no_cache_and_is_told(monkeypatch: pytest.Monk
     for name in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", no_such_user)
-    assert command_line._cache_folder() is None
+    assert with_cache(Config()).cache is None
     assert "no cache for compiled models" in caplog.text
 
 
