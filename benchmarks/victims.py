@@ -96,7 +96,7 @@ class Hls(Victim):
     """Be a camera in segments, behind a link."""
 
     def __init__(self, link: Link) -> None:
-        super().__init__("", SEGMENT + OPENING + 3 * SEGMENTS + SLACK)
+        super().__init__("", SEGMENT + 2 * OPENING + 3 * SEGMENTS + SLACK)  # a first try to open may meet the fault
         self.link = link
 
     def source(self) -> Source:
