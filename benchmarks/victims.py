@@ -45,6 +45,7 @@ class Victim:
     name: str
     allowed: float = TIMEOUT + OPENING + SLACK
     newest: float = 0.0  # monotonic time of the newest frame, or at which it was last seen well
+    told: str = ""  # its newest state, and why
     delay: float = 0.0  # s, the longest back-off told since the fault
     failing: bool = False
     recovered: list[tuple[str, float, float]] = field(default_factory=list)  # fault, seconds, seconds allowed
