@@ -90,7 +90,7 @@ def sabotage(victim: Victim, ended: threading.Event, seed: int) -> None:
         if victim.newest > mended:
             victim.recovered.append((name, seconds, victim.allowed + victim.delay))
         else:
-            victim.lost.append(name)
+            victim.lost.append(f"{name} ({victim.told})")
         victim.failing = False
 
 
@@ -141,8 +141,10 @@ def run(
     latencies: Latencies = {name: array("d") for name in ("nothing", "others", "attack")}
 
     def on_state(stream: str, state: State, reason: str, cause: Cause | None) -> None:
-        if state is State.RETRYING:
-            by_name[stream].delay = max(by_name[stream].delay, float(reason.split()[-2]))
+        if victim := by_name.get(stream):
+            victim.told = f"{state}: {reason}"
+            if state is State.RETRYING:
+                victim.delay = max(victim.delay, float(reason.split()[-2]))
 
     threads = [
         threading.Thread(target=sabotage, args=(victim, ended, seed)) for seed, victim in enumerate(victims, start=1)

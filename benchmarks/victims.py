@@ -45,6 +45,7 @@ class Victim:
     name: str
     allowed: float = TIMEOUT + OPENING + SLACK
     newest: float = 0.0  # monotonic time of the newest frame, or at which it was last seen well
+    told: str = ""  # its newest state, and why
     delay: float = 0.0  # s, the longest back-off told since the fault
     failing: bool = False
     recovered: list[tuple[str, float, float]] = field(default_factory=list)  # fault, seconds, seconds allowed
@@ -96,7 +97,7 @@ class Hls(Victim):
     """Be a camera in segments, behind a link."""
 
     def __init__(self, link: Link) -> None:
-        super().__init__("", SEGMENT + OPENING + 3 * SEGMENTS + SLACK)
+        super().__init__("", SEGMENT + 2 * OPENING + 3 * SEGMENTS + SLACK)  # a first try to open may meet the fault
         self.link = link
 
     def source(self) -> Source:

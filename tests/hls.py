@@ -23,7 +23,10 @@ def cut_segments(folder: Path, seconds: int, count: int) -> None:
 
 
 class _Handler(Quiet, http.server.SimpleHTTPRequestHandler):
-    """Serve a folder; `live.m3u8` grows by one segment each time that one has passed, and shows the newest five."""
+    """Serve a folder; `live.m3u8` grows by one segment each time that one has passed, and shows the newest five.
+
+    Time begins when it is first asked for.
+    """
 
     folder = Path()
     seconds = 1
@@ -31,6 +34,7 @@ class _Handler(Quiet, http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.startswith("/live.m3u8"):
+            type(self).started = self.started or time.monotonic()
             newest = int((time.monotonic() - self.started) / self.seconds)
             first = max(0, newest - 4)
             lines = ["#EXTM3U", "#EXT-X-VERSION:3", f"#EXT-X-TARGETDURATION:{self.seconds}"]
@@ -55,5 +59,5 @@ class _Handler(Quiet, http.server.SimpleHTTPRequestHandler):
 @contextmanager
 def serving(folder: Path, seconds: int = 1) -> Iterator[str]:
     """Serve a folder on loopback; yield its address."""
-    with web_server(_Handler, folder=folder, seconds=seconds, started=time.monotonic()) as address:
+    with web_server(_Handler, folder=folder, seconds=seconds) as address:
         yield address

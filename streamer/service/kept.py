@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engines.errors import UserError
+
+log = logging.getLogger(__name__)
 
 PRIVATE = 0o600  # addresses of cameras may hold passwords
 
@@ -60,6 +63,8 @@ class Kept:
             raise OSError(
                 f"serve.state: {path}: another service keeps its streams there: choose another file"
             ) from error
+        except OSError as error:  # some network drives know no locks
+            log.debug("%s: cannot be locked: %s", self.path, error)
 
     def read(self) -> dict[str, str]:
         """Return the sources by name, none where there is no file yet.
