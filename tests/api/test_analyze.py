@@ -61,7 +61,7 @@ def test_a_photo_is_called_the_same_as_by_the_command(tmp_path: Path):
     names = ["two.jpg", "hidden.jpg", "side.jpg"]
     shutil.copy(EXAMPLES / "hidden.jpg", tmp_path)
     shutil.copy(TWO, tmp_path)
-    portrait = cv2.imread(str(EXAMPLES / "portrait.jpg"))
+    portrait = np.asarray(cv2.imread(str(EXAMPLES / "portrait.jpg")))
     cv2.imwrite(str(tmp_path / "side.jpg"), np.rot90(portrait))
     paths = [tmp_path / name for name in names]
     done = command_line("photo", *paths, "--out", tmp_path / "out", "--no-report")

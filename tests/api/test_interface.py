@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from tests.api.parts import EXAMPLES, light, write_network
 from tests.conftest import LABELS, picture
 from tests.make import face, result
 from tests.make import streamer as command_line
+from tests.media import write_video
 
 SCRIPTS = Path(__file__).parents[2] / "docs" / "examples"
 FIVE = ("photo_table", "webcam", "own_sink", "own_network", "own_arrays")
@@ -190,6 +193,21 @@ def script(name: str, *arguments: object, folder: Path) -> str:
     done = python(SCRIPTS / f"{name}.py", *arguments, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_what_the_pages_show_runs_as_it_stands(page: str, tmp_path: Path):
+    shutil.copy(EXAMPLES / "two.jpg", tmp_path / "photo.jpg")
+    write_video(tmp_path / "clip.mp4", frames=10)
+    write_network(tmp_path / "network.onnx", channels=3)
+    text = (SCRIPTS.parents[1] / page).read_text(encoding="utf-8")
+    code = "".join(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "streamer." in block)
+    assert code.count("streamer.") > 3
+    code = code.replace("streamer.watch(0)", "streamer.watch('clip.mp4')")  # here is no webcam
+    (tmp_path / "page.py").write_text(f"import streamer\nnames = ['photo.jpg']\n{code}", encoding="utf-8")
+    done = python("page.py", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "happiness" in done.stdout
 
 
 def test_the_script_that_makes_a_table_of_photos(tmp_path: Path):
