@@ -8,7 +8,14 @@ BIN := $(VENV)/bin
 # Installed before anything asks for plain torch: where pip finds a CPU build of this version, that one is taken.
 TORCH ?= torch==2.13.0
 
-.PHONY: run test lint types coverage soak audit sample wheel clean
+# What the container installs beside the core, and is locked; the core tests, which need no torch
+EXTRAS := --extra serve --extra cluster --extra parquet --extra video --extra heic
+LOCK := requirements.lock
+CORE_TESTS := tests/test_config.py tests/test_pipeline.py tests/test_channel.py tests/stages tests/sinks tests/watching \
+	tests/records/test_records.py tests/events/test_delivery.py tests/sources/test_sources.py tests/sources/test_kinds.py \
+	tests/sources/test_videos.py
+
+.PHONY: run test lint types coverage soak audit lowest newest lock sample wheel clean
 
 run: $(VENV)/.core  ## analyse the sample, or SOURCE=0, SOURCE=rtsp://..., SOURCE=clip.mp4
 	@mkdir -p $(OUT)
@@ -38,6 +45,23 @@ soak: $(VENV)/.dev  ## the slow tests: long runs, end to end, installed wheel
 audit: $(VENV)/.dev  ## known weaknesses of what is installed; asks the package index
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(BIN)/python .ci/audit.py
+
+lowest: $(VENV)/.dev  ## the core tests with the lowest versions that pyproject.toml allows
+	$(BIN)/python -m uv venv --quiet --clear --python $(BIN)/python $(VENV)/lowest
+	$(BIN)/python -m uv pip install --quiet --python $(VENV)/lowest --no-build --resolution lowest-direct -r pyproject.toml $(EXTRAS)
+	$(BIN)/python -m uv pip install --quiet --python $(VENV)/lowest --no-build pytest hypothesis
+	PYTHONPATH=. $(VENV)/lowest/bin/python -m pytest -m "not slow" $(PYTEST_ARGS) $(CORE_TESTS)
+
+newest: $(VENV)/.dev  ## the core tests with the newest Python from 3.13 on, where there is one
+	@newest="$$($(BIN)/python .ci/newest.py)"; \
+	if [ -z "$$newest" ]; then echo "newest: NOT DONE: expected python3.13 or newer, found none"; exit; fi; set -ex; \
+	$(BIN)/python -m uv venv --quiet --clear --python "$$newest" $(VENV)/newest; \
+	$(BIN)/python -m uv pip install --quiet --python $(VENV)/newest --no-build -r pyproject.toml $(EXTRAS) pytest hypothesis; \
+	PYTHONPATH=. $(VENV)/newest/bin/python -m pytest -m "not slow" $(PYTEST_ARGS) $(CORE_TESTS)
+
+lock: $(VENV)/.dev  ## pin what the container installs, at its newest, in requirements.lock
+	$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-build pyproject.toml $(EXTRAS) --output-file $(LOCK)
 
 sample: $(VENV)/.dev  ## make the sample clip again
 	$(BIN)/python docs/sample/make_sample.py

@@ -1,9 +1,11 @@
 """Run streams through random faults for a while; fail where something is gained, lost or late.
 
-One stream plays a clip with faces and is left alone; each of the others is a real RTSP camera behind a link, and has a
-fault every few seconds: killed, frozen, damaged, slowed down, changed. Checked: every fault is recovered from within
-the stall limit plus one back-off step and the opening; memory does not grow; no thread, descriptor or temporary file is
-left; the p95 latency of the stream that is left alone is the same while another fails.
+One stream plays a clip with faces and is left alone. Of the others each has a fault every few seconds: real cameras,
+some over RTSP and one over HLS, behind links, are killed, frozen, damaged, slowed down, changed; an interlaced file
+comes and must be read to its end; the control API, served around it all, is attacked in every way of `tests.attacks`.
+In the last seconds of each minute nothing new is broken. Checked: every fault is recovered from within the stall limit
+plus one back-off step and the opening; memory does not grow; no thread, descriptor or temporary file is left; the p95
+latency of the stream that is left alone is the same while others fail or attack; health answers within a second.
 
 Usage: python -m benchmarks.soak [--minutes 3] [--cameras 3] [--name soak] [--samples FILE]
        (results and a plot are written where --name is given; --samples writes what the process had each second while
@@ -17,15 +19,16 @@ import csv
 import gc
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
 import threading
 import time
 from array import array
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import astuple, dataclass, field, fields
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -35,6 +38,7 @@ import numpy as np
 from scipy.stats import linregress, t
 
 from benchmarks import report
+from benchmarks.victims import LOGIN, Api, Clip, Hls, Rtsp, Victim, hls_camera, write_interlaced
 from streamer.__main__ import limit_memory
 from streamer.bench.scene import Played, write_scene
 from streamer.build import Stages, build_stages
@@ -42,84 +46,52 @@ from streamer.config import Config
 from streamer.drawing.overlay import draw
 from streamer.pipeline import Pipeline
 from streamer.records.journal import JournalSettings
+from streamer.service.control import Desk
 from streamer.sinks.log import LogSink
-from streamer.sources import Cause, State, open_source, prepare_opencv
+from streamer.sources import Cause, State, prepare_opencv
 from streamer.types import Frame
+from streamer.watching.door import Door
 from streamer.watching.metrics import Metrics
 from tests.faults import Link, Server, ServerAbsent
+from tests.service.served import served
 
-TIMEOUT = 2.0  # s; the stall limit of these cameras
-OPENING = 3 * TIMEOUT  # s that opening may take, see `Live`
-SLACK = 2.0  # s for a machine that does other work beside
 LASTING = 2.0, 4.0  # s that a fault lasts
-PAUSE = 2.0, 5.0  # s between the faults of a camera
+PAUSE = 2.0, 5.0  # s between the faults of one
+CALM = 15.0  # s at the end of each minute in which no fault begins, so that there is a time without any
 WARM_UP = 1200.0  # s, at most a third of the time: memory rises in steps at first, see docs/decisions.md
 SLOPE = 8.0  # MB an hour, upper bound of the slope, for runs of half an hour and more
 GROWTH = 25.0  # MB between the halves of a shorter one
 # For long runs too: ratio of the p95 while another stream fails to that while none does; restarts take time.
 LATER = 2.0
-LOGIN = "viewer:secret"
+HEALTHY = 1.0, 5.0  # s in which health answers under attack, in runs of half an hour and more, and in shorter ones
 
 
-@dataclass
-class Camera:
-    """Hold a camera, its link, and what happened to it."""
-
-    server: Server
-    link: Link
-    name: str = ""
-    newest: float = 0.0  # monotonic time of the newest frame
-    delay: float = 0.0  # s, the longest back-off told since the fault
-    failing: bool = False
-    recovered: list[tuple[str, float, float]] = field(default_factory=list)  # fault, seconds, seconds allowed
-    lost: list[str] = field(default_factory=list)
-
-
-def faults(camera: Camera) -> dict[str, tuple[Callable[[], None], Callable[[], None]]]:
-    """Return what breaks and mends the camera, by name."""
-
-    def mode(name: str) -> Callable[[], None]:
-        return lambda: setattr(camera.link, "mode", name)
-
-    def nothing() -> None:
-        pass
-
-    server, login = camera.server, ("--login", LOGIN)
-    return {
-        "killed": (server.kill, server.start),
-        "restarted": (lambda: server.restart(*login), nothing),
-        "frozen": (lambda: server.send(signal.SIGSTOP), lambda: server.send(signal.SIGCONT)),
-        "resolution": (lambda: server.restart(*login, "--size", "320x240"), lambda: server.restart(*login)),
-        "codec": (lambda: server.restart(*login, "--codec", "jpeg"), lambda: server.restart(*login)),
-        "password": (lambda: server.restart("--login", "viewer:other"), lambda: server.restart(*login)),
-        **{name: (mode(name), mode("pass")) for name in ("corrupt", "drop", "slow", "hold", "cut")},
-    }
-
-
-def sabotage(camera: Camera, ended: threading.Event, seed: int) -> None:
-    """Break and mend one camera until the run ends, and note how long each recovery took."""
+def sabotage(victim: Victim, ended: threading.Event, seed: int) -> None:
+    """Break and mend one until the run ends, and note how long each recovery took."""
     chance = random.Random(seed)
-    ways = faults(camera)
+    ways = victim.faults()
     left: list[str] = []
     while not ended.wait(chance.uniform(*PAUSE)):
+        if time.monotonic() % 60 > 60 - CALM:
+            continue
         left = left or chance.sample(sorted(ways), len(ways))  # every kind in turn, in any order
         name = left.pop()
         fault, mend = ways[name]
-        camera.failing, camera.delay = True, 0.0
+        victim.failing, victim.delay = True, 0.0
         fault()
         ended.wait(chance.uniform(*LASTING))
         mend()
         mended = time.monotonic()
-        allowed = TIMEOUT + OPENING + SLACK
-        while camera.newest <= mended and time.monotonic() - mended < allowed + camera.delay:
+        while victim.newest <= mended and time.monotonic() - mended < victim.allowed + victim.delay:
             if ended.wait(0.02):  # nobody reads any more
                 return
+            victim.look()
         seconds = time.monotonic() - mended
-        if camera.newest > mended:
-            camera.recovered.append((name, seconds, allowed + camera.delay))
+        if victim.newest > mended:
+            victim.recovered.append((name, seconds, victim.allowed + victim.delay))
         else:
-            camera.lost.append(name)
-        camera.failing = False
+            victim.lost.append(name)
+        victim.failing = False
 
 
 @dataclass(slots=True)
@@ -145,39 +117,54 @@ def sample(started: float, folder: Path) -> Sample:
     )
 
 
+Latencies = dict[str, "array[float]"]
+"""Of the good stream in s: while nothing fails, while others do, and while the API is attacked, whatever else fails."""
+
+
 def run(
-    seconds: float, cameras: list[Camera], folder: Path, clip: Path, file: TextIO | None = None
-) -> tuple[list[Sample], dict[bool, array[float]]]:
-    """Analyse for so long; return samples once a second, and latencies of the good stream while others fail or not."""
+    seconds: float, victims: Sequence[Victim], desk: Desk, folder: Path, clip: Path, file: TextIO | None = None
+) -> tuple[list[Sample], Latencies]:
+    """Analyse for so long; return samples once a second, and latencies of the good stream.
+
+    desk: where victims ask the pipeline's thread.
+    """
     sources: list[Any] = [Played("good", clip, 10.0)]
-    for camera in cameras:
-        source = open_source(camera.server.url(LOGIN, port=camera.link.port), timeout=TIMEOUT)
-        camera.name = source.name
-        sources.append(source)
-    by_name = {camera.name: camera for camera in cameras}
-    ended, started, taken = threading.Event(), time.monotonic(), []
-    latencies = {False: array("d"), True: array("d")}  # a list of floats would itself grow by 1 MB an hour
+    by_name: dict[str, Victim] = {}
+    for victim in victims:
+        if source := victim.source():
+            victim.name = source.name
+            by_name[source.name] = victim
+            sources.append(source)
+    ended = threading.Event()
+    taken: list[Sample] = []
+    # a list of floats would itself grow by 1 MB an hour
+    latencies: Latencies = {name: array("d") for name in ("nothing", "others", "attack")}
 
     def on_state(stream: str, state: State, reason: str, cause: Cause | None) -> None:
         if state is State.RETRYING:
             by_name[stream].delay = max(by_name[stream].delay, float(reason.split()[-2]))
 
     threads = [
-        threading.Thread(target=sabotage, args=(camera, ended, seed)) for seed, camera in enumerate(cameras, start=1)
+        threading.Thread(target=sabotage, args=(victim, ended, seed)) for seed, victim in enumerate(victims, start=1)
     ]
     stages = build_stages(Config())
-    pipeline = stages.pipeline(sources, Metrics(), on_state)
+    pipeline = stages.pipeline(sources, Metrics(), on_state, desk.work, keep_open=True)
     meet_every_batch(stages, clip, len(sources))
     with (
         LogSink(folder / "log.jsonl", settings=JournalSettings(rotate_bytes=1 << 20, retention=60)) as log,
         pipeline as results,
+        served(pipeline, desk, Door()) as service,
     ):
+        for one in victims:
+            if isinstance(one, Clip | Api):
+                one.service = service
         for thread in threads:
             thread.start()
-        consume(results, log, by_name, latencies, taken, started, seconds, folder, file)
+        consume(results, log, by_name, victims, latencies, taken, time.monotonic(), seconds, folder, file)
         ended.set()
-        for thread in threads:
-            thread.join()
+        while any(thread.is_alive() for thread in threads):
+            desk.work()
+            time.sleep(0.02)
     return taken, latencies
 
 
@@ -207,8 +194,9 @@ def meet_every_batch(stages: Stages, clip: Path, streams: int) -> None:
 def consume(
     results: Pipeline,
     log: LogSink,
-    by_name: dict[str, Camera],
-    latencies: dict[bool, array[float]],
+    by_name: dict[str, Victim],
+    victims: Sequence[Victim],
+    latencies: Latencies,
     taken: list[Sample],
     started: float,
     seconds: float,
@@ -223,10 +211,13 @@ def consume(
         draw(result)
         log.write(result)
         now, stream = time.monotonic(), result.frame.stream
-        if camera := by_name.get(stream):
-            camera.newest = result.frame.captured_at
-        else:
-            latencies[any(one.failing for one in by_name.values())].append(now - result.frame.captured_at)
+        if victim := by_name.get(stream):
+            victim.newest = result.frame.captured_at
+        elif stream == "good":
+            failing = [one for one in victims if one.failing]
+            attacked = any(isinstance(one, Api) for one in failing)
+            kind = "attack" if attacked else "others" if failing else "nothing"
+            latencies[kind].append(now - result.frame.captured_at)
         if now - started > len(taken):
             taken.append(sample(started, folder))
             if rows:
@@ -275,24 +266,29 @@ def p95(values: Sequence[float]) -> float:
 
 
 def judge(
-    samples: list[Sample], latencies: dict[bool, array[float]], cameras: list[Camera], left: list[str]
+    samples: list[Sample], latencies: Latencies, victims: Sequence[Victim], left: list[str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the table of results, and what is wrong."""
     warm = [one for one in samples if one.at > warm_up(samples)]
     half = len(warm) // 2
     growth = float(np.median([one.memory for one in warm[half:]]) - np.median([one.memory for one in warm[:half]]))
     grows, bound = slope(warm)
-    done = [one for camera in cameras for one in camera.recovered]
-    lost = [name for camera in cameras for name in camera.lost]
-    ratio = p95(latencies[True]) / max(p95(latencies[False]), 1e-9)
+    done = [one for victim in victims for one in victim.recovered]
+    lost = [name for victim in victims for name in victim.lost]
+    slowest = max((one.slowest for one in victims if isinstance(one, Api)), default=0.0)
+    calm = max(p95(latencies["nothing"]), 1e-9)
     wrong = [f"{len(lost)} faults not recovered from in time: {', '.join(lost)}"] if lost else []
     long = samples[-1].at >= 1800
     if long and bound >= SLOPE:
         wrong.append(f"memory grows by {grows:.1f} MB/h, upper bound {bound:.1f}, allowed {SLOPE:g}")
     if not long and growth > GROWTH:
         wrong.append(f"memory grew by {growth:.1f} MB from one half to the other, allowed {GROWTH:g}")
-    if long and latencies[False] and ratio > LATER:  # a short run has too few of them: it only reports
-        wrong.append(f"p95 of the stream left alone is {ratio:.2f} times as long while another fails")
+    for kind in ("others", "attack"):
+        ratio = p95(latencies[kind]) / calm
+        if long and latencies["nothing"] and ratio > LATER:  # a short run has too few of them: it only reports
+            wrong.append(f"p95 of the stream left alone is {ratio:.2f} times as long ({kind})")
+    if slowest > HEALTHY[0 if long else 1]:
+        wrong.append(f"health took {slowest:.1f} s to answer under attack")
     if max(one.files for one in warm) > 30:
         wrong.append("temporary files pile up")
     rows: list[dict[str, Any]] = [
@@ -303,8 +299,10 @@ def judge(
         {"what": "memory, MB at the end", "value": round(samples[-1].memory, 1)},
         {"what": "memory, growth between halves MB", "value": round(growth, 2)},
         {"what": "memory, slope MB/h (upper 95 % bound)", "value": f"{grows:.1f} ({bound:.1f})"},
-        {"what": "p95 of the other stream, nobody failing, ms", "value": round(p95(latencies[False]), 1)},
-        {"what": "p95 of the other stream, somebody failing, ms", "value": round(p95(latencies[True]), 1)},
+        {"what": "p95 of the stream left alone, nothing failing, ms", "value": round(p95(latencies["nothing"]), 1)},
+        {"what": "p95 of it, others failing, ms", "value": round(p95(latencies["others"]), 1)},
+        {"what": "p95 of it, the API under attack, ms", "value": round(p95(latencies["attack"]), 1)},
+        {"what": "health under attack, slowest s", "value": round(slowest, 3)},
         {"what": "left at the end", "value": ", ".join(left) or "nothing"},
     ]
     by_kind: dict[str, list[float]] = {}
@@ -317,6 +315,23 @@ def judge(
     return rows, wrong + [f"left at the end: {one}" for one in left]
 
 
+def open_victims(stack: ExitStack, cameras: int, desk: Desk, folder: Path, seconds: float) -> list[Victim]:
+    """Start what is to be broken; the stack ends it. Raises ServerAbsent where there is no RTSP server."""
+    victims: list[Victim] = [Api()]
+    for seed in range(cameras):
+        server = Server("--login", LOGIN)
+        stack.callback(server.kill)
+        stack.callback(server.send, signal.SIGCONT)
+        victims.append(Rtsp(server, stack.enter_context(Link(server.port, seed))))
+    if shutil.which("ffmpeg"):
+        port = stack.enter_context(hls_camera(folder / "hls", seconds))
+        victims.append(Hls(stack.enter_context(Link(port, cameras))))
+        victims.append(Clip(write_interlaced(folder / "interlaced.mp4"), desk))
+    else:
+        print("soak: no HLS camera and no interlaced file: they need the ffmpeg program")
+    return victims
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=3.0)
@@ -326,34 +341,32 @@ def main() -> None:
     given = parser.parse_args()
     limit_memory()
     prepare_opencv()
-    cameras: list[Camera] = []
-    try:
-        for seed in range(given.cameras):
-            server = Server("--login", LOGIN)
-            cameras.append(Camera(server, Link(server.port, seed)))
-    except ServerAbsent as absent:
-        print(f"soak: skipped: {absent}")
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        clip = write_scene(Path(folder) / "clip.mp4", 640, 480, 2, 10.0, 100)
-        run(2.0, cameras[:0], Path(folder), clip)  # what is loaded once is no leak
-        before = sample(0.0, Path(folder))
-        with given.samples.open("w", buffering=1) if given.samples else nullcontext() as file:
-            samples, latencies = run(60 * given.minutes, cameras, Path(folder), clip, file)
-        for camera in cameras:
-            camera.link.__exit__(None, None, None)
-            camera.server.send(signal.SIGCONT)
-            camera.server.kill()
+    with tempfile.TemporaryDirectory() as name:
+        folder, desk = Path(name), Desk()
+        clip = write_scene(folder / "clip.mp4", 640, 480, 2, 10.0, 100)
+        run(2.0, [], desk, folder, clip)  # what is loaded once is no leak
+        before = sample(0.0, folder)
+        try:
+            with ExitStack() as stack:
+                victims = open_victims(stack, given.cameras, desk, folder, 60 * given.minutes)
+                with given.samples.open("w", buffering=1) if given.samples else nullcontext() as file:
+                    samples, latencies = run(60 * given.minutes, victims, desk, folder, clip, file)
+        except ServerAbsent as absent:
+            print(f"soak: skipped: {absent}")
+            return
         deadline = time.monotonic() + 30
         while threading.active_count() > before.threads and time.monotonic() < deadline:
             time.sleep(0.1)  # readers that were given up
         gc.collect()
-        after = sample(0.0, Path(folder))
-    links = 2 * len(cameras)  # descriptors of listeners and pipes that were open before
-    left = [f"{after.threads - before.threads} threads"] if after.threads > before.threads - len(cameras) else []
-    if after.descriptors > before.descriptors - links:
-        left.append(f"{after.descriptors - before.descriptors + links} descriptors")
-    rows, wrong = judge(samples, latencies, cameras, left)
+        after = sample(0.0, folder)
+    left = [
+        f"{now - then} {what}"
+        for what, now, then in (
+            ("threads", after.threads, before.threads), ("descriptors", after.descriptors, before.descriptors),
+        )
+        if now > then
+    ]  # fmt: skip
+    rows, wrong = judge(samples, latencies, victims, left)
     notes = "Wrong: " + "; ".join(wrong) if wrong else "Nothing wrong."
     if given.name:
         report.write(given.name, "Streams under random faults", rows, notes)

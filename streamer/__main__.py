@@ -12,11 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-from streamer.commands.packages import check_packages
+from streamer.commands.packages import check_packages, check_platform
 
 LARGEST_PICTURE = 200_000_000  # pixels: 600 MB decoded
 # OpenCV reads its limit when it is first imported, as some of what follows does.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_PICTURE))
+check_platform()
 check_packages("engines")  # `python -m streamer` finds what lies in the current folder first
 
 import typer  # noqa: E402
@@ -230,7 +231,10 @@ def serve(
 
     `curl -H 'Authorization: Bearer SECRET-WORD' -H 'Content-Type: application/json'
     -d '{"source": "rtsp://camera/1", "name": "door"}' localhost:8765/streams` adds a camera;
-    `-X DELETE .../streams/door` removes it, `GET /streams`, `/health` and `/metrics` show how all are.
+    `-X DELETE .../streams/door` removes it, `GET /streams` and `/health` show how all are. `/healthz`, `/readyz` and
+    `/metrics` are on `metrics.port`, 8766 unless said.
+
+    `--set serve.state=streams.json` keeps the streams that were added over restarts.
 
     Exit codes: 2 wrong input or configuration, 130 and 143 ended by a signal.
     """

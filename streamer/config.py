@@ -132,9 +132,12 @@ class SourceConfig(Section):
 
 
 class MetricsConfig(Section):
-    """Serve Prometheus metrics where a port is given."""
+    """Serve health and Prometheus metrics, on a listener of their own.
 
-    port: int | None = Field(default=None, ge=1, le=65535)
+    port: 0 takes any free one; None is none for `streamer run`, and for `streamer serve` the one after `serve.port`.
+    """
+
+    port: int | None = Field(default=None, ge=0, le=65535)
     address: str = "127.0.0.1"
 
 
@@ -165,7 +168,8 @@ class ServeConfig(Section):
     """Set the control server of `streamer serve`.
 
     streams: the most at once. load: busy share of the busiest stage, 0-1, above which no stream is added. requests: the
-    most a second of one client. files: whether files of this machine may be added, beside cameras and URLs.
+    most a second of one client. files: whether files of this machine may be added, beside cameras and URLs. state: file
+    that keeps the streams that were added, over restarts; it may hold passwords of cameras.
     """
 
     address: str = "127.0.0.1"
@@ -174,6 +178,7 @@ class ServeConfig(Section):
     load: float = Field(default=0.9, gt=0, le=1)
     requests: PositiveInt = 20
     files: bool = False
+    state: Path | None = None
 
 
 class EventsConfig(Section):

@@ -62,17 +62,18 @@ class Session:
         self.pipeline = self._stages.pipeline(sources, self.metrics, self._on_state, self._on_poll, keep_open=keep_open)
 
     def open(self, stack: ExitStack, names: Sequence[str], outputs: Outputs) -> None:
-        """Serve metrics and open the sinks, where asked for; the stack closes them. names: of the sources, as given.
+        """Open the sinks that are asked for; the stack closes them. names: of the sources, as given.
 
         Raises UserError or OSError.
         """
-        served = self._config.metrics
-        if served.port:
-            self.metrics.describe(streamer.__version__, model_hashes(self._config))
-            stack.enter_context(HealthServer(self.pipeline, served.port, served.address))
         labels = self._stages.express.engine.spec.labels
         opened = open_sinks(stack, outputs, self._config, names, self._sources, self.metrics, labels)
         self._sinks += [Enduring(name, sink, self.metrics, self._terminal.say) for name, sink in opened.items()]
+
+    def watch(self, stack: ExitStack, port: int) -> HealthServer:
+        """Serve health and metrics until the stack closes. Raises OSError where the port cannot be opened."""
+        self.metrics.describe(streamer.__version__, model_hashes(self._config))
+        return stack.enter_context(HealthServer(self.pipeline, port, self._config.metrics.address))
 
     def consume(self, count: Callable[[Result], None] = lambda result: None) -> None:
         """Hand every result to every sink and to `count`; the overlay is drawn once, and only where a sink wants it.

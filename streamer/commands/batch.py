@@ -88,8 +88,9 @@ def spread(config: Config, names: Sequence[str], out: Path, address: str, consol
     try:
         where = {"include_dashboard": False} if address == "local" else {"address": address}
         ray.init(log_to_driver=False, logging_level="ERROR", **where)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise OSError(f"--ray {address}: cannot reach the cluster: {str(error).strip().splitlines()[0]}") from error
+    except Exception as error:  # Ray raises just that where its own processes do not start in time
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise OSError(f"--ray {address}: cannot reach the cluster: {reason}") from error
     own = f"{UNFINISHED}{uuid.uuid4().hex}-"  # other batches may write into the same folder
     try:
         gpus = 1 if ray.cluster_resources().get("GPU") else 0

@@ -1,6 +1,6 @@
-"""The packages beside this one have plain names: a foreign `engines` or `train` may be found before ours.
+"""What must be so before a command imports anything of ours: the system, and that the packages beside are ours.
 
-Imports neither, so that a command can check before it imports them.
+These have plain names: a foreign `engines` or `train` may be found first.
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ def check_packages(*names: str) -> None:
             sys.exit(2)
 
 
+def check_platform() -> None:
+    """End the program with one line and exit code 2 on Windows, which lacks what logs and signals rest on."""
+    if sys.platform == "win32":
+        print("streamer: expected Linux, found Windows: WSL or the container image run there", file=sys.stderr)
+        sys.exit(2)
+
+
 def foreign(name: str) -> str:
     """Say which package is found in place of ours of that name, '' where it is ours."""
     spec = find_spec(name)
@@ -34,5 +41,6 @@ def foreign(name: str) -> str:
 
 def train() -> None:
     """Run the command line of `train`: the console script `streamer-train`."""
+    check_platform()
     check_packages("engines", "train")
     import_module("train.__main__").run()

@@ -37,6 +37,8 @@ def run(config: Config, names: Sequence[str], outputs: Outputs, read_config: Cal
         try:
             with ExitStack() as stack:
                 session = Session(config, sources, status, signals, read_config)
+                if config.metrics.port is not None:
+                    session.watch(stack, config.metrics.port)
                 session.open(stack, names, outputs)
                 started = time.monotonic()
                 session.consume(status.count)

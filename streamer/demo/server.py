@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI, WebSocket
+from starlette.types import Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from streamer.config import Config
 from streamer.demo.live import LiveRoom
 from streamer.demo.page import EXAMPLES, build_page
 from streamer.demo.socket import MOST_BYTES, Visit
 from streamer.demo.studio import OFTEN, Studio
-from streamer.watching.addresses import family_of, place_of
+from streamer.service.server import open_port, serve_behind
+from streamer.watching.addresses import place_of
+from streamer.watching.door import Door
 
 log = logging.getLogger(__name__)
 
 SEATS = 8  # browsers live at a time
 LARGEST_UPLOAD = "200mb"
+CONNECTIONS = 512  # at once, see `Door`
 QUEUE = 32  # uploads that wait; more are told to come back
 
 
@@ -80,18 +87,39 @@ async def _tidy(studio: Studio) -> None:
         await asyncio.to_thread(studio.delete_old)
 
 
+class Unhurried:
+    """Wrap the application (ASGI): once a request's head is there, it may take its time, as uploads and events do."""
+
+    def __init__(self, app: Any, door: Door) -> None:
+        # what a proxy says of a client is for the application: the door knows connections by their own addresses
+        self._app: Any = ProxyHeadersMiddleware(app, os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1"))
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or websocket."""
+        peer = tuple(scope.get("client") or ("", 0))
+        self._door.know(peer, hurried=False)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._door.rest(peer)
+
+
 def serve(app: FastAPI, host: str, port: int) -> None:
     """Serve until a signal comes. Raises OSError where the port cannot be opened."""
-    import socket
-
-    with socket.socket(family_of(host)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise OSError(
-                f"{place_of(host, port)} cannot be opened ({error.strerror}): choose another --port"
-            ) from error
+    try:
+        opened = open_port(host, port)
+    except OSError as error:
+        raise OSError(f"{place_of(host, port)} cannot be opened ({error.strerror}): choose another --port") from error
     shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::") else host
     print(f"open http://{place_of(shown, port)} in a browser", flush=True)
-    uvicorn.run(app, host=host, port=port, log_level="warning", ws_max_size=MOST_BYTES, timeout_graceful_shutdown=3)
+    door = Door(most=CONNECTIONS, each=CONNECTIONS)  # behind a proxy all come from one address
+    config = uvicorn.Config(
+        Unhurried(app, door),
+        log_level="error",
+        proxy_headers=False,
+        ws_max_size=MOST_BYTES,
+        timeout_graceful_shutdown=3,
+    )
+    with opened, suppress(KeyboardInterrupt):
+        asyncio.run(serve_behind(door, uvicorn.Server(config), opened))

@@ -133,7 +133,7 @@ def _switches(text: str) -> dict[str, bool]:
     try:
         read = json.loads(text)
         return {name: bool(read[name]) for name in ("smooth", "cam", "regions") if name in read}
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError("expected a JSON object of switches") from error
 
 

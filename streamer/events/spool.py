@@ -71,7 +71,8 @@ class Spool:
                 self._data.executemany("DELETE FROM events WHERE place = ?", [(event.place,) for event in events])
                 self._data.execute("COMMIT")
             except sqlite3.Error:
-                self._data.execute("ROLLBACK")
+                if self._data.in_transaction:  # a full disk or a broken one has ended it
+                    self._data.execute("ROLLBACK")
                 raise
             self._count -= len(events)
             self._size -= sum(len(event.value) for event in events)

@@ -30,6 +30,11 @@ def shared(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32
     return np.asarray(np.clip(high - low, 0, None).prod(axis=2), np.float32)
 
 
+def inside(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the (T, N) shares, 0-1, of T boxes that lie inside N others."""
+    return np.asarray(shared(a, b) / areas(a)[:, None], np.float32)
+
+
 def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the (T, N) intersection over union of T boxes with N others, 0-1."""
     both = shared(a, b)

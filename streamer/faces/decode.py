@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from engines import EngineSpec, Outputs
-from streamer.faces.boxes import areas, shared
+from streamer.faces.boxes import inside
 from streamer.types import Detections
 
 OVERLAP = 0.3  # of two boxes with a larger IoU only the better one is kept
@@ -58,8 +58,8 @@ def keep_best(faces: Detections, threshold: float) -> Detections:
 
 def _whole(faces: Detections) -> Detections:
     """Drop faces that mostly lie inside a better one; the best come first."""
-    inside = shared(faces.boxes, faces.boxes) >= INSIDE * areas(faces.boxes)[:, None]
+    within = inside(faces.boxes, faces.boxes) >= INSIDE
     kept = np.ones(len(faces), np.bool_)
-    for row in np.flatnonzero(np.tril(inside, -1).any(axis=1)):
-        kept[row] = not (inside[row, :row] & kept[:row]).any()
+    for row in np.flatnonzero(np.tril(within, -1).any(axis=1)):
+        kept[row] = not (within[row, :row] & kept[:row]).any()
     return faces[kept]

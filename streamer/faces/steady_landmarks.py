@@ -17,6 +17,8 @@ from streamer.faces.roll import roll_of
 from streamer.types import Face
 
 LONGEST = 0.5  # seconds without a look after which a face starts anew
+SETTLED = 1.0  # seconds for which a face must have been looked at in every frame before a look may be left out
+REST = 0.25  # seconds for which what was seen last is good enough
 TOLD = 0.5  # `usable` from which on landmarks tell how far a face is turned: those of a hidden one may lie anyhow
 
 
@@ -44,12 +46,36 @@ class Steady:
     def __init__(self, settings: SteadySettings) -> None:
         self.settings = settings
         self.time = -math.inf
-        self._face: Face | None = None  # as returned last
+        self._face: Face | None = None  # as returned by the last look
+        self._began = math.inf
+        self._rested = False
         self._velocity = np.zeros((68, 2), np.float32)
 
     def roll(self, face: Face) -> float:
         """Return how far a track's face, of which the detector alone has told, is likely to be turned."""
         return face.roll if self._face is None else self._face.roll
+
+    def may_rest(self, time: float) -> bool:
+        """Tell whether a face that is known well need not be looked at in the picture at `time`: in every other one."""
+        seen = self._face is not None and self._face.landmarks is not None
+        return seen and not self._rested and time - self._began >= SETTLED and time - self.time <= REST
+
+    def rest(self, face: Face) -> Face:
+        """Give a face that may rest what was seen of it last, moved with its box."""
+        before = self._face
+        assert before is not None
+        assert before.landmarks is not None
+        self._rested = True
+        size, side = (float((one.box[2:] - one.box[:2]).max()) for one in (before, face))
+        middle, now = (one.box.reshape(2, 2).mean(axis=0) for one in (before, face))
+        points = (before.landmarks - middle) * (side / max(size, 1.0)) + now
+        return replace(
+            face,
+            landmarks=points.astype(np.float32),
+            visibility=before.visibility,
+            usable=before.usable,
+            roll=before.roll,
+        )
 
     def update(self, face: Face, time: float) -> Face:
         """Take in a face with what was located in the picture at `time`; return it steadied, with the roll of that.
@@ -57,9 +83,9 @@ class Steady:
         A face without landmarks is returned as it is and forgotten.
         """
         gap, before = time - self.time, self._face
-        self.time, self._face = time, face
+        self.time, self._face, self._rested = time, face, False
         if face.landmarks is None or before is None or before.landmarks is None or not 0 < gap <= LONGEST:
-            self._velocity = np.zeros((68, 2), np.float32)
+            self._velocity, self._began = np.zeros((68, 2), np.float32), time
             self._face = None if face.landmarks is None else _with_roll(face)
             return self._face or face
         seen, usable = face.visibility, face.usable

@@ -1,4 +1,4 @@
-"""The control API of `streamer serve`: list, add and remove streams over HTTP, with a token, within limits.
+"""The control API of `streamer serve`: list, add and remove streams over HTTP. What may ask is the guard's (`guard`).
 
 Runs on the server's thread; whatever touches the pipeline is asked of the pipeline's own thread through `Desk`.
 """
@@ -6,34 +6,24 @@ Runs on the server's thread; whatever touches the pipeline is asked of the pipel
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from engines.errors import UserError, described
-from streamer.pipeline import Pipeline
-from streamer.watching.health import Answer as Verdict
-from streamer.watching.health import check_alive, check_ready
+from streamer.service.guard import OPEN
 
 Answer = TypeVar("Answer")
 
-LONGEST_BODY = 16_384  # bytes
 DEADLINE = 5.0  # seconds for an answer of the pipeline's thread
-CLIENTS = 1024  # whose requests are counted
 
 
 class Refused(Exception):
@@ -120,36 +110,9 @@ class Desk:
                     future.set_exception(error)
 
 
-class Turnstile:
-    """Limit each client to `rate` requests a second, bursts of twice as many (token bucket)."""
-
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-        self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens and when; longest unseen first
-
-    def admit(self, client: str, now: float) -> bool:
-        """Tell whether the client may pass now (monotonic seconds), and count it."""
-        tokens, then = self._clients.pop(client, (2 * self.rate, now))
-        tokens = min(2 * self.rate, tokens + (now - then) * self.rate)
-        self._clients[client] = (tokens - 1 if tokens >= 1 else tokens, now)
-        if len(self._clients) > CLIENTS:
-            self._clients.popitem(last=False)
-        return tokens >= 1
-
-
-def create_app(board: Board, desk: Desk, pipeline: Pipeline, *, token: str, requests: float) -> FastAPI:
-    """Build the HTTP API; `token` is asked of every request for streams."""
+def create_app(board: Board, desk: Desk) -> FastAPI:
+    """Build the HTTP API, for which a `Guard` answers."""
     app = FastAPI(title="streamer", docs_url=None, redoc_url=None, openapi_url=None)
-    turnstile = Turnstile(requests)
-
-    @app.middleware("http")
-    async def limit(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        if not turnstile.admit(request.client.host if request.client else "", time.monotonic()):
-            return _told(429, f"more than {requests:g} requests a second: try again in a second", {"Retry-After": "1"})
-        length = request.headers.get("content-length", "0")
-        if "transfer-encoding" in request.headers or not length.isdecimal() or int(length) > LONGEST_BODY:
-            return _told(413, f"expected a body of at most {LONGEST_BODY} bytes with its length in the head")
-        return await call_next(request)
 
     @app.exception_handler(Refused)
     async def refused(request: Request, error: Refused) -> Response:
@@ -163,59 +126,38 @@ def create_app(board: Board, desk: Desk, pipeline: Pipeline, *, token: str, requ
     async def malformed(request: Request, error: RequestValidationError) -> Response:
         return _told(422, "; ".join(_describe(problem) for problem in error.errors()))
 
-    app.include_router(_routes(board, desk, token))
-
     @app.get("/health")
     async def health() -> Health:
         return await _ask(desk, board.health)
 
-    for path, check in (("/healthz", check_alive), ("/readyz", check_ready)):
-        app.add_api_route(path, partial(_checked, check, pipeline))
-
-    @app.get("/metrics")
-    async def scraped() -> Response:
-        return PlainTextResponse(generate_latest(pipeline.metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-    return app
-
-
-async def _checked(check: Callable[[Pipeline], Verdict], pipeline: Pipeline) -> Response:
-    well, details = check(pipeline)
-    return JSONResponse({"ok": well, **details}, 200 if well else 503)
-
-
-def _routes(board: Board, desk: Desk, token: str) -> APIRouter:
-    bearer = HTTPBearer(auto_error=False)
-
-    async def authorised(given: HTTPAuthorizationCredentials | None = Depends(bearer)) -> None:  # noqa: B008
-        if given is None or not secrets.compare_digest(given.credentials.encode(), token.encode()):
-            raise HTTPException(
-                401, "expected the header 'Authorization: Bearer TOKEN'", headers={"WWW-Authenticate": "Bearer"}
-            )
-
-    routes = APIRouter(dependencies=[Depends(authorised)])
-
-    @routes.get("/streams")
+    @app.get("/streams")
     async def list_streams() -> list[Stream]:
         return await _ask(desk, board.list)
 
-    @routes.get("/streams/{name:path}")
+    @app.get("/streams/{name:path}")
     async def one_stream(name: str) -> Stream:
         for stream in await _ask(desk, board.list):
             if stream.name == name:
                 return stream
         raise Refused(404, f"no stream '{name}'")
 
-    @routes.post("/streams", status_code=201)
+    @app.post("/streams", status_code=201)
     async def add_stream(wish: Wish) -> Stream:
         return await _ask(desk, lambda: board.add(wish))
 
-    @routes.delete("/streams/{name:path}", status_code=202)
+    @app.delete("/streams/{name:path}", status_code=202)
     async def remove_stream(name: str) -> dict[str, str]:
         await _ask(desk, lambda: board.remove(name))
         return {"leaving": name}
 
-    return routes
+    for path in set(OPEN) - {"/health"}:
+        app.add_api_route(path, _elsewhere)
+
+    return app
+
+
+async def _elsewhere() -> Response:
+    raise Refused(404, "health and metrics have a listener of their own: ask the port of metrics.port")
 
 
 async def _ask(desk: Desk, function: Callable[[], Answer]) -> Answer:

@@ -53,11 +53,16 @@ class Opening:
     labels: Sequence[str]
 
 
-def check_outputs(names: Sequence[str], sources: Sequence[Source], outputs: Outputs) -> None:
-    """Raise UserError or OSError where outputs would replace a source or each other, or cannot be written."""
+def check_outputs(
+    names: Sequence[str], sources: Sequence[Source], outputs: Outputs, others: Sequence[Path] = ()
+) -> None:
+    """Raise UserError or OSError where outputs would replace a source or each other, or cannot be written.
+
+    others: files that are written besides.
+    """
     streams = [source.name for source in sources]
     videos = video_paths(outputs.video, streams).values() if outputs.video else []
-    paths = [*videos, *(path for path in (outputs.log, outputs.summary) if path)]
+    paths = [*videos, *(path for path in (outputs.log, outputs.summary) if path), *others]
     if len({path.resolve() for path in paths}) < len(paths):
         raise UserError(f"expected different files for the outputs, found {', '.join(map(str, paths))}")
     read = [file for pair in zip(names, sources, strict=True) for file in files_of(*pair)]

@@ -55,6 +55,7 @@ EXPECTED = "expected a webcam's number, a video or picture file, a folder or glo
 OPENCV_SETTINGS = {
     "OPENCV_FFMPEG_LOGLEVEL": "-8",  # FFmpeg's own lines; they can hold URLs
     "OPENCV_FFMPEG_IS_THREAD_SAFE": "1",  # no process-wide lock: a camera that hangs does not block the others
+    "OPENCV_AVFOUNDATION_SKIP_AUTH": "1",  # macOS asks its user from the main thread alone, which opens no webcam
     "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": "3",  # s that a webcam's read may take, else 10
 }
 

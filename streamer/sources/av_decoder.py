@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import av
 import av.logging
@@ -32,6 +32,9 @@ from streamer.sources.source import Picture, SourceError
 BROKEN_PACKETS = 2000  # in a row; a damaged stretch of so many can be stepped over
 STILLS = {"mjpeg", "png", "bmp", "gif", "webp", "tiff"}
 NO_VIDEO = {"ansi", "xbin", "bintext", "idf"}  # codecs with which FFmpeg draws text files
+FORMATS = ",".join(sorted(av.formats_available - {"concat"}))  # which plays the files that a text names
+# titles in other bytes than UTF-8 are no reason to refuse a video; from 19 on (Python 3.12) PyAV knows that by itself
+LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 UPRIGHT = {90: ["cclock"], -90: ["clock"], 180: ["clock", "clock"], -180: ["clock", "clock"]}
 
 if "OPENCV_FFMPEG_LOGLEVEL" in os.environ:  # OpenCV and PyAV each have an FFmpeg of their own: one setting for both
@@ -111,6 +114,8 @@ class AvDecoder:
                     broken = 0
                     yield packet
                 return
+            except IndexError:  # the end, where a track came on the way, which PyAV does not know; ours was flushed
+                return
             except InvalidDataError:
                 broken += 1
                 self.broken += self._begun
@@ -178,7 +183,9 @@ def _opened(
     for device in devices:
         try:
             hardware = HWAccel(device, allow_software_fallback=False) if device else None
-            return av.open(address, options=options, timeout=timeout, metadata_errors="replace", hwaccel=hardware)
+            given = {"format_whitelist": FORMATS, **(options or {})}
+            opened: InputContainer = av.open(address, options=given, timeout=timeout, hwaccel=hardware, **LENIENT)
+            return opened
         except (FFmpegError, RuntimeError, NotImplementedError):  # no such device, or none for this codec
             if device is None:
                 raise

@@ -28,6 +28,7 @@ MP4 = {
     b"udta",
 }
 EBML = b"\x1a\x45\xdf\xa3"
+FILE_LIST = b"ffconcat version"  # with which a text begins that has FFmpeg play the files it names
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,15 @@ class Promise:
 
 
 def read_promise(path: Path) -> Promise:
-    """Read the header of an MP4/MOV, AVI, Matroska/WebM, FLV or GIF file; others promise nothing. Raises OSError."""
+    """Read the header of an MP4/MOV, AVI, Matroska/WebM, FLV or GIF file; others promise nothing.
+
+    Raises OSError, also for a file that is a list of others: nobody named these, and no manifest would know them.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(64)
+        if start.startswith(FILE_LIST):
+            raise OSError("a list of other files (ffconcat), not a video: expected the names of these files")
         if start[4:8] in MP4:
             return _mp4(file, size)
         if start[:4] == b"RIFF":

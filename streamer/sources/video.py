@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
@@ -124,13 +125,27 @@ def open_file(path: Path, hardware: bool = False) -> tuple[Decoder, Promise]:
     raise SourceError(f"{path}: neither a picture nor a video that can be decoded")
 
 
+@contextmanager
+def address_of(path: Path) -> Iterator[str]:
+    """Give what FFmpeg opens as this very file.
+
+    It takes 'a:b.mp4' for a protocol, and 'shot%d.sgi', or a folder of such a name, for a row of pictures beside it.
+    """
+    if "%" not in str(path):
+        yield f"file:{path}"
+        return
+    with path.open("rb") as file:
+        yield f"file:/dev/fd/{file.fileno()}"
+
+
 def _by_pyav(path: Path, hardware: bool) -> Decoder | None:
     from av.error import FFmpegError
 
     from streamer.sources.av_decoder import AvDecoder
 
     try:
-        return AvDecoder(f"file:{path}", str(path), hardware=hardware)
+        with address_of(path) as address:
+            return AvDecoder(address, str(path), hardware=hardware)
     except FFmpegError:
         return None
 
@@ -138,7 +153,8 @@ def _by_pyav(path: Path, hardware: bool) -> Decoder | None:
 def _by_opencv(path: Path, hardware: bool) -> Decoder | None:
     if hardware:
         raise SourceError(f"{path}: source.decode=hw needs PyAV: {EXTRA}")
-    capture = cv2.VideoCapture(f"file:{path}", cv2.CAP_FFMPEG)  # without 'file:' FFmpeg takes 'a:b.mp4' for a protocol
+    with address_of(path) as address:
+        capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
     codec = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
     if capture.isOpened() and codec.to_bytes(4, "little") not in TEXT_ART:
         return OpenCVDecoder(capture, str(path), FAILURES_AT_END)

@@ -172,11 +172,11 @@ class Perceiver:
         return Result(frame, large, step if frame.live else Step.NONE, found)
 
     def _located(self, landmarker: Landmarker, results: list[Result], looks: Looks) -> list[Result]:
-        """Add landmarks, visibility and usable to the faces of all frames; those not looked at yet are one batch."""
+        """Add landmarks, visibility and usable to the faces of all frames; those to look at now are one batch."""
         asked = [
             (result.frame, faces)
             for result in results
-            if (faces := [face for face in result.faces if (result.frame.stream, face.track_id) not in looks])
+            if (faces := [face for face in result.faces if self._asks_for_a_look(result, face, looks)])
         ]
         boxes = [np.stack([face.box for face in faces]) for _, faces in asked]
         rolls = [np.array([self._roll(frame, face) for face in faces], np.float32) for frame, faces in asked]
@@ -184,6 +184,12 @@ class Perceiver:
         for (frame, faces), look in zip(asked, found, strict=True):
             looks |= {(frame.stream, face.track_id): (look, row) for row, face in enumerate(faces)}
         return [self._steady(result, looks) for result in results]
+
+    def _asks_for_a_look(self, result: Result, face: Face, looks: Looks) -> bool:
+        """Tell whether a face was not looked at yet, and where looks are shed may not go without."""
+        before = self._steadied.get(result.frame.stream, {}).get(face.track_id)
+        rests = before and result.shed >= Step.DETECTIONS and before.may_rest(result.frame.time)
+        return (result.frame.stream, face.track_id) not in looks and not rests
 
     def _roll(self, frame: Frame, face: Face) -> float:
         """Return how far a face is likely to be turned: as its last landmarks, or else the detector's points, say."""
@@ -198,7 +204,10 @@ class Perceiver:
         # A track that is hidden for a moment comes back under its id.
         tracks |= {number: one for number, one in before.items() if number not in tracks and now - one.time < LONGEST}
         self._steadied[stream] = tracks
-        faces = [tracks[face.track_id].update(_with(face, *looks[stream, face.track_id]), now) for face in result.faces]
+        faces = []
+        for face in result.faces:
+            steady, look = tracks[face.track_id], looks.get((stream, face.track_id))
+            faces.append(steady.update(_with(face, *look), now) if look else steady.rest(face))
         return replace(result, faces=self._trackers[stream].review(faces, now))
 
 

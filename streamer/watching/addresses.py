@@ -1,4 +1,4 @@
-"""Addresses to listen on, IPv4 and IPv6: the family of the socket, and how they are written."""
+"""Addresses to listen on and of clients, IPv4 and IPv6: family, how they are written, and who has how many."""
 
 from __future__ import annotations
 
@@ -13,3 +13,13 @@ def family_of(address: str) -> socket.AddressFamily:
 def place_of(address: str, port: int) -> str:
     """Write address and port as in a URL: [::1]:8765."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def origin_of(address: str) -> str:
+    """Return what clients of one place have in common: an IPv4 address, or the first half of an IPv6 address.
+
+    With IPv6 one user has 2**64 addresses.
+    """
+    if ":" not in address:
+        return address
+    return socket.inet_pton(socket.AF_INET6, address.partition("%")[0])[:8].hex()

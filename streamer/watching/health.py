@@ -1,6 +1,6 @@
 """Whether a run is alive and ready, as `/healthz` and `/readyz` tell it, and the small server beside `/metrics`.
 
-The checks are plain functions, for any server. Those of this one run on its daemon threads and only read.
+The server has a listener of its own, which nothing that is done to another starves; its daemon threads only read.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ import json
 import logging
 import socket
 import socketserver
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -21,6 +24,7 @@ from prometheus_client import make_wsgi_app
 from streamer.pipeline import Pipeline, SourceState
 from streamer.sources import State
 from streamer.watching.addresses import family_of, place_of
+from streamer.watching.door import Door
 
 log = logging.getLogger(__name__)
 
@@ -56,23 +60,62 @@ def _told(source: SourceState) -> dict[str, Any]:
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    request_queue_size = 128  # connections that wait to be taken
+
+    door: Door
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Let a connection in; shut, it reads as one whose client has left."""
+        self.door.enter(client_address[:2], partial(_shut, request))
+        return True
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Answer on a thread of its own."""
+        try:
+            super().finish_request(request, client_address)
+        finally:
+            self.door.leave(client_address[:2])
+
+    def service_actions(self) -> None:
+        """Shut what takes too long; called several times a second."""
+        self.door.sweep()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing where a client left early."""
+        if isinstance(sys.exception(), OSError):
+            log.debug("%s left early", client_address)
+        else:
+            super().handle_error(request, client_address)
 
 
 class _Server6(_Server):
     address_family = socket.AF_INET6
 
 
-class _Silent(WSGIRequestHandler):
-    timeout = 10  # s; a silent client must not block a thread for ever
+class _Handler(WSGIRequestHandler):
+    server: _Server
+
+    def parse_request(self) -> bool:
+        """Read the head; who has sent one is answered, however many others come."""
+        whole = super().parse_request()
+        if whole:
+            self.server.door.know(self.client_address[:2])
+        return whole
 
     def log_message(self, format: str, *args: object) -> None:
         """Write no line a request."""
 
 
-class HealthServer:
-    """Answer `GET /metrics`, `/healthz` and `/readyz` (503 where not well) on a daemon thread until `close`.
+def _shut(connection: socket.socket) -> None:
+    with suppress(OSError):  # it is closed already
+        connection.shutdown(socket.SHUT_RDWR)
 
-    Raises OSError where the port cannot be opened.
+
+class HealthServer:
+    """Answer `GET /metrics`, `/healthz` and `/readyz` (503 where not well) until `close`, on a daemon thread a client.
+
+    Clients that are many, silent or slow do not keep it from answering, see `Door`. port: 0 takes any free one, which
+    is then `port`. Raises OSError where it cannot be opened.
     """
 
     def __init__(self, pipeline: Pipeline, port: int, address: str) -> None:
@@ -80,21 +123,24 @@ class HealthServer:
         self._scrape = make_wsgi_app(pipeline.metrics.registry)
         kind = _Server6 if family_of(address) is socket.AF_INET6 else _Server
         try:
-            self._server = make_server(address, port, self._answer, kind, _Silent)
+            self._server = make_server(address, port, self._answer, kind, _Handler)
         except OSError as error:
             raise OSError(
                 f"metrics.port: {place_of(address, port)} cannot be opened ({error.strerror}); choose another port"
             ) from error
+        self._server.door = self.door = Door(most=32, each=16, seconds=5.0)
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="metrics", daemon=True)
         self._thread.start()
-        log.info("metrics on http://%s/metrics", place_of(address, self.port))
+        self.place = place_of(address, self.port)
+        log.info("health and metrics on http://%s", self.place)
 
     def close(self) -> None:
         """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        self.door.close()
 
     def __enter__(self) -> Self:
         return self

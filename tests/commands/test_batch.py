@@ -13,6 +13,7 @@ import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -94,6 +95,18 @@ def test_live_inputs_bad_folders_and_clusters_that_are_away_are_refused_in_a_lin
             batch(Config(), [str(SAMPLE)], tmp_path / "no", address)
         assert "\n" not in str(refused.value)
     assert not list((tmp_path / "no").glob("*/*"))
+
+
+@pytest.mark.parametrize("error", [Exception("timed out during startup.\nSee the log."), TimeoutError()])
+def test_a_cluster_that_does_not_come_up_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error):
+    def init(**settings):
+        raise error  # as Ray on a machine that is too busy
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    with pytest.raises(
+        OSError, match=r"--ray local: cannot reach the cluster: (timed out during startup\.|TimeoutError)$"
+    ):
+        batch(Config(), [str(SAMPLE)], tmp_path / "out", "local")
 
 
 def test_an_input_that_kills_its_workers_is_given_up_and_told_and_a_lost_one_is_tried_again(tmp_path: Path):

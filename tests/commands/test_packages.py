@@ -58,3 +58,9 @@ def test_a_folder_configs_of_somebody_else_hides_no_preset(tmp_path: Path):
     (tmp_path / "configs" / "__init__.py").touch()
     code, errors = run(["-m", "streamer", "run", "x.mp4", "--config", "nonsense"], tmp_path)
     assert (code, errors.count("presets crowd, default, photos")) == (2, 1)
+
+
+def test_windows_is_told_in_one_line_what_is_expected(tmp_path: Path):
+    start = "import sys; sys.platform = 'win32'; sys.modules['fcntl'] = None; import streamer.__main__"
+    code, errors = run(["-c", start], tmp_path)
+    assert (code, errors) == (2, "streamer: expected Linux, found Windows: WSL or the container image run there\n")

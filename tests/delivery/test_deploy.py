@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import runpy
+import shlex
 import shutil
 import subprocess
 import sys
 import time
 import tomllib
 import urllib.request
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -89,17 +88,49 @@ def test_every_option_and_key_that_is_given_exists(name: str):
     assert load_config(Config, None, overrides).serve.address == "0.0.0.0"
 
 
+def test_probes_and_scrapes_ask_the_listener_that_clients_of_the_api_do_not_reach():
+    """What each manifest opens, asks and scrapes is the port that its arguments give to health and metrics."""
+    given = {name: " ".join(one).replace("--set ", "--set=") for name, one in arguments().items()}
+    assert all("--set=metrics.address=0.0.0.0 --set=metrics.port=9100" in one for one in given.values())
+    *_, pods, _ = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    template = pods["spec"]["template"]
+    [container] = template["spec"]["containers"]
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    probes = [container[name]["httpGet"]["port"] for name in ("startupProbe", "livenessProbe")]
+    assert [ports[port] for port in probes] == [9100, 9100]
+    assert template["metadata"]["annotations"]["prometheus.io/port"] == "9100"
+    assert "http://127.0.0.1:9100/healthz" in DOCKERFILE
+    [scraped] = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"]
+    assert scraped["static_configs"] == [{"targets": ["streamer:9100"]}]
+
+
 def clean() -> dict[str, str]:
     """Return the environment without what would lead a Python to the packages of these tests."""
     return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
 
 
+def steps(stage: str) -> list[list[str]]:
+    """Return the arguments of each `pip install` of a stage of the image, as into the environment that runs them."""
+    [text] = re.findall(rf"^FROM \S+ AS {stage}\n((?:(?!FROM).*\n)*)", DOCKERFILE, re.M)
+    found = [shlex.split(line) for line in re.findall(r"pip install ((?:(?!&&).)*)", text.replace("\\\n", ""))]
+    return [[one for one in step if one != "--prefix=/install"] for step in found]
+
+
+def for_gpu() -> list[list[str]]:
+    """Return what the image for GPUs installs beside; torch-tensorrt and modelopt without what they depend on.
+
+    TensorRT's packages want an NVIDIA machine.
+    """
+    assert steps("gpu-packages") == [["--no-cache-dir", ".[gpu]"]]
+    torch = pytest.importorskip("torch", reason="needs torch, whose version is taken")
+    gpu = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["gpu"]
+    assert [re.match(r"[\w-]+", one)[0] for one in gpu] == ["torch", "torch-tensorrt", "nvidia-modelopt"]  # type: ignore[index]
+    return [[f"torch=={torch.__version__.partition('+')[0]}"], ["--no-deps", *gpu[1:]]]
+
+
 @pytest.fixture(scope="module", params=["cpu", "gpu"])
 def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Do what the image's `-packages` stage does, in a fresh environment; return its folder of programs.
-
-    torch-tensorrt and modelopt are installed without what they depend on: TensorRT's packages want an NVIDIA machine.
-    """
+    """Do what the image's `-packages` stages do, in a fresh environment; return its folder of programs."""
     folder = tmp_path_factory.mktemp(request.param)
     source = folder / "src"
     source.mkdir()
@@ -107,21 +138,19 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     for name in " ".join(copied).split():
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, source / name)
-    [extras] = re.findall(rf'AS {request.param}-packages\n(?:#.*\n)*RUN pip install .* "\.\[(.*)\]"', DOCKERFILE)
-    names = set(extras.split(",")) - {"gpu"}
-    steps = [[f"{source}[{','.join(sorted(names))}]"]]
-    if request.param == "gpu":
-        assert extras.split(",")[-1] == "gpu"
-        torch = pytest.importorskip("torch", reason="needs torch, whose version is taken")
-        gpu = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["gpu"]
-        assert [re.match(r"[\w-]+", one)[0] for one in gpu] == ["torch", "torch-tensorrt", "nvidia-modelopt"]  # type: ignore[index]
-        steps[0].append(f"torch=={torch.__version__.partition('+')[0]}")
-        steps.append(["--no-deps", *gpu[1:]])
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, env=clean())
-    for step in steps:
+    wanted = steps("cpu-packages") + (for_gpu() if request.param == "gpu" else [])
+    for step in wanted:
         command = [folder / "venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *step]
-        subprocess.run(command, check=True, env=clean(), timeout=600, cwd=folder)
+        subprocess.run(command, check=True, env=clean(), timeout=600, cwd=source)
     return folder / "venv" / "bin"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("installed", ["cpu"], indirect=True)
+def test_what_is_locked_satisfies_what_is_declared(installed: Path):
+    done = subprocess.run([installed / "python", "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "No broken requirements found.\n")
 
 
 @pytest.mark.slow
@@ -136,7 +165,7 @@ def test_what_an_image_installs_serves_and_is_well(installed: Path, tmp_path: Pa
             time.sleep(0.5)
             check = [installed / "python", "-c", health[1]]
             well = subprocess.run(check, capture_output=True, env=environment, check=False).returncode == 0
-        with urllib.request.urlopen("http://127.0.0.1:8765/metrics", timeout=5) as answer:
+        with urllib.request.urlopen("http://127.0.0.1:9100/metrics", timeout=5) as answer:
             assert b"streamer_build_info" in answer.read()
         process.terminate()
         _, errors = process.communicate(timeout=30)
@@ -172,24 +201,3 @@ def test_the_gpu_image_says_why_it_takes_no_gpu_and_serves_without(installed: Pa
     assert done.stdout == "tiny\n", done.stderr
     assert "tiny.pt2: not by TensorRtEngine: " in done.stderr
     assert "not by CudaEngine: there is no NVIDIA GPU" in done.stderr
-
-
-def audited(*packages: dict[str, object]) -> tuple[list[str], int]:
-    verdict: Callable[..., tuple[list[str], int]] = runpy.run_path(str(ROOT / ".ci" / "audit.py"))["verdict"]
-    return verdict(packages)
-
-
-def test_an_audit_without_data_is_no_clean_bill():
-    lines, code = audited({"name": "a", "skip_reason": "not found"}, {"name": "b", "skip_reason": "not found"})
-    assert code == 0
-    assert lines == ["audit: NOT DONE: the package index has no data on weaknesses of any of 2 packages"]
-
-
-def test_an_audit_names_what_is_weak_and_fails():
-    weak = {"name": "b", "version": "1.0", "vulns": [{"id": "PYSEC-1", "fix_versions": ["1.1"]}]}
-    well = {"name": "a", "version": "2.0", "vulns": []}
-    assert audited(well, weak, {"name": "c", "skip_reason": "not found"}) == (
-        ["b 1.0: PYSEC-1, mended in 1.1", "audit: 2 of 3 packages looked up, 1 known weaknesses"],
-        1,
-    )
-    assert audited(well) == (["audit: 1 of 1 packages looked up, 0 known weaknesses"], 0)

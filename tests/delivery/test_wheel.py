@@ -26,6 +26,7 @@ def test_the_wheel_carries_models_cards_and_presets(wheel):
     shipped = [path for path in (ROOT / "engines" / "zoo").iterdir() if path.is_file()]
     presets = list((ROOT / "configs").rglob("*.yaml"))
     assert {path.relative_to(ROOT).as_posix() for path in shipped + presets} <= names
+    assert {f"{package}/py.typed" for package in ("engines", "streamer", "train")} <= names
     assert not any(name.startswith(("tests/", "docs/", "benchmarks/")) for name in names)
 
 

@@ -24,6 +24,7 @@ from PIL import Image
 
 from streamer.config import Config
 from streamer.demo.live import LiveRoom
+from tests.attacks import Attacker, kinds
 from tests.photo.test_photo import huge_png
 
 pytest.importorskip("gradio", reason="needs the extra demo")
@@ -391,9 +392,52 @@ def test_a_client_that_sends_nonsense_is_told_so_and_others_go_on(server: Server
                 bad.send(message)
                 assert said in json.loads(bad.recv(timeout=30))["error"]
             two_faces(good)
-    with websockets.connect(url) as bad:
-        bad.send("no json")
-        assert "expected a JSON object of switches" in json.loads(bad.recv(timeout=30))["error"]
+    for text in ("no json", "[" * 100_000, "7", '["cam"]'):
+        with websockets.connect(url) as bad:
+            bad.send(text)
+            assert "expected a JSON object of switches" in json.loads(bad.recv(timeout=30))["error"]
+
+
+MASK = b"\x01\x02\x03\x04"
+BROKEN = {
+    "reserved bits": bytes([0xF1, 0x81]) + MASK + b"a",
+    "no mask": bytes([0x81, 5]) + b"hello",
+    "endless": bytes([0x82, 0xFF, 0x7F]) + b"\xff" * 7 + MASK,
+    "too long": bytes([0x82, 0xFF]) + (1 << 30).to_bytes(8) + MASK,
+    "a ping in parts": bytes([0x09, 0x80]) + MASK,
+    "a part of nothing": bytes([0x80, 0x84]) + MASK + b"abcd",
+    "an unknown kind": bytes([0x83, 0x80]) + MASK,
+    "no UTF-8": bytes([0x81, 0x82]) + bytes(4) + b"\xff\xfe",
+    "a close without a code": bytes([0x88, 0x81]) + MASK + b"a",
+}
+
+
+def test_frames_that_break_the_rules_end_their_websocket_and_no_other(server: Server) -> None:
+    upgrade = kinds()["bad frames"][0].replace(b"/live", f"/live?token={server.token()}".encode())
+    with websockets.connect(server.live()) as good:
+        for name, frame in BROKEN.items():
+            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as bad:
+                bad.sendall(upgrade)
+                assert bad.recv(4096).startswith(b"HTTP/1.1 101"), name
+                bad.sendall(frame)
+                answer = b""
+                while data := bad.recv(4096):  # until it is closed
+                    answer += data
+                assert answer[:1] == b"\x88", name
+        two_faces(good)
+    assert server.process.poll() is None
+
+
+def test_silent_and_slow_clients_do_not_keep_others_from_the_page(server: Server) -> None:
+    with (
+        Attacker(server.port, "silent", "slow head", "garbage", "bad frames", connections=800) as attacker,
+        websockets.connect(server.live()) as good,
+    ):
+        two_faces(good)
+        with urllib.request.urlopen(server.url, timeout=30) as answer:
+            assert answer.status == 200
+    assert attacker.counts["opened"] >= 800
+    assert attacker.counts["shut"] > 0
 
 
 def test_the_websocket_opens_with_the_pages_token_only(server: Server) -> None:

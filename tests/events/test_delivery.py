@@ -174,6 +174,20 @@ def test_a_removal_that_fails_is_taken_back_and_can_be_tried_again(tmp_path: Pat
     spool.close()
 
 
+def test_a_removal_that_sqlite_itself_takes_back_says_why(tmp_path: Path):
+    spool = Spool(tmp_path / "s", 1000)
+    spool.put("a", b"{}")
+    spool._data.execute(
+        "CREATE TEMP TRIGGER broken BEFORE DELETE ON events BEGIN SELECT RAISE(ROLLBACK, 'the disk is broken'); END"
+    )
+    with pytest.raises(sqlite3.Error, match="the disk is broken"):
+        spool.remove(spool.head(1))
+    spool._data.execute("DROP TRIGGER broken")
+    spool.remove(spool.head(1))
+    assert len(spool) == len(spool.head(9)) == 0
+    spool.close()
+
+
 # TLS
 
 

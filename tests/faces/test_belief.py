@@ -127,6 +127,39 @@ def test_a_thing_is_looked_at_once_a_search_and_a_face_a_little_more_often() -> 
         assert landmarker.asked == asked
 
 
+HEADS = [np.float32([60, 80, 110, 140]), np.float32([125, 80, 175, 140])]
+AROUND = np.float32([85, 75, 150, 145])  # over half of either
+
+
+class Crowd(Finds):
+    """Find two heads in some pictures, and in all of them what lies around both, least sure of it."""
+
+    def __init__(self, heads: Callable[[int], bool]) -> None:
+        self.heads, self.searches = heads, 0
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        heads = self.heads(self.searches)
+        self.searches += 1
+        boxes, scores = ([*HEADS, AROUND], [0.9, 0.9, 0.3]) if heads else ([AROUND], [0.3])
+        return [Detections(np.stack(boxes), np.float32(scores))]
+
+
+def shown_of(crowd: Crowd, landmarker: Says | None) -> list[int]:
+    perceive = Perceiver(crowd, Tracker, DetectionSettings(interval=0.1), landmarker)
+    return [len(perceive([Frame(NOISE.copy(), "a", index, index / 10, 0.0)])[0].faces) for index in range(6)]
+
+
+def test_one_box_around_two_heads_is_no_third_face_be_they_new_or_followed() -> None:
+    sure = Says(lambda x, look: 0.999)
+    assert shown_of(Crowd(lambda search: True), sure) == [2] * 6
+    assert shown_of(Crowd(lambda search: False), sure) == [1] * 6  # where nobody is surer, it may be one
+
+
+def test_a_face_is_not_held_back_by_what_is_no_face_inside_it() -> None:
+    around_alone = Says(lambda x, look: 0.999 if abs(x - AROUND[0]) < 10 else 0.02)
+    assert shown_of(Crowd(lambda search: True), around_alone)[0] == 1
+
+
 def looked_at(landmarker: Says, seconds: float, picture: Callable[[float], NDArray[np.uint8]]) -> list[int]:
     """Count how often the thing in PLACE is looked at, search by search, ten a second."""
     perceive = Perceiver(Finds(0.4), Tracker, DetectionSettings(interval=0.1), landmarker)

@@ -79,3 +79,20 @@ def test_the_same_moment_twice_gives_numbers() -> None:
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="expected cutoff, follow and visibility >= 0 and speed > 0"):
         SteadySettings(speed=0)
+
+
+def test_what_was_seen_moves_and_grows_with_the_box_where_a_face_is_not_looked_at() -> None:
+    steady = Steady(SteadySettings())
+    still = points_of_face(SIDE)
+    follow(steady, [still] * 20)
+    assert not steady.may_rest(20 / FPS)  # a face that may turn out to be none
+    follow(steady, [still] * 20, start=20 / FPS)
+    assert steady.may_rest(40 / FPS)
+    box = np.array([20, 40, 20 + 2 * SIDE, 40 + 2 * SIDE], np.float32)
+    rested = steady.rest(Face(1, box, 0.9, 0.0))
+    np.testing.assert_allclose(rested.landmarks, 2 * still + (20, 40), atol=0.1)
+    assert (rested.usable, rested.roll) == (1.0, 0.0)
+    assert not steady.may_rest(41 / FPS)
+    follow(steady, [still], start=41 / FPS)
+    assert steady.may_rest(42 / FPS)
+    assert not steady.may_rest(41 / FPS + 0.3)  # too long ago

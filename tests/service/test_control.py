@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,15 +12,20 @@ import time
 
 import httpx
 import pytest
+from prometheus_client import generate_latest
 
 from engines.errors import UserError
 from streamer.config import Config, ServeConfig
-from streamer.service import serve
-from streamer.service.control import Desk, Turnstile, create_app
-from streamer.service.serve import Streams, check_reach, listen, serving
-from streamer.types import Frame, Step
-from tests.conftest import picture
+from streamer.service import streams
+from streamer.service.control import Desk, create_app
+from streamer.service.guard import Guard, Turnstile
+from streamer.service.serve import check_reach
+from streamer.service.server import listen, serving
+from streamer.service.streams import Streams
+from streamer.types import Step
+from streamer.watching.door import Door
 from tests.make import SAMPLE, pipeline
+from tests.service.cameras import Camera
 
 TOKEN = "long-enough-token"
 
@@ -49,8 +54,9 @@ def service():
     thread.start()
     ready.wait()
     [empty] = parts
-    app = create_app(Streams(config, empty), desk, empty, token=TOKEN, requests=1000)
-    with listen(config.serve) as opened, serving(app, opened):
+    door = Door()
+    app = Guard(create_app(Streams(config, empty), desk), door, token=TOKEN, requests=1000)
+    with listen(config.serve) as opened, serving(app, opened, door):
         port = opened.getsockname()[1]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as client:
             yield empty, client
@@ -72,7 +78,7 @@ def until(condition, seconds=10):
         time.sleep(0.02)
 
 
-def test_streams_are_added_listed_and_removed_and_their_names_are_free_again(client):
+def test_streams_are_added_listed_and_removed_and_their_names_are_free_again(service, client):
     for _ in range(2):
         added = client.post("/streams", json={"source": str(SAMPLE), "name": "clip"})
         assert (added.status_code, added.json()["name"]) == (201, "clip")
@@ -82,15 +88,15 @@ def test_streams_are_added_listed_and_removed_and_their_names_are_free_again(cli
         assert client.get("/streams").json() == [one]
         assert client.delete("/streams/clip").status_code == 202
         until(lambda: client.get("/streams").json() == [])
-    assert 'stream="clip"' not in client.get("/metrics").text
+    assert b'stream="clip"' not in generate_latest(service[0].metrics.registry)
 
 
-def test_a_camera_that_is_not_there_is_listed_as_failed(client):
+def test_a_camera_that_is_not_there_is_waited_for(client):
     assert client.post("/streams", json={"source": "rtsp://127.0.0.1:9/x"}).status_code == 201
-    until(lambda: client.get("/streams").json()[0]["state"] == "failed", 20)
+    until(lambda: client.get("/streams").json()[0]["state"] == "retrying", 20)
     [camera] = client.get("/streams").json()
-    assert camera["reason"] == "rtsp://127.0.0.1:9/x: connection refused"
-    assert client.get(f"/streams/{camera['name']}").json() == camera
+    assert camera["reason"].startswith("rtsp://127.0.0.1:9/x: connection refused; next try in ")
+    assert client.get(f"/streams/{camera['name']}").json()["state"] == "retrying"
     assert client.delete(f"/streams/{camera['name']}").status_code == 202  # though its name holds slashes
     until(lambda: client.get("/streams").json() == [])
 
@@ -123,8 +129,9 @@ def test_unknown_taken_and_unauthorised_have_their_status(service):
     assert client.get("/streams", headers={"Authorization": "Bearer wrong"}).status_code == 401
     assert client.post("/streams", json={"source": "0"}).status_code == 401
     assert client.get("/health").json() == {"streams": 0, "load": 0.0, "shed": ""}
-    assert client.get("/healthz").json()["ok"]
-    assert client.get("/readyz").json()["ok"]  # a service without streams waits for some
+    for moved in ("/healthz", "/readyz", "/metrics"):
+        answer = client.get(moved)
+        assert (answer.status_code, "listener of their own" in answer.json()["error"]) == (404, True)
     client.headers["Authorization"] = f"Bearer {TOKEN}"
     assert client.delete("/streams/none").status_code == 404
     assert client.get("/streams/none").status_code == 404
@@ -135,8 +142,21 @@ def test_unknown_taken_and_unauthorised_have_their_status(service):
     assert (again.status_code, "a stream is named 'clip'" in again.json()["error"]) == (409, True)
 
 
+def test_cameras_that_are_not_there_take_no_room_of_others(client):
+    for number in range(streams.UNMEASURED):
+        assert client.post("/streams", json={"source": f"rtsp://127.0.0.1:9/{number}"}).status_code == 201
+    until(lambda: {one["state"] for one in client.get("/streams").json()} == {"retrying"}, 60)
+    assert client.post("/streams", json={"source": "rtsp://127.0.0.1:9/more"}).status_code == 201
+
+
 def test_bodies_that_are_too_long_or_of_unknown_length_are_refused(client):
     assert client.post("/streams", content=b" " * 20_000).status_code == 413
+    head = (
+        f"POST /streams HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {'9' * 15}\r\n\r\n"
+    )
+    with socket.create_connection((client.base_url.host, client.base_url.port), 30) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413")
     assert client.post("/streams", content=iter([b"{", b"}"])).status_code == 413
 
 
@@ -153,7 +173,7 @@ def test_no_stream_is_added_where_there_is_no_room(service):
 def test_ended_streams_that_nobody_removes_are_bounded_too(service, monkeypatch):
     running, client = service
     client.headers["Authorization"] = f"Bearer {TOKEN}"
-    monkeypatch.setattr(serve, "LISTED", 1 / Config().serve.streams)  # one in all
+    monkeypatch.setattr(streams, "LISTED", 1 / Config().serve.streams)  # one in all
     assert client.post("/streams", json={"source": str(SAMPLE), "name": "clip"}).status_code == 201
     until(lambda: client.get("/streams/clip").json()["state"] == "ended")
     refused = client.post("/streams", json={"source": str(SAMPLE)})
@@ -163,41 +183,26 @@ def test_ended_streams_that_nobody_removes_are_bounded_too(service, monkeypatch)
     assert client.post("/streams", json={"source": str(SAMPLE)}).status_code == 201
 
 
-class Camera:
-    """Show the same picture 20 times a second."""
-
-    live, fps, total = True, 20.0, None
-
-    def __init__(self, name):
-        self.name = name
-
-    def frames(self, stop, report):
-        for index in itertools.count():
-            if stop.wait(0.05):
-                return
-            yield Frame(picture(), self.name, index, index / 20, time.monotonic(), True)
-
-
 def test_streams_count_for_admission_by_what_is_measured_of_them(service, monkeypatch):
     running, client = service
     client.headers["Authorization"] = f"Bearer {TOKEN}"
-    monkeypatch.setattr(serve, "open_source", lambda text, **settings: Camera(text))
+    monkeypatch.setattr(streams, "open_source", lambda text, **settings: Camera(text))
 
     def add():
         return client.post("/streams", json={"source": f"rtsp://camera/{time.monotonic_ns()}"})
 
-    assert [add().status_code for _ in range(serve.UNMEASURED)] == [201] * serve.UNMEASURED
+    assert [add().status_code for _ in range(streams.UNMEASURED)] == [201] * streams.UNMEASURED
     refused = add()
     assert (refused.status_code, refused.json()["error"]) == (
         503,
         "4 streams have just begun: what they take is not measured yet",
     )
-    monkeypatch.setattr(serve, "MEASURED_AFTER", 0.2)
+    monkeypatch.setattr(streams, "MEASURED_AFTER", 0.2)
     until(lambda: all(capture.first_frame_at for capture in running.captures.values()))
     time.sleep(0.3)
     assert add().status_code == 201
     # A newcomer is not in the load yet: four streams take 0.7, so six would take more than 0.9.
-    monkeypatch.setattr(serve, "MEASURED_AFTER", 60.0)
+    monkeypatch.setattr(streams, "MEASURED_AFTER", 60.0)
     list(running.captures.values())[-1].first_frame_at = None
     for capture in list(running.captures.values())[:4]:
         capture.first_frame_at -= 100
@@ -210,16 +215,16 @@ def test_what_a_client_can_mend_is_answered_with_422_in_words(client, monkeypatc
     def refuse(text, **settings):
         raise UserError("expected\nanother source")
 
-    monkeypatch.setattr(serve, "open_source", refuse)
+    monkeypatch.setattr(streams, "open_source", refuse)
     answer = client.post("/streams", json={"source": "rtsp://camera/1"})
     assert (answer.status_code, answer.json()) == (422, {"error": "expected another source"})
 
 
 @pytest.mark.parametrize("source", ["/etc/passwd", "0\n", "/dev/video0\n", "./0"])
 def test_files_are_refused_unless_allowed(source):
-    streams = Streams(Config(), pipeline(keep_open=True))
+    board = Streams(Config(), pipeline(keep_open=True))
     desk = Desk()
-    wishes = [desk.ask(lambda: streams.add(type("Wish", (), {"source": source, "name": None})()))]
+    wishes = [desk.ask(lambda: board.add(type("Wish", (), {"source": source, "name": None})()))]
     desk.work()
     assert "files of this machine need serve.files" in str(wishes[0].exception())
 
@@ -235,9 +240,9 @@ def test_a_client_that_asks_too_often_waits():
 
 
 def test_too_many_requests_are_told_so():
-    empty = pipeline(keep_open=True)
-    app = create_app(Streams(Config(), empty), Desk(), empty, token=TOKEN, requests=2)
-    with listen(ServeConfig(port=0)) as opened, serving(app, opened):
+    empty, door = pipeline(keep_open=True), Door()
+    app = Guard(create_app(Streams(Config(), empty), Desk()), door, token=TOKEN, requests=2)
+    with listen(ServeConfig(port=0)) as opened, serving(app, opened, door):
         url = f"http://127.0.0.1:{opened.getsockname()[1]}/streams"
         with httpx.Client(trust_env=False) as client:
             answers = [client.get(url) for _ in range(60)]

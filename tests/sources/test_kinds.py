@@ -162,3 +162,14 @@ def test_a_device_decodes_or_is_refused_in_one_line(tmp_path: Path):
         assert not reading.frames
     else:
         assert reading.values == pytest.approx(list(range(FRAMES)), abs=1)
+
+
+@pytest.mark.usefixtures("reader")
+def test_a_title_in_other_bytes_than_utf8_is_no_reason_to_refuse_a_video(tmp_path: Path):
+    path = tmp_path / "clip.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=d=0.2:s=160x120:r=25", "-metadata", "title=QQQQ", path)
+    data = path.read_bytes()
+    assert data.count(b"QQQQ") == 1
+    path.write_bytes(data.replace(b"QQQQ", b"\xe9\xe8\xff\xfe"))
+    reading = read(open_source(str(path)))
+    assert (len(reading.frames), reading.error) == (5, None)

@@ -108,7 +108,7 @@ def test_pictures_whose_names_are_not_utf8_are_read_and_recorded(tmp_path: Path)
     [recorded] = read_manifest(manifest_path(log)).inputs
     assert [Path(name).is_file() for name in recorded.sha256] == [True]
     (folder / f"{LATIN}-2.png").write_text("no picture")
-    assert photo(Config(), [str(folder)], tmp_path / "out") == 1
+    assert photo(Config(), [str(folder)], tmp_path / "out", page=False) == 1
     found = json.loads((tmp_path / "out" / "photos.json").read_text())
     assert found["photos"][0]["name"] == r"caf\udce9.png"
     assert found["unreadable"] == [

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from streamer.sources import State, open_source
 from streamer.sources.container import read_promise
@@ -42,6 +43,21 @@ def test_colours_are_bgr(tmp_path: Path):
 def test_a_name_that_looks_like_a_protocol_or_a_pattern_is_a_file(tmp_path: Path):
     for name in ("12:30.avi", "a[1].avi", "50%d.avi", "x y é.avi"):
         assert len(read(open_source(str(write_video(tmp_path / name, 3)))).frames) == 3
+
+
+def test_a_file_that_lists_others_plays_none_of_them(tmp_path: Path, reader: str):
+    write_video(tmp_path / "other.mp4")
+    path = tmp_path / "list.mp4"
+    path.write_text("ffconcat version 1.0\nfile other.mp4\n")
+    expected = f"{path}: a list of other files (ffconcat), not a video: expected the names of these files"
+    assert fails(str(path)) == expected
+
+
+def test_a_name_that_is_a_pattern_of_pictures_is_that_one_file(tmp_path: Path, reader: str):
+    for index in range(3):
+        Image.new("RGB", (160, 120)).save(tmp_path / f"shot{index}.sgi")
+    path = write_video(tmp_path / "clip.avi", 5).rename(tmp_path / "shot%d.sgi")
+    assert read(open_source(str(path))).values == pytest.approx(list(range(5)), abs=1)
 
 
 def test_stop_ends_a_video(tmp_path: Path):

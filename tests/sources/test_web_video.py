@@ -9,7 +9,7 @@ import pytest
 
 from streamer.sources import State, open_source
 from tests.hls import FPS, cut_segments, serving
-from tests.media import FRAMES, cut, read, write_streamable
+from tests.media import FRAMES, cut, ffmpeg, read, write_streamable
 
 SLOW = pytest.mark.slow
 
@@ -47,6 +47,20 @@ def test_a_whole_hls_recording_is_a_video_of_all_its_frames(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("reader")
+def test_sound_that_comes_with_a_later_segment_is_no_end_of_everything(tmp_path: Path):
+    picture, coding = ("-f", "lavfi", "-i", "testsrc=size=64x48:rate=25"), ("-c:v", "mpeg2video", "-g", 5)
+    ffmpeg(*picture, "-t", 8, *coding, tmp_path / "a.ts")
+    ffmpeg(*picture, "-f", "lavfi", "-i", "sine", "-t", 2, *coding, "-c:a", "aac", tmp_path / "b.ts")
+    lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:8", "#EXTINF:8.0,", "a.ts"]
+    lines += ["#EXT-X-DISCONTINUITY", "#EXTINF:2.0,", "b.ts", "#EXT-X-ENDLIST", ""]
+    (tmp_path / "vod.m3u8").write_text("\n".join(lines))
+    with serving(tmp_path) as address:
+        reading = read(open_source(f"{address}/vod.m3u8"))
+    assert reading.error is None
+    assert len(reading.frames) == 250
+
+
+@pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize("name", ["clip", "clip.php", "clip.mp4"])
 def test_a_clip_is_read_to_its_end_whatever_its_address(tmp_path: Path, name: str):
     write_streamable(tmp_path / "clip.mp4").rename(tmp_path / name)
@@ -67,3 +81,13 @@ def test_a_clip_that_ends_early_is_told_and_not_opened_again(tmp_path: Path):
     assert 0 < len(reading.frames) < FRAMES
     assert f"header says {FRAMES} frames, {len(reading.frames)} could be read" in str(reading.error)
     assert reading.order == [State.CONNECTING, State.LIVE, State.FAILED]
+
+
+@pytest.mark.usefixtures("_pyav")
+def test_a_list_of_files_on_a_web_server_plays_none_of_them(tmp_path: Path):
+    write_streamable(tmp_path / "other.mp4")
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n")
+    with serving(tmp_path) as address:
+        reading = read(open_source(f"{address}/list.mp4", timeout=2, retries=0))
+    assert not reading.frames
+    assert "sends no video" in str(reading.error)

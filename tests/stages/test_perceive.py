@@ -13,7 +13,7 @@ from streamer.faces.landmarks import Landmarks
 from streamer.faces.steady_landmarks import SteadySettings
 from streamer.faces.track import Tracker
 from streamer.stages.perceive import DetectionSettings, Perceiver
-from streamer.types import Detections, Frame
+from streamer.types import Detections, Frame, Step
 from tests.make import points_of_face
 
 BOX = np.array([[40, 30, 100, 100]], np.float32)
@@ -98,6 +98,29 @@ def test_points_and_visibility_are_steadied_per_track() -> None:
     assert bare[1] is not None
     assert bare[2] is not None
     assert abs(bare[2][0, 0] - bare[1][0, 0]) == 1
+
+
+def test_a_live_stream_that_is_late_looks_at_settled_faces_in_every_other_frame() -> None:
+    landmarker = Shaky()
+    perceive = perceiver(landmarker)
+    given = [replace(frame, live=True) for frame in frames("a", 60)]
+    early = [perceive([frame], Step.DETECTIONS)[0] for frame in given[:29]]
+    assert len(landmarker.asked) == 30  # a face that is new is looked at twice, then in every frame
+    late = [perceive([frame], Step.DETECTIONS)[0] for frame in given[30:50]]
+    assert len(landmarker.asked) == 40
+    assert all(face.landmarks is not None and face.usable == 1 for one in early + late for face in one.faces)
+    assert [len(one.faces) for one in late] == [1] * 20
+    perceive(given[50:51])
+    perceive(given[51:52])
+    assert len(landmarker.asked) == 42  # in time again
+
+
+def test_files_are_never_late() -> None:
+    landmarker = Shaky()
+    perceive = perceiver(landmarker)
+    for frame in frames("a", 60):
+        perceive([frame], Step.FRAMES)
+    assert len(landmarker.asked) == 61
 
 
 def test_a_face_that_cannot_be_looked_at_has_no_landmarks() -> None:

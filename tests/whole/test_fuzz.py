@@ -34,7 +34,7 @@ from streamer.records.tables import convert
 from streamer.sinks.log import LogSink
 from streamer.sources import SourceError, open_source, redact
 from streamer.sources.pictures import read_picture
-from tests.make import face, pipeline, result
+from tests.make import face, result
 
 CASES = 10_000
 thoroughly = settings(
@@ -258,6 +258,8 @@ def api() -> Iterator[Callable[..., Any]]:
     from starlette.testclient import TestClient
 
     from streamer.service.control import Desk, Health, Refused, create_app
+    from streamer.service.guard import Guard
+    from streamer.watching.door import Door
 
     class Board:
         def list(self) -> list[Any]:
@@ -281,7 +283,7 @@ def api() -> Iterator[Callable[..., Any]]:
 
     thread = threading.Thread(target=work)
     thread.start()
-    app = create_app(Board(), desk, pipeline(keep_open=True), token="right", requests=1e9)
+    app = Guard(create_app(Board(), desk), Door(), token="right", requests=1e9)
     with TestClient(app, raise_server_exceptions=True) as client:
         yield client.request
     done.set()

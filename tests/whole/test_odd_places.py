@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from streamer.config import Config, ServeConfig, load_config, with_cache
-from streamer.service.serve import check_reach, listen
+from streamer.service.serve import check_reach
+from streamer.service.server import listen
 from streamer.sinks.video import VideoSink
 from streamer.sources import open_source
 from streamer.watching.addresses import place_of

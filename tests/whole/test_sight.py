@@ -17,6 +17,7 @@ from streamer import bench
 from streamer.build import build_pipeline
 from streamer.config import Config, load_config
 from streamer.photo.analyst import Analyst
+from streamer.photo.decode import read_photo
 from streamer.sources import open_source
 
 Picture = NDArray[np.uint8]
@@ -76,6 +77,12 @@ NO_FACE = {
 @pytest.mark.parametrize("name", NO_FACE)
 def test_no_face_is_seen_where_none_is(analyst: Analyst, name: str) -> None:
     assert analyst.look(NO_FACE[name]).faces == ()
+
+
+@pytest.mark.data
+def test_a_spacecraft_behind_an_astronaut_is_no_face(shared: Path, analyst: Analyst):
+    [face] = analyst.look(read_photo(shared / "cases" / "false_face_shuttle.jpg").image).faces
+    assert np.abs((face.box[:2] + face.box[2:]) / 2 - (336, 176)).max() < 40
 
 
 @pytest.mark.parametrize("share", [0.9, 0.4, 0.1])

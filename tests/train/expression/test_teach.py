@@ -15,6 +15,7 @@ from engines.manifest import write_entry
 from streamer.config import load_config
 from tests.conftest import expression_spec
 from tests.networks import Tiny, write_tiny
+from train import autocast
 from train.data import EMOTIONS, FaceSet
 from train.expression.config import Teacher, TrainConfig
 from train.expression.fit import fit
@@ -98,6 +99,18 @@ def test_checkpoints_of_the_same_architecture_teach_by_their_mean(write_config: 
     assert np.abs(one - two).max() > 0.01
     np.testing.assert_allclose(both, (one + two) / 2, atol=1e-5)
     np.testing.assert_allclose(both.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_checkpoint_teaches_in_f32_whatever_the_processor_has(
+    write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, rows = load_config(TrainConfig, write_config()), rows_of()
+    config = config.model_copy(update={"teacher": Teacher(weights=(fit(config),), share=1)})
+    answers = []
+    for able in (False, True):
+        monkeypatch.setattr(autocast, "has_bf16", lambda device, able=able: able)
+        answers.append(taught(rows, config, CPU).distribution)
+    np.testing.assert_array_equal(*answers)
 
 
 def test_a_teacher_of_other_classes_is_refused(write_config: WriteConfig, tmp_path: Path) -> None:
