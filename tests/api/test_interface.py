@@ -105,6 +105,11 @@ def test_what_makes_no_table_is_told(given: object):
         streamer.frame_table(given)
 
 
+def test_results_and_pictures_make_no_table_together():
+    with light() as analyzer, pytest.raises(streamer.UserError, match="found both"):
+        streamer.frame_table([result(0, face()), analyzer.analyze(picture())])
+
+
 def test_a_table_without_pandas_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(streamer.MissingPackage, match="pip install pandas") as error:
