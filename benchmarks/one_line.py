@@ -3,7 +3,7 @@
 Usage: python benchmarks/one_line.py [--repeats 20] [--image FILE]
 
 Warm calls are of an array with two faces, in several sizes, on one thread; CPU time too, as a busy machine stretches
-the other. `around` is what the interface adds to the stages that it calls: the same picture through `Analyst.look`.
+the other.
 """
 
 from __future__ import annotations
@@ -53,8 +53,6 @@ def main() -> None:
     imported = import_time(options.repeats)
 
     import streamer
-    from streamer.config import Config, load_config, with_cache
-    from streamer.photo.analyst import Analyst
 
     started = time.perf_counter()
     streamer.analyze(options.image)
@@ -65,10 +63,9 @@ def main() -> None:
         for preset in ("photos", "default"):
             found = len(streamer.analyze(array, config=preset))
             wall, cpu = timed(lambda a=array, p=preset: streamer.analyze(a, config=p), options.repeats)  # type: ignore[misc]
-            with Analyst(with_cache(load_config(Config, preset))) as analyst:
-                _, alone = timed(lambda a=array, one=analyst: one.look(a), options.repeats)  # type: ignore[misc]
-            figures = {"ms": round(wall, 1), "CPU ms": round(cpu, 1), "around, CPU ms": round(cpu - alone, 1)}
-            rows.append({"picture": "×".join(map(str, size)), "preset": preset, "faces": found, **figures})
+            size_told = "×".join(map(str, size))
+            figures = {"ms": round(wall, 1), "CPU ms": round(cpu, 1)}
+            rows.append({"picture": size_told, "preset": preset, "faces": found, **figures})
     streamer.close()
     before = f"`import streamer` {1000 * imported:.1f} ms (median); the first `analyze` {first:.2f} s"
     notes = f"{before}, imports and models included."

@@ -10,10 +10,9 @@
 docs/python.md says more. What is named here is imported when it is first used: `import streamer` loads no runtime.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # as `typing` has it, whose own import takes longer than all of this
 
 if TYPE_CHECKING:
     from engines.errors import MissingPackage, UserError
@@ -63,15 +62,17 @@ PLACES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is asked for (PEP 562). Raises ImportError where another `engines` is found before ours."""
-    place = next((place for place, names in PLACES.items() if name in names), None)
-    if place is None:
-        raise AttributeError(f"module 'streamer' has no attribute '{name}'")
-    if told := import_module("streamer.commands.packages").foreign("engines"):
-        raise ImportError(told)
-    value = globals()[name] = getattr(import_module(place), name)
-    return value
+if not TYPE_CHECKING:  # or a checker would take any name for one of these
+
+    def __getattr__(name: str) -> object:
+        """Import what is asked for (PEP 562). Raises ImportError where another `engines` is found before ours."""
+        place = next((place for place, names in PLACES.items() if name in names), None)
+        if place is None:
+            raise AttributeError(f"module 'streamer' has no attribute '{name}'")
+        if told := import_module("streamer.commands.packages").foreign("engines"):
+            raise ImportError(told)
+        value = globals()[name] = getattr(import_module(place), name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -33,10 +33,11 @@ def frame_table(results: Result | Faces | Iterable[Result | Faces]) -> DataFrame
     given = [results] if isinstance(results, Result | Faces) else results
     if not isinstance(given, Iterable):
         raise _neither(given)
-    clock, pictures, records = WallClock(), isinstance(results, Faces), []
-    for one in given:
-        pictures = isinstance(one, Faces)
-        records.append(_record(one, clock))
+    clock = WallClock()
+    found = [(isinstance(one, Faces), _record(one, clock)) for one in given]
+    if len({one for one, _ in found}) > 1:
+        raise UserError("expected results of watch or what analyze found, found both: make a table of each")
+    pictures, records = any(one for one, _ in found), [record for _, record in found]
     names = names_in(records)
     columns = columns_of("face", names | {"probabilities": names["probabilities"] or list(EMOTIONS)})
     left_out = OF_PICTURES if pictures else ("run",)

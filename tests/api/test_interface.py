@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from tests.api.parts import EXAMPLES, light, write_network
 from tests.conftest import LABELS, picture
 from tests.make import face, result
 from tests.make import streamer as command_line
+from tests.media import write_video
 
 SCRIPTS = Path(__file__).parents[2] / "docs" / "examples"
 FIVE = ("photo_table", "webcam", "own_sink", "own_network", "own_arrays")
@@ -49,8 +52,9 @@ def test_every_name_that_is_offered_is_there_and_described():
     assert set(streamer.__all__) <= set(dir(streamer))
     for name in streamer.__all__:
         assert getattr(streamer, name).__doc__, name
+    mistyped = "analyse"
     with pytest.raises(AttributeError, match="no attribute 'analyse'"):
-        _ = streamer.analyse
+        getattr(streamer, mistyped)
 
 
 def test_an_engines_of_somebody_else_is_named(tmp_path: Path):
@@ -100,6 +104,11 @@ def test_a_table_without_a_face_or_with_one_not_judged_keeps_its_columns_and_typ
 def test_what_makes_no_table_is_told(given: object):
     with pytest.raises(streamer.UserError, match="expected results of watch, or what analyze found, found"):
         streamer.frame_table(given)
+
+
+def test_results_and_pictures_make_no_table_together():
+    with light() as analyzer, pytest.raises(streamer.UserError, match="found both"):
+        streamer.frame_table([result(0, face()), analyzer.analyze(picture())])
 
 
 def test_a_table_without_pandas_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
@@ -190,6 +199,21 @@ def script(name: str, *arguments: object, folder: Path) -> str:
     done = python(SCRIPTS / f"{name}.py", *arguments, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_what_the_pages_show_runs_as_it_stands(page: str, tmp_path: Path):
+    shutil.copy(EXAMPLES / "two.jpg", tmp_path / "photo.jpg")
+    write_video(tmp_path / "clip.mp4", frames=10)
+    write_network(tmp_path / "network.onnx", channels=3)
+    text = (SCRIPTS.parents[1] / page).read_text(encoding="utf-8")
+    code = "".join(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "streamer." in block)
+    assert code.count("streamer.") > 3
+    code = code.replace("streamer.watch(0)", "streamer.watch('clip.mp4')")  # here is no webcam
+    (tmp_path / "page.py").write_text(f"import streamer\nnames = ['photo.jpg']\n{code}", encoding="utf-8")
+    done = python("page.py", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "happiness" in done.stdout
 
 
 def test_the_script_that_makes_a_table_of_photos(tmp_path: Path):

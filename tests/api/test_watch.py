@@ -260,6 +260,15 @@ def test_garbage_that_is_collected_by_a_stage_ends_its_pipeline_too():
         gc.enable()
 
 
+def test_a_live_stream_sheds_load_with_own_parts_too():
+    slow = OneFace(lambda images: time.sleep(0.05))
+    ends = time.monotonic() + 60
+    changes = ["landmarks.kind=none", "detection.interval=0", "detection.share=1", "shedding.budget=0.02"]
+    with light(detector=slow, overrides=changes) as analyzer, analyzer.watch(Endless(live=True)) as results:
+        shed = next(result.shed for result in results if result.shed or time.monotonic() > ends)
+    assert shed > 0
+
+
 def test_while_a_loop_lasts_another_use_is_told_and_waits_for_nothing():
     with light() as analyzer, analyzer.watch(Endless()) as results:
         next(results)
