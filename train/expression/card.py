@@ -21,9 +21,15 @@ landmarks were found are shown whole. The answers to each region have a temperat
 ALONE = "the network is shown one region of each face and nothing else"
 REST_HIDDEN = "those of eyes, nose and mouth that a region lacks are hidden"
 
-LIMITS = """An expression is not a feeling: people smile in anger and frown in thought. The labels are what taggers saw
-in grey photos of 48x48 pixels from an image search; ages, origins and poses are not balanced, and no measurement here
-says how accuracy differs between groups of people. Rare classes rest on few rows (the tables say how many). Side views,
+TERMS = {
+    "fer": "the pictures of FER2013, released for research, with the labels of FER+ (MIT)",
+    "rafdb": "RAF-DB, for non-commercial research alone",
+    "sfew": "SFEW 2.0, stills of films, for research alone",
+}
+
+LIMITS = """An expression is not a feeling: people smile in anger and frown in thought. The labels are what annotators
+saw in the pictures of the sets above; ages, origins and poses are not balanced, and no measurement here says how
+accuracy differs between groups of people. Rare classes rest on few rows (the tables say how many). Side views,
 faces below about 24 pixels, masks and hands over the mouth are outside what was measured. Not for decisions about
 people: hiring, schooling, policing, medicine, insurance."""
 
@@ -43,7 +49,14 @@ def write(found: Sequence[Evaluation], spec: EngineSpec, path: Path) -> str:
     chosen = chosen_by(found)
     where = ", ".join(dict.fromkeys(f"{one.data.set} {one.split}" if len(chosen) > 1 else one.split for one in chosen))
     parts += [f"## Reliability of each answer, on {where}", _reliability(pooled(chosen))]
-    return "\n\n".join([*parts, "## Intended use", INTENDED, "## Limits", LIMITS, ""])
+    return "\n\n".join([*parts, "## Intended use", INTENDED, "## Limits", LIMITS, *_terms(spec), ""])
+
+
+def _terms(spec: EngineSpec) -> list[str]:
+    """Say under which terms the pictures were released that the weights learned from, as far as it is known."""
+    data = spec.training["data"]
+    known = [TERMS[one] for one in (each["set"] for each in data.get("sets") or [data]) if one in TERMS]
+    return ["## Terms", f"The code is Apache-2.0. The weights learned from {'; '.join(known)}."] if known else []
 
 
 def _views(found: Sequence[Evaluation]) -> str:
