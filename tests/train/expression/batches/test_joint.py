@@ -464,7 +464,8 @@ def test_what_other_priors_give_is_told_for_every_set(exported: Path, toy_set: P
     as_stated = next(one for one in found if one["power"] == 1)
     one = open_classifier(exported, [f"data.path={data}"]).alone()[1]
     assert as_stated["sets"][one.name]["accuracy"] == pytest.approx(evaluate(one, "validation").first.accuracy)
-    refused = CliRunner().invoke(app, ["analyze", "prior", str(ZOO / "face-ferplus.onnx"), "--out", str(tmp_path / "no")])
+    alone = str(ZOO / "face-ferplus.onnx")
+    refused = CliRunner().invoke(app, ["analyze", "prior", alone, "--out", str(tmp_path / "no")])
     assert "expected a network of several sets" in str(refused.exception)
 
 
