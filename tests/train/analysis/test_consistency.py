@@ -63,7 +63,7 @@ def test_every_change_keeps_the_form_and_its_directions_differ(name: str) -> Non
 
 
 def test_the_table_is_written_for_a_checkpoint_or_a_shipped_network(tmp_path: Path, toy_set: Path) -> None:
-    shipped = Path("engines/zoo/face-ferplus.onnx").resolve()
+    shipped = Path("engines/zoo/face.onnx").resolve()
     arguments = ["analyze", "consistency", str(shipped), "--out", str(tmp_path / "out"), "--data", str(toy_set)]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output

@@ -57,7 +57,7 @@ def test_the_command_asks_a_network_about_a_folder_of_faces(tmp_path: Path) -> N
         picture = random.integers(0, 256, (64, 64, 3), np.uint8)
         (tmp_path / "faces").mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / f"faces/{20 + number}_{number % 2}_0_2017{number}.jpg"), picture)
-    shipped = Path("engines/zoo/face-ferplus.onnx").resolve()
+    shipped = Path("engines/zoo/face.onnx").resolve()
     arguments = ["analyze", "groups", str(shipped), "--photos", str(tmp_path / "faces"), "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(app, [*arguments, "--set", f"data.cache={tmp_path / 'cache'}"])
     assert result.exit_code == 0, result.output

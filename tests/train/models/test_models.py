@@ -248,7 +248,7 @@ def test_init_starts_from_given_weights(kind: str, tmp_path: Path) -> None:
 
 
 def test_init_from_a_shipped_artefact_answers_as_it_does_in_training_too() -> None:
-    path = ZOO / "face-ferplus.onnx"
+    path = ZOO / "face.onnx"
     shown = torch.rand(32, 1, 48, 48, generator=torch.Generator().manual_seed(1)).mul(255).byte()
     engine = load_engine(path, "expression", precision="f32")
     wanted = torch.from_numpy(engine.infer(shown.permute(0, 2, 3, 1).numpy())["features"])
@@ -263,7 +263,7 @@ def test_init_from_a_shipped_artefact_answers_as_it_does_in_training_too() -> No
 
 
 def test_a_deeper_network_begins_with_the_answers_of_a_shipped_one() -> None:
-    shipped = ZOO / "face-ferplus.onnx"
+    shipped = ZOO / "face.onnx"
     images = np.random.default_rng(0).integers(0, 256, (64, 48, 48, 1), np.uint8)
     deeper = models.build("residual", 8, 1, {"blocks": [1, 3, 2]})
     assert models.load_weights(deeper, shipped) == []

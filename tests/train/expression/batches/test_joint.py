@@ -425,7 +425,7 @@ def test_a_teacher_moves_targets_to_its_answers_for_the_prior_and_the_labels_of_
 
 
 def test_a_teacher_that_does_not_say_its_prior_is_one_line(tmp_path: Path, toy_set: Path) -> None:
-    shipped = ZOO / "face-ferplus.onnx"
+    shipped = ZOO / "face.onnx"
     path = write_config(
         tmp_path,
         fer_set(toy_set),
@@ -433,7 +433,7 @@ def test_a_teacher_that_does_not_say_its_prior_is_one_line(tmp_path: Path, toy_s
         teacher={"weights": [str(shipped)]},
     )
     config = read(path, f"data.cache={tmp_path / 'cache'}")
-    with pytest.raises(ValueError, match=r"face-ferplus\.onnx: expected a teacher .* found one of .* that does not"):
+    with pytest.raises(ValueError, match=r"face\.onnx: expected a teacher .* found one of .* that does not"):
         taught_sets(joint.lesson(config, training_parts(config)), config)
 
 
@@ -464,8 +464,7 @@ def test_what_other_priors_give_is_told_for_every_set(exported: Path, toy_set: P
     as_stated = next(one for one in found if one["power"] == 1)
     one = open_classifier(exported, [f"data.path={data}"]).alone()[1]
     assert as_stated["sets"][one.name]["accuracy"] == pytest.approx(evaluate(one, "validation").first.accuracy)
-    alone = str(ZOO / "face-ferplus.onnx")
-    refused = CliRunner().invoke(app, ["analyze", "prior", alone, "--out", str(tmp_path / "no")])
+    refused = CliRunner().invoke(app, ["analyze", "prior", str(ZOO / "face.onnx"), "--out", str(tmp_path / "no")])
     assert "expected a network of several sets" in str(refused.exception)
 
 
