@@ -106,7 +106,8 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    running = Server("--seats", "3")
+    # However slow and busy the machine is, nothing is left out: that shedding works is told by other tests.
+    running = Server("--seats", "3", "--set", "shedding.budget=30", "--set", "overlay.budget=30")
     yield running
     running.close()
 
