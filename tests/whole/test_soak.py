@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import os
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -55,10 +56,13 @@ def test_memory_threads_and_descriptors_stay_flat_over_a_long_run(tmp_path):
             faces += len(result.faces)
             draw(result)
             log.write(result)
-            if done % 2500 == 0:
+            if done % 500 == 0:
                 at[done] = resident()
     assert faces > 9000
-    assert at[5000] - at[2500] < 2
+    # A batch of a size that never was takes some megabytes once, whenever it comes; what leaks grows all the time.
+    growth = [at[done] - at[done - 500] for done in range(3000, 5001, 500)]
+    assert statistics.median(growth) < 0.4
+    assert sum(growth) < 40
     assert threading.active_count() == threads
     assert len(os.listdir("/proc/self/fd")) == descriptors
 
