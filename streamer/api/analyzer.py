@@ -8,8 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, overload
 from weakref import ref
 
 import numpy as np
@@ -22,6 +21,7 @@ from streamer.api.loops import FPS, Name, loop_over
 from streamer.api.pictures import EXPECTED, Picture, is_picture, open_picture
 from streamer.api.results import Results
 from streamer.build import Parts, Stages, load_parts
+from streamer.closing import Closing
 from streamer.config import ClassifierConfig, Config, check_config, load_config, with_cache
 from streamer.faces.detect import Detector
 from streamer.faces.landmarks import Landmarker
@@ -33,7 +33,7 @@ from streamer.types import Result
 PICTURES, STREAMS = "photos", "default"  # presets that serve where none is named
 
 
-class Analyzer:
+class Analyzer(Closing):
     """Analyse pictures and watch streams with one set of models, opened by the first use and kept until `close`.
 
     config: a preset's name, a YAML file or a `Config`; without it, pictures are analysed as `streamer photo` does, and
@@ -110,14 +110,6 @@ class Analyzer:
                 self._free()
             elif results := self._watching():
                 results.close()  # which frees the models, now or when the thread that waits for a result has it
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _analyze(self, given: Any, rgb: bool, *, keep: bool) -> Faces:
         """Analyze one picture; keep: hold the picture too in what is returned."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator
-from types import TracebackType
-from typing import Self
 
 from engines.errors import UserError
+from streamer.closing import Closing
 from streamer.types import Result
 
 
-class Results(Iterator[Result]):
+class Results(Iterator[Result], Closing):
     """Give the results of one call of `watch`, one after another; belongs to one thread at a time.
 
     Threads and models are freed at the end, and when the loop is left before: by `break` or an exception, as soon as
@@ -43,11 +42,3 @@ class Results(Iterator[Result]):
                 self._results.close()
             finally:
                 self._turn.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamer.build import Stages, build_stages, load_classifier
+from streamer.closing import Closing
 from streamer.config import Config
 from streamer.photo.attention import GroupAttention, attend, check_attention
 from streamer.photo.decode import Photo
@@ -18,7 +17,7 @@ from streamer.photo.upright import find_turn, turned
 from streamer.types import Face, Frame, Result
 
 
-class Analyst:
+class Analyst(Closing):
     """Look at single pictures with one set of engines; belongs to one thread.
 
     attention: also open the network that looks at whole photos. stages: look with these, which know of no stream yet
@@ -56,11 +55,3 @@ class Analyst:
         self.stages.close()
         if self._attention:
             self._attention.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

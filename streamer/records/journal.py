@@ -177,7 +177,7 @@ class Journal:
             self._file, self._part, self._size, self._began, self._empty = before
             raise
         os.close(before[0])
-        _flush_folder(self.path.parent)
+        flush_folder(self.path.parent)
 
     def _keep(self) -> None:
         """Flush what was written and delete what is too old, until the journal is closed."""
@@ -267,7 +267,8 @@ def _flush(file: int) -> None:
             raise
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Make a new name in a folder last over a power cut."""
     file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(file)

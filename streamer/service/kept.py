@@ -11,12 +11,13 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engines.errors import UserError
+from streamer.closing import Closing
+from streamer.records.journal import flush_folder
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class _State(BaseModel):
         return self
 
 
-class Kept:
+class Kept(Closing):
     """Hold the file, whole at any time and readable by its owner alone, and keep a second service from it.
 
     Raises OSError where another service has it, or where its folder cannot be written.
@@ -94,27 +95,10 @@ class Kept:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(self._unfinished, self.path)
-            _flush_folder(self.path.parent)
+            flush_folder(self.path.parent)
         except OSError as error:
             raise OSError(f"serve.state: {self.path}: cannot be written: {error.strerror}") from error
 
     def close(self) -> None:
         """Let another service have it."""
         os.close(self._lock)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a new name last over a power cut."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
 
+from streamer.closing import Closing
 from streamer.pipeline import Pipeline, SourceState
 from streamer.sources import State
 from streamer.watching.addresses import family_of, place_of
@@ -111,7 +111,7 @@ def _shut(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-class HealthServer:
+class HealthServer(Closing):
     """Answer `GET /metrics`, `/healthz` and `/readyz` (503 where not well) until `close`, on a daemon thread a client.
 
     Clients that are many, silent or slow do not keep it from answering, see `Door`. port: 0 takes any free one, which
@@ -141,14 +141,6 @@ class HealthServer:
         self._server.server_close()
         self._thread.join()
         self.door.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         checks = {"/healthz": check_alive, "/readyz": check_ready}
